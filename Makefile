@@ -1,0 +1,91 @@
+# Every target sets up what it needs. Nothing here names a machine or a package index.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# the first interpreter on the path that is new enough
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && { echo "$$p"; break; }; done)
+
+VENV := .venv
+PEER := .venv-peer
+BENCH := .venv-bench
+WHEEL := .venv-wheel
+BIN := $(VENV)/bin
+
+PIP_FLAGS := --quiet --disable-pip-version-check --no-input
+ARGS ?=
+
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel demo bench bench-call format clean
+
+help:
+	@echo "make setup | test | demo | bench-call [ARGS=...] | bench | format | clean"
+	@echo "parts of test: lint types imports unit peers test-wheel"
+
+# ---------------------------------------------------------------- environments, each built once per change of its inputs
+
+define new_venv
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or later is needed; set PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(1)/bin/pip || "$(PYTHON)" -m venv $(1)
+endef
+
+setup: $(VENV)/.stamp
+
+$(VENV)/.stamp: pyproject.toml constraints.txt
+	$(call new_venv,$(VENV))
+	$(BIN)/pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+peer: $(PEER)/.stamp
+
+$(PEER)/.stamp: constraints-peer.txt
+	$(call new_venv,$(PEER))
+	$(PEER)/bin/pip install $(PIP_FLAGS) -c constraints-peer.txt mlflow-skinny pandas scikit-learn fastapi uvicorn
+	@touch $@
+
+$(BENCH)/.stamp: pyproject.toml constraints-peer.txt
+	$(call new_venv,$(BENCH))
+	$(BENCH)/bin/pip install $(PIP_FLAGS) -c constraints-peer.txt -e '.[bench]' mlflow-skinny
+	@touch $@
+
+# ---------------------------------------------------------------- tests, the fastest first
+
+test: lint types imports unit peers test-wheel
+
+gates: lint types imports
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/python -m pytest -m "not peer" $(ARGS)
+
+peers: setup peer
+	$(BIN)/python -m pytest -m peer tests/peers $(ARGS)
+
+# ---------------------------------------------------------------- running it
+
+demo: setup
+	@$(BIN)/servingclient demo $(ARGS)
+
+bench-call: $(BENCH)/.stamp
+	$(BENCH)/bin/python benchmarks/bench_call.py $(ARGS)
+
+bench: bench-call
+
+format: setup
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .import_linter_cache .hypothesis .coverage* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
