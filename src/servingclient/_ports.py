@@ -1,0 +1,195 @@
+"""What the story needs from the world. Two small classes behind each, one per colour.
+
+A sync port is ``async def`` that blocks and never suspends, so that ``_step.run`` can step it.
+Every wait takes a deadline: an instant of the client's monotonic clock, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol, TypeVar
+
+from servingclient._types import Attempt, RawHeaders, Reply, Target
+
+T = TypeVar("T")
+
+Guard = AbstractContextManager[object]
+"""Makes a few lines atomic: a lock where threads share a client, nothing on an event loop."""
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never jumps."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Random(Protocol):
+    """Chance."""
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+
+
+class StreamedReply(Protocol):
+    """A reply whose body arrives in pieces. The connection is held until ``aclose``."""
+
+    status: int
+    headers: RawHeaders
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The decoded body, piece by piece; waits at most the idle limit for each.
+
+        Raises:
+            WireFault: The stream broke, or nothing came in time.
+        """
+
+    async def aclose(self) -> None:
+        """Give the connection back, or drop it when the reply was not read to its end."""
+
+
+class Wire(Protocol):
+    """Sends one request and reads one reply. Nothing here knows of retries or tokens."""
+
+    async def send(
+        self, target: Target, body: bytes, deadline_s: float, *, fresh: bool = False
+    ) -> Reply:
+        """One exchange.
+
+        Args:
+            target: Where to, with which headers.
+            body: The request's body; may be empty.
+            deadline_s: Instant at which to give up.
+            fresh: Use a new connection (after one that had gone stale).
+
+        Raises:
+            WireFault: No complete reply; says what is known.
+        """
+
+    async def open(
+        self, target: Target, body: bytes, deadline_s: float, *, fresh: bool = False
+    ) -> StreamedReply:
+        """Like ``send``, but returns at the end of the reply's head."""
+
+
+class Gate(Protocol):
+    """Admission before the connections: first in, first out."""
+
+    def try_enter(self) -> bool:
+        """Take a place if one is free and nobody waits."""
+
+    async def enter(self, deadline_s: float) -> None:
+        """Wait for a place.
+
+        Raises:
+            QueueFull: Too many wait already.
+            WireFault: ``TIMEOUT`` with ``sent="no"``: the deadline came first.
+                ``CLOSED``: the client was closed meanwhile.
+        """
+
+    def leave(self) -> None:
+        """Give the place to who waits longest."""
+
+
+class Grant(NamedTuple):
+    """Where a call goes, with a credential that is good now.
+
+    Attributes:
+        target: Destination; its headers hold the bearer.
+        token: Number of the token in it: ``Access.reject`` drops that one and no newer one.
+        max_request_bytes: Largest body the endpoint takes.
+    """
+
+    target: Target
+    token: int
+    max_request_bytes: int
+
+
+class Access(Protocol):
+    """Routes and credentials of one endpoint."""
+
+    def ready(self, served_model: str | None, now_s: float) -> Grant | None:
+        """The grant at hand, if it is good enough. May start a refresh behind the calls."""
+
+    async def obtain(self, served_model: str | None, deadline_s: float) -> Grant:
+        """Resolve the endpoint or fetch a token, once for all who wait.
+
+        Raises:
+            ServingError: ``AuthError``, ``TokenRefreshError``, ``NotFound``, ``ConfigError`` …
+                with a message for the user.
+            WireFault: ``TIMEOUT`` with ``sent="no"``: the deadline came first.
+        """
+
+    def reject(self, grant: Grant) -> bool:
+        """The service refused this grant's token: never use that token again.
+
+        Returns:
+            True when a different token can be had (a static token cannot be refreshed).
+        """
+
+    def moved(self, grant: Grant) -> bool:
+        """The endpoint's own host no longer knows it: read its description again.
+
+        Returns:
+            True when it is worth another try (once per ``Token.reresolve_min_s``, and only where a
+            description gave the address).
+        """
+
+
+class CallEnded(NamedTuple):
+    """What observers learn of a finished call.
+
+    Attributes:
+        endpoint: Name of the endpoint.
+        status: HTTP status of the last reply, or None.
+        error: Class name of the error raised, or None.
+        duration_s: Seconds of the whole call.
+        queue_s: Seconds spent waiting for a connection.
+        attempts: How many tries were made.
+        request_bytes: Size of the encoded request.
+        reply_bytes: Size of the decoded reply; 0 without one.
+    """
+
+    endpoint: str
+    status: int | None
+    error: str | None
+    duration_s: float
+    queue_s: float
+    attempts: int
+    request_bytes: int
+    reply_bytes: int
+
+
+class AttemptEnded(NamedTuple):
+    """What observers learn of a failed try."""
+
+    endpoint: str
+    attempt: Attempt
+
+
+class Observer(Protocol):
+    """Watches calls. Must be quick and must not raise; it runs inside the call."""
+
+    def call_ended(self, event: CallEnded) -> None:
+        """A call returned or raised."""
+
+    def attempt_failed(self, event: AttemptEnded) -> None:
+        """One try failed; another may follow."""
+
+
+class SingleFlight(Protocol):
+    """Runs one action for all who want its result at the same time."""
+
+    async def run(self, action: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+        """Join the flight under way or start one; a cancelled leader hands over to a follower."""
+
+
+class Background(Protocol):
+    """Runs one action behind the calls."""
+
+    def start(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Start ``action`` unless one is running; its errors are the action's own business."""

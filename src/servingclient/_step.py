@@ -1,0 +1,39 @@
+"""Run a coroutine that never suspends.
+
+The story of a call is written once, as ``async def``. The async client awaits it; the sync client
+steps it: its ports block instead of suspending, so one ``send(None)`` runs the coroutine to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run(story: Coroutine[Any, Any, T]) -> T:
+    """Run ``story`` to its end in the calling thread and return its result.
+
+    Raises:
+        RuntimeError: The coroutine suspended: a port that belongs to asyncio leaked in.
+    """
+    try:
+        leaked = story.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    story.close()
+    raise RuntimeError(f"a blocking call suspended on {leaked!r}; an async port leaked into it")
+
+
+def iterate(stream: AsyncIterator[T]) -> Iterator[T]:
+    """Step an async iterator whose waits block, one item at a time."""
+    while True:
+        try:
+            yield run(_next(stream))
+        except StopAsyncIteration:
+            return
+
+
+async def _next(stream: AsyncIterator[T]) -> T:
+    return await stream.__anext__()
