@@ -113,7 +113,12 @@ class Drip:
     def send(self, out: Outlet, message: Message) -> None:
         """Send the chosen part in small pieces, the other part at once."""
         if self.part == "head":
-            _drip(out, _pieces(message.head, self.piece_bytes), self.interval_s, lambda: _rest(out, message.body))
+            _drip(
+                out,
+                _pieces(message.head, self.piece_bytes),
+                self.interval_s,
+                lambda: _rest(out, message.body),
+            )
         else:
             out.write(message.head)
             _drip(out, _pieces(message.body, self.piece_bytes), self.interval_s, out.finish)
@@ -128,7 +133,9 @@ class Informational:
 
     def send(self, out: Outlet, message: Message) -> None:
         """Send the interim replies, then the message."""
-        hints = (b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n",) * self.count
+        hints = (
+            b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n",
+        ) * self.count
         _drip(out, hints, self.interval_s, lambda: _rest(out, message.head + message.body))
 
 
@@ -185,7 +192,9 @@ def _pieces(data: bytes, size: int) -> tuple[bytes, ...]:
     return tuple(data[start : start + size] for start in range(0, len(data), size))
 
 
-def _drip(out: Outlet, pieces: Sequence[bytes], interval_s: float, then: Callable[[], None]) -> None:
+def _drip(
+    out: Outlet, pieces: Sequence[bytes], interval_s: float, then: Callable[[], None]
+) -> None:
     """Write the pieces ``interval_s`` apart, then call ``then``."""
     if not interval_s:
         out.write(b"".join(pieces))

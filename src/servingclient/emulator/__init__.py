@@ -1,0 +1,10 @@
+"""A local Databricks Model Serving, to develop and test against without a workspace."""
+
+from servingclient.emulator import faults
+from servingclient.emulator._emulator import Emulator
+from servingclient.emulator.endpoints import EndpointSpec
+from servingclient.emulator.faults import Fault
+from servingclient.emulator.journal import RequestRecord
+from servingclient.emulator.settings import Settings
+
+__all__ = ["Emulator", "EndpointSpec", "Fault", "RequestRecord", "Settings", "faults"]

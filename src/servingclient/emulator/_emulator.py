@@ -1,0 +1,313 @@
+"""The emulator as its user holds it: started, scripted, read and stopped from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from servingclient.emulator.certificates import Certificates
+from servingclient.emulator.control_plane import authorization_details
+from servingclient.emulator.endpoints import Endpoint, EndpointSpec, Model
+from servingclient.emulator.faults import Fault
+from servingclient.emulator.journal import Journal, RequestRecord
+from servingclient.emulator.server import Listener
+from servingclient.emulator.settings import Settings
+from servingclient.emulator.state import Workspace
+from servingclient.emulator.wire import HostName
+
+_JOIN_S = 10.0
+
+
+class Emulator:
+    """A local Databricks Model Serving: control plane, logins and both data planes on loopback sockets.
+
+    It runs in a thread of its own with its own event loop. Two endpoints exist from the start: ``demo`` is a
+    standard one, ``demo-fast`` is route-optimized; their model returns the sum of each row's numbers.
+
+    Args:
+        tls: https with an authority of its own (``ca_file``), or plain http.
+        port: of the workspace host; 0 takes a free one.
+        serving_port: of the data plane of route-optimized endpoints.
+        settings: workspace-wide behaviour.
+        **changes: single fields of ``Settings``.
+
+    Example:
+        >>> from servingclient.emulator import Emulator, faults
+        >>> with Emulator() as emu:
+        ...     emu.script("demo", faults.throttled(), faults.reset(when="after"))
+        ...     emu.host.startswith("https://127.0.0.1:")
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: bool = True,
+        port: int = 0,
+        serving_port: int = 0,
+        settings: Settings | None = None,
+        **changes: Any,
+    ) -> None:
+        chosen = replace(settings or Settings(), **changes)
+        self._ports: dict[HostName, int] = {"workspace": port, "serving": serving_port}
+        self._tls = tls
+        self._journal = Journal(chosen.journal_limit, chosen.keep_body_bytes)
+        self._workspace = Workspace(self._journal, chosen)
+        self._certificates: Certificates | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._listeners: dict[HostName, Listener] = {}
+        self.add_endpoint("demo")
+        self.add_endpoint("demo-fast", route_optimized=True)
+
+    # --- life
+
+    def start(self) -> Emulator:
+        """Open both hosts.
+
+        Raises:
+            OSError: when a port is taken.
+            RuntimeError: when https is wanted and ``trustme`` is missing, or it is already started.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the emulator is already started")
+        self._certificates = Certificates() if self._tls else None
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(self._open())
+        except BaseException:
+            loop.close()
+            self._remove_certificates()
+            raise
+        self._loop = loop
+        self._thread = threading.Thread(
+            target=loop.run_forever, name="serving-emulator", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Close listeners and connections and wait for the thread; harmless when not running."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        self._loop = self._thread = None
+        asyncio.run_coroutine_threadsafe(self._close(), loop).result(_JOIN_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_JOIN_S)
+        loop.close()
+        self._remove_certificates()
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        where = self._workspace.urls.get("workspace", "not started")
+        return f"<Emulator {where} endpoints={list(self._workspace.endpoints)}>"
+
+    async def _open(self) -> None:
+        context = self._certificates.context if self._certificates is not None else None
+        scheme = "https" if self._tls else "http"
+        try:
+            for host, port in self._ports.items():
+                listener = self._listeners[host] = Listener(self._workspace, host, context)
+                self._workspace.urls[host] = f"{scheme}://127.0.0.1:{listener.open(port)}"
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _close(self) -> None:
+        for listener in self._listeners.values():
+            await listener.close()
+
+    def _remove_certificates(self) -> None:
+        if self._certificates is not None:
+            self._certificates.remove()
+            self._certificates = None
+
+    # --- where and as whom
+
+    @property
+    def host(self) -> str:
+        """URL of the workspace: control plane, logins and standard invocations."""
+        return self._url("workspace")
+
+    @property
+    def serving_host(self) -> str:
+        """URL of the data plane of route-optimized endpoints."""
+        return self._url("serving")
+
+    @property
+    def ca_file(self) -> str | None:
+        """Path of the authority's certificate, removed on exit; ``None`` without TLS."""
+        return self._certificates.ca_file if self._certificates is not None else None
+
+    @property
+    def token(self) -> str:
+        """A valid personal access token."""
+        return self._workspace.token
+
+    @property
+    def client_id(self) -> str:
+        """The service principal."""
+        return self._workspace.client_id
+
+    @property
+    def client_secret(self) -> str:
+        """Its OAuth secret."""
+        return self._workspace.client_secret
+
+    def endpoint_url(self, name: str) -> str:
+        """Return the URL at which an endpoint takes invocations now."""
+        return self._workspace.endpoint_url(self._endpoint(name))
+
+    def endpoint_id(self, name: str) -> str:
+        """Return the id an endpoint has now."""
+        return self._endpoint(name).id
+
+    def authorization_details(self, name: str) -> str:
+        """Return what a token for a route-optimized endpoint must be asked with."""
+        return authorization_details(self._endpoint(name))
+
+    # --- endpoints
+
+    def add_endpoint(self, name: str, model: Model | None = None, **spec: Any) -> None:
+        """Add an endpoint, or replace it; the other arguments are the fields of ``EndpointSpec``."""
+        self._workspace.create(EndpointSpec(name=name, model=model, **spec))
+
+    def change_endpoint(self, name: str, **changes: Any) -> None:
+        """Change an endpoint in place; a change of its size gives it fresh, empty slots."""
+        self._endpoint(name).change(**changes)
+
+    def recreate_endpoint(self, name: str) -> None:
+        """Delete and create an endpoint again: a new id and a new URL, the old URL answers 404."""
+        self._workspace.create(self._endpoint(name).spec)
+
+    def remove_endpoint(self, name: str) -> None:
+        """Delete an endpoint."""
+        del self._workspace.endpoints[self._endpoint(name).spec.name]
+
+    # --- scripts
+
+    def script(self, name: str, *faults: Fault) -> None:
+        """Apply one fault to each of the next invocations of an endpoint."""
+        self._endpoint(name).faults.script(faults)
+
+    def always(self, name: str, fault: Fault) -> None:
+        """Apply a fault to every invocation that has no scripted one."""
+        self._endpoint(name).faults.standing = fault
+
+    def clear(self, name: str) -> None:
+        """Remove the scripted faults and the standing one of an endpoint."""
+        self._endpoint(name).faults.clear()
+
+    def token_script(self, *faults: Fault) -> None:
+        """Apply one fault to each of the next token requests."""
+        self._workspace.token_faults.script(faults)
+
+    def token_always(self, fault: Fault | None) -> None:
+        """Apply a fault to every token request that has no scripted one; ``None`` ends it."""
+        self._workspace.token_faults.standing = fault
+
+    def describe_script(self, *faults: Fault) -> None:
+        """Apply one fault to each of the next reads of an endpoint's description."""
+        self._workspace.describe_faults.script(faults)
+
+    def describe_always(self, fault: Fault | None) -> None:
+        """Apply a fault to every read of a description that has no scripted one; ``None`` ends it."""
+        self._workspace.describe_faults.standing = fault
+
+    def revoke_tokens(self) -> None:
+        """Make every OAuth token that was issued so far invalid."""
+        self._workspace.tokens.revoke_all()
+
+    @property
+    def token_ttl_s(self) -> float:
+        """Life of the tokens issued from now on."""
+        return self._workspace.settings.token_ttl_s
+
+    @token_ttl_s.setter
+    def token_ttl_s(self, value: float) -> None:
+        self.change(token_ttl_s=value)
+
+    @property
+    def settings(self) -> Settings:
+        """The workspace-wide behaviour."""
+        return self._workspace.settings
+
+    def change(self, **changes: Any) -> None:
+        """Change fields of the settings from now on."""
+        self._workspace.settings = replace(self._workspace.settings, **changes)
+
+    def drop_connections(self) -> None:
+        """Reset every open connection of both hosts."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result(_JOIN_S)
+
+    async def _drop(self) -> None:
+        for listener in self._listeners.values():
+            listener.drop_connections()
+
+    # --- what happened
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """Every request in the order it was decided; a record is there before its reply is."""
+        return self._journal.snapshot()
+
+    def executions(self, name: str) -> Counter[str | None]:
+        """Return how often the model ran, by ``client_request_id``."""
+        return self._endpoint(name).executions.copy()
+
+    @property
+    def token_requests(self) -> int:
+        """Token requests seen."""
+        return self._journal.counts["token"]
+
+    @property
+    def connections(self) -> Counter[HostName]:
+        """TCP connections accepted, by host (``workspace``, ``serving``)."""
+        return self._journal.accepted.copy()
+
+    @property
+    def open_connections(self) -> dict[HostName, int]:
+        """Connections open now, by host."""
+        return {host: len(listener.connections) for host, listener in self._listeners.items()}
+
+    def wait_for(self, predicate: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+        """Wait until something holds; it is asked again after each request, execution and connection."""
+        return self._journal.wait_for(predicate, timeout_s)
+
+    def reset(self) -> None:
+        """Forget the log, the counts and all scripts; endpoints, tokens and connections stay."""
+        self._workspace.forget()
+
+    # --- inside
+
+    def _url(self, host: HostName) -> str:
+        try:
+            return self._workspace.urls[host]
+        except KeyError:
+            raise RuntimeError(
+                "the emulator is not started: use `with Emulator() as emu`"
+            ) from None
+
+    def _endpoint(self, name: str) -> Endpoint:
+        try:
+            return self._workspace.endpoints[name]
+        except KeyError:
+            known = ", ".join(self._workspace.endpoints)
+            raise KeyError(f"no endpoint {name!r}; there are {known}") from None

@@ -1,0 +1,91 @@
+"""Slots and the queue before them: latency grows first, then requests are refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servingclient.emulator.endpoints import EndpointSpec
+
+QUEUE_PER_SLOT = 4
+
+
+class Capacity:
+    """Provisioned concurrency of one endpoint, growing late when requests have to wait.
+
+    A request whose client has gone keeps its place and is executed all the same: that is what the reference
+    server does, and what makes careless retries expensive.
+    """
+
+    def __init__(
+        self, slots: int | None, queue: int | None, max_slots: int | None, scale_lag_s: float
+    ) -> None:
+        """Offer ``slots``, with room for ``queue`` waiting requests."""
+        self.slots = slots
+        self._queue = queue
+        self._max_slots = max_slots
+        self._scale_lag_s = scale_lag_s
+        self._running = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._scaling = False
+
+    @classmethod
+    def of(cls, spec: EndpointSpec) -> Capacity:
+        """Return the capacity an endpoint was specified with."""
+        return cls(spec.slots, spec.queue, spec.max_slots, spec.scale_lag_s)
+
+    @property
+    def running(self) -> int:
+        """Requests that hold a slot."""
+        return self._running
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._waiting)
+
+    def admit(self, start: Callable[[], None]) -> bool:
+        """Start now or later; ``False`` means neither, the queue is full."""
+        if self.slots is None or self._running < self.slots:
+            self._running += 1
+            start()
+            return True
+        self._scale_up()
+        room = self._queue if self._queue is not None else QUEUE_PER_SLOT * self.slots
+        if len(self._waiting) >= room:
+            return False
+        self._waiting.append(start)
+        return True
+
+    def release(self) -> None:
+        """Give a slot back and start whoever waits for it."""
+        self._running -= 1
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self._waiting and (self.slots is None or self._running < self.slots):
+            self._running += 1
+            self._waiting.popleft()()
+
+    def _scale_up(self) -> None:
+        if (
+            self._scaling
+            or self.slots is None
+            or self._max_slots is None
+            or self.slots >= self._max_slots
+        ):
+            return
+        self._scaling = True
+        asyncio.get_running_loop().call_later(self._scale_lag_s, self._grow)
+
+    def _grow(self) -> None:
+        self._scaling = False
+        if self.slots is not None and self._max_slots is not None:
+            self.slots = min(self._max_slots, max(1, 2 * self.slots))
+        self._start_waiting()
+        if self._waiting:
+            self._scale_up()

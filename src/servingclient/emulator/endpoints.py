@@ -1,0 +1,129 @@
+"""What an endpoint is told to be, and what it keeps while it runs."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from servingclient.emulator.capacity import Capacity
+from servingclient.emulator.faults import FaultQueue
+
+if TYPE_CHECKING:
+    import random
+
+Model = Callable[..., Any]
+Kind = Literal["custom", "feature", "agent"]
+Permission = Literal["CAN_MANAGE", "CAN_QUERY", "CAN_VIEW"]
+
+CUSTOM_LIMIT_BYTES = 16_777_216
+AGENT_LIMIT_BYTES = 4_194_304
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSpec:
+    """Everything that can be chosen for one endpoint; change it live with ``Emulator.change_endpoint``."""
+
+    name: str
+    model: Model | Mapping[str, Model] | None = None
+    """Called with the rows and, where its signature has it, ``params=``; a mapping gives each served model its
+    own; ``None`` is the default model of the kind. It runs on the emulator's loop, so it must not block."""
+    kind: Kind = "custom"
+    route_optimized: bool = False
+    also_on_workspace: bool = False
+    """A route-optimized endpoint from before 2025-09-22 answers on the workspace URL too."""
+    served_models: Mapping[str, float] | None = None
+    """Traffic percentage by served model; by default one, named like the endpoint with ``-1``."""
+    schema: Mapping[str, str] | None = None
+    """Column types to enforce; a name ending in ``?`` is optional."""
+    max_request_bytes: int | None = None
+    """``None`` is the documented limit of the kind: 16 MiB, for agents 4 MiB."""
+    slots: int | None = None
+    """Requests that run at once (provisioned concurrency); ``None`` means no limit."""
+    queue: int | None = None
+    """Requests that may wait for a slot before 429; ``None`` is four a slot, since the real threshold is
+    not published."""
+    max_slots: int | None = None
+    """Slots grow up to this number when requests have to wait; ``None`` means no growth."""
+    scale_lag_s: float = 1.0
+    """How long each doubling of the slots takes."""
+    service_time_s: float = 0.0
+    row_time_s: float = 0.0
+    service_jitter: float = 0.0
+    """Share by which the service time varies, evenly on both sides."""
+    execution_limit_s: float | None = None
+    """Longer executions are answered with ``execution_limit_status`` and keep their slot to the end."""
+    execution_limit_status: Literal[504, 408] = 504
+    requests_per_minute: int | None = None
+    """AI Gateway limit over a rolling window of ``minute_s``."""
+    minute_s: float = 60.0
+    state: Literal["READY", "NOT_READY", "STOPPED"] = "READY"
+    cold_start_s: float = 0.0
+    """The first request wakes the endpoint, which takes this long."""
+    cold_start: Literal["hold", "refuse"] = "hold"
+    """While it wakes up, requests are held, or answered 503."""
+    permission: Permission = "CAN_MANAGE"
+    describable: bool = True
+    """Whether the description may be read; else its GET is a 403."""
+    stream_interval_s: float = 0.0
+    """Time between two events of a stream."""
+
+    def limit_bytes(self) -> int:
+        """Return the largest body that is accepted."""
+        if self.max_request_bytes is not None:
+            return self.max_request_bytes
+        return AGENT_LIMIT_BYTES if self.kind == "agent" else CUSTOM_LIMIT_BYTES
+
+    def traffic(self) -> Mapping[str, float]:
+        """Return the percentage by served model."""
+        return self.served_models or {f"{self.name}-1": 100}
+
+
+@dataclass(slots=True, eq=False)
+class Endpoint:
+    """An endpoint as it runs: what was specified, and what happened to it since."""
+
+    spec: EndpointSpec
+    id: str
+    created_ms: int
+    faults: FaultQueue = field(default_factory=FaultQueue)
+    executions: Counter[str | None] = field(default_factory=Counter)
+    arrivals_s: deque[float] = field(default_factory=deque)
+    awake_at_s: float | None = None
+    capacity: Capacity = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Set up the slots."""
+        self.capacity = Capacity.of(self.spec)
+
+    @property
+    def may_query(self) -> bool:
+        """Whether the emulator's principal may call the endpoint."""
+        return self.spec.permission != "CAN_VIEW"
+
+    def pick_served_model(self, rng: random.Random) -> str:
+        """Choose a served model by the traffic split."""
+        traffic = self.spec.traffic()
+        if len(traffic) == 1:
+            return next(iter(traffic))
+        return rng.choices(list(traffic), weights=list(traffic.values()))[0]
+
+    def model_of(self, served_model: str) -> Model | None:
+        """Return the callable behind a served model, ``None`` for the default one."""
+        model = self.spec.model
+        return model.get(served_model) if isinstance(model, Mapping) else model
+
+    def change(self, **changes: Any) -> None:
+        """Change the specification in place."""
+        self.spec = replace(self.spec, **changes)
+        if changes.keys() & {"slots", "queue", "max_slots", "scale_lag_s"}:
+            self.capacity = Capacity.of(self.spec)
+        if "cold_start_s" in changes:
+            self.awake_at_s = None
+
+    def forget(self) -> None:
+        """Forget scripts and counts; the specification stays."""
+        self.faults.clear()
+        self.executions.clear()
+        self.arrivals_s.clear()

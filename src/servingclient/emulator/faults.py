@@ -1,0 +1,507 @@
+"""Everything that can go wrong with one request, by name.
+
+A fault is a value. ``Emulator.script(endpoint, ...)`` consumes one per request, first in first out;
+``Emulator.always(endpoint, ...)`` applies to every request without a scripted one. The same values work for the
+token endpoint (``token_script``) and for the endpoint's description (``describe_script``).
+"""
+
+from __future__ import annotations
+
+import gzip as gzip_format
+import json
+import random
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, Literal
+
+from servingclient.emulator import security
+from servingclient.emulator.delivery import (
+    PLAIN,
+    Cut,
+    CutStream,
+    Delivery,
+    Doubled,
+    Drip,
+    Drop,
+    Hang,
+    Informational,
+    Raw,
+    SilentClose,
+)
+from servingclient.emulator.oidc import oauth_error
+from servingclient.emulator.wire import HTML, JSON, TEXT, Reply, Request, error, json_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+When = Literal["before", "after", "mid_reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One deviation from a good answer, applied in the order of its fields."""
+
+    name: str
+    runs: bool = False
+    """Whether the request is processed (the model runs, the token is issued) before the fault shows."""
+    answer: Callable[[Request], Reply] | None = field(default=None, repr=False)
+    """The reply in place of the endpoint's own."""
+    reshape: Callable[[Reply], Reply] | None = field(default=None, repr=False)
+    """A change of the reply."""
+    delay_s: float = 0.0
+    """Wait before the reply."""
+    delivery: Delivery = PLAIN
+    """How the reply is sent."""
+
+
+class FaultQueue:
+    """Scripted faults, consumed one by one, and a standing one behind them."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._script: deque[Fault] = deque()
+        self.standing: Fault | None = None
+
+    def script(self, faults: tuple[Fault, ...]) -> None:
+        """Append faults."""
+        self._script.extend(faults)
+
+    def take(self) -> Fault | None:
+        """Return the fault for the next request, ``None`` for a good answer."""
+        if self._script:
+            fault = self._script.popleft()
+            return None if fault.name == "ok" else fault
+        return self.standing
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._script.clear()
+        self.standing = None
+
+    def __len__(self) -> int:
+        return len(self._script)
+
+
+def ok() -> Fault:
+    """A good answer, also under a standing fault."""
+    return Fault("ok", runs=True)
+
+
+# ------------------------------------------------------------------------------------------- 429
+
+_PARALLEL = (
+    "Exceeded max number of parallel requests. Please contact your Databricks representative to "
+    "increase the limit"
+)
+_CONCURRENT = "Too many concurrent requests. Consider increasing the provisioned concurrency of the served entity."
+THROTTLED_TEXTS = {
+    "endpoint": ("REQUEST_LIMIT_EXCEEDED", _CONCURRENT),
+    "workspace_parallel": ("REQUEST_LIMIT_EXCEEDED", _PARALLEL),
+    "workspace_qps": ("REQUEST_LIMIT_EXCEEDED", "Exceeded workspace QPS rate limit for {name}"),
+    "ai_gateway": (
+        "REQUEST_LIMIT_EXCEEDED",
+        "User defined rate limit(s) exceeded for '{name}'. Requests-per-minute (RPM) rate limit exceeded for endpoint",
+    ),
+    "control_plane": (
+        "REQUEST_LIMIT_EXCEEDED",
+        "Workspace 1234567890123456 exceeded the concurrent limit of 60 requests",
+    ),
+}
+ThrottleKind = Literal[
+    "endpoint", "workspace_parallel", "workspace_qps", "ai_gateway", "control_plane"
+]
+ABSURD_S = 86_400 * 365
+
+
+def throttle_reply(kind: ThrottleKind, name: str) -> Reply:
+    """Return a 429 with the text of its kind and without ``Retry-After``."""
+    code, text = THROTTLED_TEXTS[kind]
+    return error(429, code, text.format(name=name))
+
+
+def throttled(
+    retry_after: float | str | None = None,
+    *,
+    in_body: float | None = None,
+    kind: ThrottleKind = "endpoint",
+) -> Fault:
+    """429.
+
+    Args:
+        retry_after: seconds as int or float; ``"date"`` for an HTTP date two seconds ahead, ``"absurd"`` for a
+            year, any other text as it stands; ``None``, the default and the service's habit, sends no header.
+        in_body: the foundation models' body, with this ``retry_after`` in it.
+        kind: which limit was hit.
+    """
+
+    def answer(request: Request) -> Reply:
+        if in_body is not None:
+            reply = json_reply(429, {"error": _foundation_error(in_body)})
+        else:
+            reply = throttle_reply(kind, _endpoint_name(request))
+        value = _retry_after(retry_after)
+        return reply if value is None else reply.with_headers(("retry-after", value))
+
+    return Fault("throttled", answer=answer)
+
+
+def _retry_after(value: float | str | None) -> str | None:
+    if value == "date":
+        return formatdate(time.time() + 2, usegmt=True)
+    if value == "absurd":
+        return str(ABSURD_S)
+    return None if value is None else str(value)
+
+
+def _foundation_error(retry_after: float) -> dict[str, Any]:
+    return {
+        "message": "Rate limit exceeded",
+        "type": "rate_limit_exceeded",
+        "code": 429,
+        "limit_type": "input_tokens_per_minute",
+        "limit": 200_000,
+        "current": 200_150,
+        "retry_after": retry_after,
+    }
+
+
+def _endpoint_name(request: Request) -> str:
+    parts = request.path.split("/serving-endpoints/")
+    return parts[1].partition("/")[0] if len(parts) > 1 else "unknown"
+
+
+# ------------------------------------------------------------------------------------------- connections
+
+
+def reset(when: When = "before") -> Fault:
+    """RST: before the request is processed, after it was, or in the middle of the reply's body."""
+    if when == "mid_reply":
+        return Fault("reset", runs=True, delivery=Cut("reset"))
+    return Fault("reset", runs=when == "after", delivery=Drop("reset"))
+
+
+def disconnect(when: When = "before") -> Fault:
+    """FIN instead of RST; in the middle of the reply it leaves fewer bytes than ``content-length`` said."""
+    if when == "mid_reply":
+        return Fault("disconnect", runs=True, delivery=Cut("fin"))
+    return Fault("disconnect", runs=when == "after", delivery=Drop("fin"))
+
+
+def hang(when: Literal["before", "after"] = "before") -> Fault:
+    """No reply, ever, and the connection stays open."""
+    return Fault("hang", runs=when == "after", delivery=Hang())
+
+
+def slow(delay_s: float) -> Fault:
+    """A good answer that comes late; the model runs at once."""
+    return Fault("slow", runs=True, delay_s=delay_s)
+
+
+def close_silently() -> Fault:
+    """A good answer, then FIN without having announced it."""
+    return Fault("close_silently", runs=True, delivery=SilentClose())
+
+
+def announce_close() -> Fault:
+    """A good answer with ``connection: close``, then FIN."""
+    return Fault("announce_close", runs=True, reshape=_announce, delivery=SilentClose())
+
+
+def _announce(reply: Reply) -> Reply:
+    return reply.with_headers(("connection", "close"))
+
+
+def drip(
+    part: Literal["head", "body"] = "body", *, interval_s: float = 0.05, piece_bytes: int = 1
+) -> Fault:
+    """A good answer in small pieces."""
+    return Fault("drip", runs=True, delivery=Drip(part, interval_s, piece_bytes))
+
+
+def informational(count: int = 3, *, interval_s: float = 0.0) -> Fault:
+    """Interim 103 replies before a good answer."""
+    return Fault("informational", runs=True, delivery=Informational(count, interval_s))
+
+
+def second_reply(body: bytes = b'{"predictions":["POISON"]}') -> Fault:
+    """A good answer with a second, unasked reply in the same write: the next call must not get it."""
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {JSON}\r\ncontent-length: {len(body)}\r\n\r\n"
+    return Fault("second_reply", runs=True, delivery=Doubled(head.encode() + body))
+
+
+def raw(
+    data: bytes | str, *, then: Literal["keep", "fin", "reset"] = "fin", executed: bool = False
+) -> Fault:
+    """Exactly these bytes on the wire."""
+    wire = data.encode("latin-1") if isinstance(data, str) else data
+    return Fault("raw", runs=executed, delivery=Raw(wire, then))
+
+
+# ------------------------------------------------------------------------------------------- gateway noise
+
+
+def answer(
+    status: int = 200,
+    body: bytes | str = b"",
+    *,
+    content_type: str | None = JSON,
+    headers: dict[str, str] | None = None,
+    executed: bool = False,
+    delay_s: float = 0.0,
+) -> Fault:
+    """Any reply at all, with the model run before it when ``executed``."""
+    data = body.encode() if isinstance(body, str) else body
+    reply = Reply(status, data, content_type, tuple((headers or {}).items()))
+    return Fault("answer", runs=executed, answer=lambda _: reply, delay_s=delay_s)
+
+
+def html(status: int = 502, *, executed: bool = False) -> Fault:
+    """A gateway's HTML page."""
+    page = f"<html><head><title>{status} Bad Gateway</title></head><body><h1>{status}</h1></body></html>"
+    return replace(answer(status, page, content_type=HTML, executed=executed), name="html")
+
+
+def plain(
+    status: int = 503, text: str = "upstream connect error", *, executed: bool = False
+) -> Fault:
+    """A gateway's line of text."""
+    return replace(answer(status, text, content_type=TEXT, executed=executed), name="plain")
+
+
+def empty(status: int = 504, *, executed: bool = False) -> Fault:
+    """A status and nothing else."""
+    return replace(answer(status, content_type=None, executed=executed), name="empty")
+
+
+def execution_timeout(*, executed: bool = True) -> Fault:
+    """504 with plain text labelled JSON, as the reference server sends it."""
+    text = "Request processing time exceeded limit"
+    return replace(answer(504, text, executed=executed), name="execution_timeout")
+
+
+def login_page() -> Fault:
+    """200 with an HTML login page, as an intercepting proxy sends it."""
+    page = (
+        "<!doctype html><html><head><title>Sign in</title></head><body><form></form></body></html>"
+    )
+    return replace(answer(200, page, content_type=HTML), name="login_page")
+
+
+def redirect(location: str, status: int = 307) -> Fault:
+    """A redirect."""
+    return replace(
+        answer(status, headers={"location": location}, content_type=None), name="redirect"
+    )
+
+
+def echo_authorization(status: int = 500) -> Fault:
+    """An error body that repeats the caller's ``Authorization`` header."""
+
+    def reply(request: Request) -> Reply:
+        message = (
+            f"upstream failed; request had authorization={request.headers.get('authorization')}"
+        )
+        return error(status, "INTERNAL_ERROR", message)
+
+    return Fault("echo_authorization", answer=reply)
+
+
+def wrong_content_type(content_type: str | None = TEXT) -> Fault:
+    """A good answer with the wrong label."""
+    return Fault(
+        "wrong_content_type",
+        runs=True,
+        reshape=lambda reply: replace(reply, content_type=content_type),
+    )
+
+
+def truncated_json() -> Fault:
+    """A good answer that stops halfway, with a ``content-length`` that fits what was sent."""
+    return Fault(
+        "truncated_json",
+        runs=True,
+        reshape=lambda reply: replace(reply, body=reply.body[: len(reply.body) // 2]),
+    )
+
+
+def body(data: bytes | str) -> Fault:
+    """200 and this body, after the model ran."""
+    return replace(answer(200, data, executed=True), name="body")
+
+
+# ------------------------------------------------------------------------------------------- compression
+
+
+def gzip(
+    variant: Literal["good", "truncated", "multi_member", "bad_checksum", "trailing"] = "good",
+) -> Fault:
+    """A good answer, compressed; or compressed and damaged."""
+    return Fault(f"gzip_{variant}", runs=True, reshape=lambda reply: _gzipped(reply, variant))
+
+
+def gzip_bomb(inflated_bytes: int = 64 * 1024 * 1024) -> Fault:
+    """A small body that inflates to ``inflated_bytes`` of blanks inside valid JSON."""
+    packed = gzip_format.compress(b'{"predictions":[' + b" " * inflated_bytes + b"1.0]}", 9)
+    headers = {"content-encoding": "gzip"}
+    return replace(answer(200, packed, headers=headers, executed=True), name="gzip_bomb")
+
+
+def _gzipped(reply: Reply, variant: str) -> Reply:
+    data = reply.body
+    packed = gzip_format.compress(data, 6, mtime=0)
+    if variant == "truncated":
+        packed = packed[: len(packed) * 2 // 3]
+    elif variant == "multi_member":
+        middle = len(data) // 2
+        packed = gzip_format.compress(data[:middle], mtime=0) + gzip_format.compress(
+            data[middle:], mtime=0
+        )
+    elif variant == "bad_checksum":
+        packed = packed[:-8] + bytes(byte ^ 0xFF for byte in packed[-8:-4]) + packed[-4:]
+    elif variant == "trailing":
+        packed += b"garbage"
+    return replace(reply, body=packed).with_headers(("content-encoding", "gzip"))
+
+
+# ------------------------------------------------------------------------------------------- credentials
+
+
+def invalid_token(status: Literal[401, 403] = 403) -> Fault:
+    """The token is refused as invalid, with an integer ``error_code``."""
+    text = "Invalid access token. [ReqId: 00000000]" if status == 403 else "Token is expired"
+    return Fault("invalid_token", answer=lambda _: error(status, status, text))
+
+
+def expiring_token() -> Fault:
+    """The token is refused because it ends within 30 seconds."""
+    return Fault("expiring_token", answer=lambda _: security.expiring_token())
+
+
+def permission_denied() -> Fault:
+    """The caller lacks CAN QUERY: final, whatever token it fetches."""
+    text = "User does not have permission 'Query' on the endpoint."
+    return Fault("permission_denied", answer=lambda _: error(403, "PERMISSION_DENIED", text))
+
+
+def access_denied() -> Fault:
+    """Token endpoint: the principal may not have what it asks for."""
+    text = "The requested permissions are not assigned to the client"
+    return Fault("access_denied", answer=lambda _: oauth_error(403, "access_denied", text))
+
+
+def invalid_scope() -> Fault:
+    """Token endpoint: the scope is unknown."""
+    return Fault(
+        "invalid_scope",
+        answer=lambda _: oauth_error(400, "invalid_scope", "Invalid scope: all-apis"),
+    )
+
+
+def invalid_authorization_details() -> Fault:
+    """Token endpoint: the principal may not query that endpoint."""
+    text = "User is not authorized to the requested authorizations"
+    return Fault(
+        "invalid_authorization_details",
+        answer=lambda _: oauth_error(400, "invalid_authorization_details", text),
+    )
+
+
+def ip_access_list() -> Fault:
+    """The caller's address is not on the workspace's IP access list."""
+    text = "Source IP address: 127.0.0.1 is blocked by Databricks IP ACL for workspace: 1234567890123456"
+    return Fault("ip_access_list", answer=lambda _: error(403, 403, text))
+
+
+# ------------------------------------------------------------------------------------------- streams
+
+
+def cut_stream(after_events: int = 1, how: Literal["reset", "fin", "end"] = "reset") -> Fault:
+    """A stream that stops early; ``end`` ends it cleanly but without ``[DONE]``."""
+    return Fault("cut_stream", runs=True, delivery=CutStream(after_events, how))
+
+
+def stream_error(after_events: int = 1, message: str = "model failed") -> Fault:
+    """A stream with an error event in place of the rest."""
+    event = (
+        b"data: "
+        + json.dumps({"error": {"message": message, "code": "INTERNAL_ERROR"}}).encode()
+        + b"\n\n"
+    )
+
+    def reshape(reply: Reply) -> Reply:
+        return replace(reply, events=((*(reply.events or ())[:after_events], event)))
+
+    return Fault("stream_error", runs=True, reshape=reshape)
+
+
+# ------------------------------------------------------------------------------------------- by name
+
+_SEED = 7
+
+
+def shuffled(*faults: Fault, seed: int = _SEED) -> list[Fault]:
+    """Return the faults in a random order that repeats for the same seed."""
+    mixed = list(faults)
+    random.Random(seed).shuffle(mixed)  # noqa: S311 - simulation
+    return mixed
+
+
+BY_NAME: dict[str, Callable[..., Fault]] = {
+    function.__name__: function
+    for function in (
+        ok,
+        throttled,
+        reset,
+        disconnect,
+        hang,
+        slow,
+        close_silently,
+        announce_close,
+        drip,
+        informational,
+        second_reply,
+        raw,
+        answer,
+        html,
+        plain,
+        empty,
+        execution_timeout,
+        login_page,
+        redirect,
+        echo_authorization,
+        wrong_content_type,
+        truncated_json,
+        body,
+        gzip,
+        gzip_bomb,
+        invalid_token,
+        expiring_token,
+        permission_denied,
+        access_denied,
+        invalid_scope,
+        invalid_authorization_details,
+        ip_access_list,
+        cut_stream,
+        stream_error,
+    )
+}
+"""Every fault by the name of its function, for scripts that arrive as JSON."""
+
+
+def from_json(entry: object) -> Fault:
+    """Return the fault named by a string, or by an object with ``name`` and its arguments.
+
+    Raises:
+        ValueError: when there is no such fault or the arguments do not fit.
+    """
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    if not isinstance(entry, dict) or entry.get("name") not in BY_NAME:
+        raise ValueError(f"unknown fault {entry!r}; known are {', '.join(sorted(BY_NAME))}")
+    arguments = {key: value for key, value in entry.items() if key != "name"}
+    try:
+        return BY_NAME[entry["name"]](**arguments)
+    except TypeError as wrong:
+        raise ValueError(f"fault {entry['name']!r}: {wrong}") from None

@@ -1,0 +1,313 @@
+"""One invocation from its path to its reply: the only place that knows the order of the checks."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+from servingclient.emulator import agents, encoding, models, scoring, security
+from servingclient.emulator.delivery import PLAIN
+from servingclient.emulator.faults import throttle_reply
+from servingclient.emulator.journal import Note
+from servingclient.emulator.schema import enforce
+from servingclient.emulator.state import WORKSPACE_ID
+from servingclient.emulator.wire import Reply, error, json_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servingclient.emulator.delivery import Delivery
+    from servingclient.emulator.endpoints import Endpoint
+    from servingclient.emulator.faults import Fault
+    from servingclient.emulator.server import Connection
+    from servingclient.emulator.state import Workspace
+    from servingclient.emulator.wire import HostName, Request
+
+NO_ENDPOINT = (
+    "The given endpoint does not exist, please retry after checking the specified model and "
+    "version deployment exists."
+)
+
+
+def find(
+    workspace: Workspace, host: HostName, path: str
+) -> tuple[Endpoint | None, str | None] | None:
+    """Read the path of an invocation: the endpoint (``None`` if it does not exist) and the served model asked for.
+
+    Returns:
+        ``None`` when the path is not one of an invocation on this host at all.
+    """
+    parts = path.split("/")[1:]
+    endpoint_id = None
+    if host == "serving":
+        if len(parts) < 2 or parts[1] != WORKSPACE_ID:
+            return None
+        endpoint_id, parts = parts[0], parts[2:]
+    if len(parts) not in {3, 5} or parts[0] != "serving-endpoints" or parts[-1] != "invocations":
+        return None
+    served_model = None
+    if len(parts) == 5:
+        if parts[2] != "served-models":
+            return None
+        served_model = parts[3]
+    endpoint = workspace.endpoints.get(parts[1])
+    if endpoint is not None and endpoint_id is not None and endpoint_id != endpoint.id:
+        endpoint = None
+    if (
+        endpoint is not None
+        and served_model is not None
+        and served_model not in endpoint.spec.traffic()
+    ):
+        endpoint = None
+    return endpoint, served_model
+
+
+class Invocation:
+    """One call of an endpoint, while it is worked on."""
+
+    __slots__ = (
+        "_connection",
+        "_endpoint",
+        "_note",
+        "_on_reply",
+        "_parsed",
+        "_request",
+        "_workspace",
+    )
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        connection: Connection,
+        request: Request,
+        endpoint: Endpoint,
+        served_model: str | None,
+    ) -> None:
+        """Take the request of this connection for this endpoint."""
+        self._workspace = workspace
+        self._connection = connection
+        self._request = request
+        self._endpoint = endpoint
+        self._note = Note("invocation", endpoint.spec.name, served_model)
+        self._note.request_id = workspace.new_id()
+        self._on_reply: Callable[[Reply], None] = self._send
+        self._parsed: scoring.Parsed | scoring.Refused | None = None
+
+    def start(self) -> None:
+        """Check in the order the service does: credentials, gateway, limits, and the model server last."""
+        refusal = security.check_invocation(self._workspace, self._request, self._endpoint)
+        if refusal is None and self._off_its_host():
+            status = self._workspace.settings.off_workspace_status
+            message = "This endpoint is route optimized and must be called at its endpoint_url."
+            refusal = error(status, "BAD_REQUEST", message)
+        if refusal is not None:
+            self._note.client_request_id = scoring.peek_client_request_id(self._request.body)
+            self._send(refusal)
+            return
+        self._read()
+        fault = self._endpoint.faults.take()
+        if fault is None:
+            self._gate()
+        else:
+            self._under(fault)
+
+    def _off_its_host(self) -> bool:
+        spec = self._endpoint.spec
+        on_workspace = not spec.route_optimized or spec.also_on_workspace
+        return self._request.host == "workspace" and not on_workspace
+
+    def _read(self) -> None:
+        """Parse the body now, so that the record knows its id; what is wrong with it is told later."""
+        try:
+            scoring.check_content_type(self._request.headers.get("content-type"))
+            self._parsed = scoring.parse(self._body())
+            self._note.client_request_id = self._parsed.client_request_id
+            self._note.rows = self._parsed.rows
+        except scoring.Refused as refused:
+            self._parsed = refused
+            self._note.client_request_id = scoring.peek_client_request_id(self._request.body)
+
+    def _body(self) -> bytes:
+        body = self._request.body
+        encoded = self._request.headers.get("content-encoding")
+        if encoded != "gzip" or not self._workspace.settings.gzip_requests:
+            return body
+        try:
+            return gzip.decompress(body)
+        except (OSError, EOFError, zlib.error):
+            raise scoring.invalid("The gzip body is damaged.") from None
+
+    def _under(self, fault: Fault) -> None:
+        """Apply a fault around the processing."""
+        self._note.fault = fault.name
+
+        def finish(reply: Reply) -> None:
+            if fault.answer is not None:
+                reply = fault.answer(self._request)
+            if fault.reshape is not None:
+                reply = fault.reshape(reply)
+            if fault.delay_s:
+                later(fault.delay_s, lambda: self._send(reply, fault.delivery))
+            else:
+                self._send(reply, fault.delivery)
+
+        if fault.runs:
+            self._on_reply = finish
+            self._gate()
+        else:
+            finish(Reply(200))
+
+    def _gate(self) -> None:
+        """Apply size, state and rate limits, then wait for a slot."""
+        spec = self._endpoint.spec
+        if self._request.oversize:
+            message = f"Request size cannot exceed {spec.limit_bytes()} bytes"
+            self._on_reply(error(400, "BAD_REQUEST", message))
+        elif (refusal := self._not_serving()) is not None:
+            self._on_reply(refusal)
+        elif not self._within_minute():
+            self._on_reply(throttle_reply("ai_gateway", spec.name))
+        elif not self._within_workspace_limit():
+            self._on_reply(throttle_reply("workspace_parallel", spec.name))
+        else:
+            self._wake()
+
+    def _not_serving(self) -> Reply | None:
+        spec = self._endpoint.spec
+        if spec.state == "STOPPED":
+            message = f"Endpoint '{spec.name}' is stopped. Start it before querying."
+            return error(400, "BAD_REQUEST", message)
+        if spec.state == "NOT_READY":
+            return error(503, "TEMPORARILY_UNAVAILABLE", f"Endpoint '{spec.name}' is not ready.")
+        if spec.cold_start == "refuse" and self._asleep_s() > 0:
+            return error(503, "TEMPORARILY_UNAVAILABLE", f"Endpoint '{spec.name}' is scaling up.")
+        return None
+
+    def _asleep_s(self) -> float:
+        """Return how long the endpoint still sleeps; the first request wakes it."""
+        endpoint = self._endpoint
+        if not endpoint.spec.cold_start_s:
+            return 0.0
+        if endpoint.awake_at_s is None:
+            endpoint.awake_at_s = time.monotonic() + endpoint.spec.cold_start_s
+        return endpoint.awake_at_s - time.monotonic()
+
+    def _within_minute(self) -> bool:
+        spec, arrivals = self._endpoint.spec, self._endpoint.arrivals_s
+        if spec.requests_per_minute is None:
+            return True
+        now_s = time.monotonic()
+        while arrivals and arrivals[0] <= now_s - spec.minute_s:
+            arrivals.popleft()
+        if len(arrivals) >= spec.requests_per_minute:
+            return False
+        arrivals.append(now_s)
+        return True
+
+    def _within_workspace_limit(self) -> bool:
+        limit = self._workspace.settings.workspace_parallel_limit
+        if limit is None or self._endpoint.spec.route_optimized:
+            return True
+        if self._workspace.standard_in_flight >= limit:
+            return False
+        self._workspace.standard_in_flight += 1
+        answer = self._on_reply
+
+        def leave(reply: Reply) -> None:
+            self._workspace.standard_in_flight -= 1
+            answer(reply)
+
+        self._on_reply = leave
+        return True
+
+    def _wake(self) -> None:
+        asleep_s = self._asleep_s()
+        if asleep_s > 0:
+            later(asleep_s, self._queue)
+        else:
+            self._queue()
+
+    def _queue(self) -> None:
+        if not self._endpoint.capacity.admit(self._run):
+            self._on_reply(throttle_reply("endpoint", self._endpoint.spec.name))
+
+    def _run(self) -> None:
+        """Hold a slot for the service time; the model itself runs at once, so that its run is on record."""
+        spec = self._endpoint.spec
+        reply = self._predict()
+        busy_s = self._service_time_s() if self._note.executed else 0.0
+        if not busy_s:
+            self._endpoint.capacity.release()
+            self._on_reply(reply)
+            return
+        later(busy_s, self._endpoint.capacity.release)
+        if spec.execution_limit_s is not None and busy_s > spec.execution_limit_s:
+            text = b"Request processing time exceeded limit"
+            late = Reply(spec.execution_limit_status, text)
+            later(spec.execution_limit_s, lambda: self._on_reply(late))
+        else:
+            later(busy_s, lambda: self._on_reply(reply))
+
+    def _service_time_s(self) -> float:
+        spec = self._endpoint.spec
+        busy_s = spec.service_time_s + spec.row_time_s * (self._note.rows or 0)
+        if spec.service_jitter:
+            busy_s *= 1 + spec.service_jitter * self._workspace.rng.uniform(-1, 1)
+        return busy_s
+
+    def _predict(self) -> Reply:
+        """Run the model, unless the body is refused before it."""
+        parsed, endpoint, note = self._parsed, self._endpoint, self._note
+        if not isinstance(parsed, scoring.Parsed):
+            return parsed.reply if parsed is not None else Reply(500)
+        try:
+            if endpoint.spec.schema is not None:
+                parsed = enforce(endpoint.spec.schema, parsed)
+        except scoring.Refused as refused:
+            return refused.reply
+        if note.served_model is None:
+            note.served_model = endpoint.pick_served_model(self._workspace.rng)
+        note.executed = True
+        endpoint.executions[note.client_request_id] += 1
+        self._workspace.journal.touch()
+        try:
+            predictions = models.predict(
+                endpoint.model_of(note.served_model), endpoint.spec.kind, parsed
+            )
+            return self._good(parsed, predictions)
+        except Exception as failure:  # noqa: BLE001 - whatever a model raises is a 400 in the reference server
+            return scoring.evaluation_failed(failure)
+
+    def _good(self, parsed: scoring.Parsed, predictions: object) -> Reply:
+        spec = self._endpoint.spec
+        headers = (("served-model-name", self._note.served_model or ""),)
+        if spec.kind == "agent":
+            return agents.reply(spec, parsed, predictions).with_headers(*headers)
+        key = "outputs" if spec.kind == "feature" else "predictions"
+        body = encoding.encode(None if parsed.form == "unified" else key, predictions)
+        return Reply(200, body, headers=headers)
+
+    def _send(self, reply: Reply, delivery: Delivery = PLAIN) -> None:
+        """Record the outcome, then let the reply go."""
+        names = self._workspace.settings.request_id_headers
+        request_id = self._note.request_id or ""
+        reply = reply.with_headers(*((name, request_id) for name in names))
+        self._connection.reply(reply, self._note, delivery)
+
+
+def later(delay_s: float, action: Callable[[], None]) -> None:
+    """Do something after a while, whatever has become of the connection."""
+    asyncio.get_running_loop().call_later(delay_s, action)
+
+
+def not_found() -> Reply:
+    """Return the 404 for an endpoint that does not exist."""
+    return error(404, "ENDPOINT_NOT_FOUND", NO_ENDPOINT)
+
+
+def not_allowed() -> Reply:
+    """Return the 405 of the model server."""
+    return json_reply(405, {"detail": "Method Not Allowed"})

@@ -1,0 +1,137 @@
+"""The record of every request: what a test reads to learn what the service really saw."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servingclient.emulator.wire import HostName, Request
+
+Kind = Literal["invocation", "token", "describe", "discovery", "admin", "other"]
+
+_SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One request and what became of it; holds no credentials."""
+
+    kind: Kind
+    endpoint: str | None
+    served_model: str | None
+    client_request_id: str | None
+    request_id: str | None
+    status: int | None
+    """Status that was sent, ``None`` when no reply was."""
+    executed: bool
+    """Whether the model ran."""
+    fault: str | None
+    connection_id: int
+    host: HostName
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes | None
+    """The body as received, ``None`` when larger than ``keep_body_bytes``."""
+    request_bytes: int
+    rows: int | None
+    received_at_s: float
+    """On the monotonic clock, as ``decided_at_s``."""
+    decided_at_s: float
+
+
+@dataclass(slots=True)
+class Note:
+    """What a handler fills in about a request while it works on it."""
+
+    kind: Kind = "other"
+    endpoint: str | None = None
+    served_model: str | None = None
+    client_request_id: str | None = None
+    request_id: str | None = None
+    executed: bool = False
+    fault: str | None = None
+    rows: int | None = None
+
+
+class Journal:
+    """Keeps the latest requests, and counts for ever.
+
+    Written by the emulator's thread, read by any: each write is a single append or addition, and a reader
+    copies. Records are built when they are read, since writing them is on the hot path of a benchmark.
+    """
+
+    def __init__(self, limit: int, keep_body_bytes: int) -> None:
+        """Keep at most ``limit`` requests."""
+        self._entries: deque[tuple[Request, Note, int | None, float]] = deque(maxlen=limit)
+        self._keep_body_bytes = keep_body_bytes
+        self._changed = threading.Condition()
+        self._waiting = 0
+        self.counts: Counter[str] = Counter()
+        self.accepted: Counter[HostName] = Counter()
+
+    def add(self, request: Request, note: Note, status: int | None) -> None:
+        """Record what was decided, before the reply leaves, so that whoever got the reply sees the record."""
+        if len(request.body) > self._keep_body_bytes:
+            request.body = b""
+        self._entries.append((request, note, status, time.monotonic()))
+        self.counts[note.kind] += 1
+        self.touch()
+
+    def touch(self) -> None:
+        """Wake whoever waits for a change."""
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
+
+    def wait_for(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until the predicate holds; it is asked again after every change."""
+        self._waiting += 1
+        try:
+            with self._changed:
+                return self._changed.wait_for(predicate, timeout_s)
+        finally:
+            self._waiting -= 1
+
+    def snapshot(self) -> list[RequestRecord]:
+        """Return the records in the order they were decided."""
+        return [_record(*entry) for entry in self._entries.copy()]
+
+    def clear(self) -> None:
+        """Forget records and counts."""
+        self._entries.clear()
+        self.counts.clear()
+        self.accepted.clear()
+
+
+def _record(request: Request, note: Note, status: int | None, decided_at_s: float) -> RequestRecord:
+    return RequestRecord(
+        kind=note.kind,
+        endpoint=note.endpoint,
+        served_model=note.served_model,
+        client_request_id=note.client_request_id,
+        request_id=note.request_id,
+        status=status,
+        executed=note.executed,
+        fault=note.fault,
+        connection_id=request.connection_id,
+        host=request.host,
+        method=request.method,
+        path=request.path,
+        headers={name: _shown(name, value) for name, value in request.headers.items()},
+        body=request.body if request.body or not request.size_bytes else None,
+        request_bytes=request.size_bytes,
+        rows=note.rows,
+        received_at_s=request.received_at_s,
+        decided_at_s=decided_at_s,
+    )
+
+
+def _shown(name: str, value: str) -> str:
+    return f"{value.partition(' ')[0]} ***" if name in _SECRET else value

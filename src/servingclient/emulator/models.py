@@ -1,0 +1,77 @@
+"""The default model of each kind: deterministic, so that a client can compute what it must get."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from servingclient.emulator.endpoints import Kind, Model
+    from servingclient.emulator.scoring import Parsed
+
+
+def predict(model: Model | None, kind: Kind, parsed: Parsed) -> Any:
+    """Run the endpoint's model, or the default one of its kind."""
+    if model is None:
+        return _DEFAULTS[kind](parsed)
+    if takes_params(model):
+        return model(parsed.data, params=parsed.params)
+    return model(parsed.data)
+
+
+def takes_params(model: Model) -> bool:
+    """Tell whether a callable wants ``params=``."""
+    try:
+        return "params" in inspect.signature(model).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def row_sum(values: Any) -> float:
+    """Return the sum of all numbers in a value, exactly rounded: the order of the columns does not matter.
+
+    Booleans count as 0 and 1, everything that is no number as 0.
+    """
+    numbers: list[float] = []
+    _collect(values, numbers)
+    try:
+        return math.fsum(numbers)
+    except (OverflowError, ValueError):
+        return float(sum(numbers))
+
+
+def _collect(value: Any, into: list[float]) -> None:
+    if isinstance(value, (int, float)):
+        into.append(value)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _collect(item, into)
+    elif isinstance(value, list):
+        for item in value:
+            _collect(item, into)
+
+
+def _sums(parsed: Parsed) -> Any:
+    data = parsed.data
+    if parsed.form == "inputs" and isinstance(data, dict):
+        columns = [column if isinstance(column, list) else [column] for column in data.values()]
+        return [row_sum(list(row)) for row in zip(*columns, strict=False)]
+    if isinstance(data, list):
+        return [row_sum(row) for row in data]
+    return row_sum(data)
+
+
+def _features(parsed: Parsed) -> Any:
+    rows = parsed.data if isinstance(parsed.data, list) else []
+    return [{**row, "feature_sum": row_sum(row)} for row in rows]
+
+
+def _agent(parsed: Parsed) -> Any:
+    messages = parsed.data.get("messages") or parsed.data.get("input") or parsed.data.get("prompt")
+    last = messages[-1] if isinstance(messages, list) and messages else messages
+    text = last.get("content", "") if isinstance(last, dict) else last
+    return str(text)
+
+
+_DEFAULTS = {"custom": _sums, "feature": _features, "agent": _agent}

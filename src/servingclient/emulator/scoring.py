@@ -1,0 +1,246 @@
+"""What the model server makes of a body, in the words of the reference server.
+
+The texts are those of ``mlflow.pyfunc.scoring_server`` 3.17.2, so that a client meets the same errors here.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from servingclient.emulator import json_text
+from servingclient.emulator.wire import JSON, TEXT, Reply, json_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FORMATS = ("dataframe_records", "dataframe_split", "instances", "inputs")
+_UNIFIED = ("messages", "prompt", "input")
+_REQUIRED = (
+    "The input must be a JSON dictionary with exactly one of the input fields "
+    "{'dataframe_records', 'dataframe_split', 'instances', 'inputs'}"
+)
+_CHANGED = (
+    "IMPORTANT: The MLflow Model scoring protocol has changed in MLflow version 2.0. If you are"
+    " seeing this error, you are likely using an outdated scoring request format. To resolve the"
+    " error, either update your request format or adjust your MLflow Model's requirements file to"
+    " specify an older version of MLflow (for example, change the 'mlflow' requirement specifier"
+    " to 'mlflow==1.30.0'). If you are making a request using the MLflow client"
+    " (e.g. via `mlflow.pyfunc.spark_udf()`), upgrade your MLflow client to a version >= 2.0 in"
+    " order to use the new request format. For more information about the updated MLflow"
+    " Model scoring protocol in MLflow 2.0, see"
+    " https://mlflow.org/docs/latest/models.html#deploy-mlflow-models."
+)
+_EVALUATION_FAILED = (
+    "Encountered an unexpected error while evaluating the model. Verify"
+    " that the serialized input Dataframe is compatible with the model for"
+    " inference."
+)
+
+
+class Refused(Exception):  # noqa: N818 - the model server's answer, not a failure of ours
+    """The body is not accepted."""
+
+    def __init__(self, reply: Reply) -> None:
+        """Carry the reply to send."""
+        super().__init__(reply.status)
+        self.reply = reply
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A body that was understood."""
+
+    data: Any
+    """Rows as dicts for the ``dataframe_*`` forms, the raw value otherwise."""
+    form: str
+    rows: int | None
+    params: Any
+    client_request_id: str | None
+    stream: bool
+
+
+def bad_request(message: str, **extra: str) -> Reply:
+    """Return the reference server's 400 for a bad body."""
+    return json_reply(
+        400,
+        {
+            "error_code": "BAD_REQUEST",
+            "message": message,
+            "sqlstate": "KAM00",
+            "error_class": "INVALID_PARAMETER_VALUE",
+            **extra,
+        },
+    )
+
+
+def invalid(message: str) -> Refused:
+    """Return the refusal of an input, in the reference server's form."""
+    return Refused(bad_request(f"Invalid input. {message}"))
+
+
+def schema_failure(message: str) -> Refused:
+    """Return the refusal by the model's signature."""
+    return Refused(
+        json_reply(
+            400,
+            {
+                "error_code": "INVALID_PARAMETER_VALUE",
+                "message": message,
+                "sqlstate": "KAM01",
+                "error_class": "SCHEMA_ENFORCEMENT_FAILED",
+            },
+        )
+    )
+
+
+def evaluation_failed(failure: BaseException) -> Reply:
+    """Return the 400 for an exception in model code, stack trace and all."""
+    return bad_request(_EVALUATION_FAILED, stack_trace="".join(traceback.format_exception(failure)))
+
+
+def check_content_type(content_type: str | None) -> None:
+    """Check the label of a body.
+
+    Raises:
+        Refused: with the 415 or 500 of the reference server; CSV and Parquet are refused too, since only JSON is
+            documented for the service.
+    """
+    if content_type == JSON:
+        return
+    if content_type is None:
+        raise Refused(Reply(500, b"Internal Server Error", TEXT))
+    mime, *pairs = (part.strip() for part in content_type.split(";"))
+    parameters = {pair.partition("=")[0]: pair.partition("=")[2] for pair in pairs}
+    if parameters.get("charset", "utf-8").lower() != "utf-8":
+        raise _unsupported("The scoring server only supports UTF-8")
+    if unknown := set(parameters) - {"charset"}:
+        raise _unsupported(
+            f"Unrecognized content type parameters: {', '.join(unknown)}. {_CHANGED}"
+        )
+    if mime != JSON:
+        known = ["text/csv", JSON, "application/vnd.apache.parquet"]
+        listed = [JSON] if mime in known else known
+        raise _unsupported(
+            "This predictor only supports the following content types:"
+            f" Types: {listed}. Got '{content_type}'."
+        )
+
+
+def _unsupported(text: str) -> Refused:
+    return Refused(Reply(415, text.encode(), TEXT))
+
+
+def parse(body: bytes) -> Parsed:
+    """Read a body.
+
+    Raises:
+        Refused: with the reference server's 400.
+    """
+    value = _decode(body)
+    forms = [key for key in value if key in _FORMATS]
+    if any(key in value for key in _UNIFIED):
+        return Parsed(value, "unified", None, None, _request_id(value), bool(value.get("stream")))
+    if len(forms) != 1:
+        raise Refused(
+            bad_request(f"{_REQUIRED}. Received dictionary with input fields: {forms}. {_CHANGED}")
+        )
+    form = forms[0]
+    data, rows = _READERS[form](value[form])
+    return Parsed(
+        data, form, rows, value.get("params"), _request_id(value), bool(value.get("stream"))
+    )
+
+
+def peek_client_request_id(body: bytes) -> str | None:
+    """Return the ``client_request_id`` of a body that is otherwise not looked at."""
+    try:
+        value = json_text.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return _request_id(value) if isinstance(value, dict) else None
+
+
+def _request_id(value: Mapping[str, Any]) -> str | None:
+    found = value.get("client_request_id")
+    return found if isinstance(found, str) else None
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        value = json_text.loads(body)
+    except (ValueError, RecursionError) as wrong:
+        message = "Ensure that input is a valid JSON formatted string. "
+        raise invalid(f"{message}Error: '{wrong!r}'\nInput: \n{body!r}\n") from None
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list):
+        raise invalid(f"{_REQUIRED}. Received a list.")
+    raise invalid(f"{_REQUIRED}. Received unexpected input type '{type(value)}.")
+
+
+def _read_split(value: Any) -> tuple[Any, int]:
+    if not isinstance(value, dict):
+        got = "list" if isinstance(value, list) else f"type {type(value)}"
+        raise invalid(f"Dataframe split format must be a dictionary. Got {got}.")
+    if "data" not in value or value.keys() - {"columns", "data", "index"}:
+        raise invalid(
+            "Dataframe split format must have 'data' field and optionally 'columns' "
+            f"and 'index' fields. Got {set(value)}.'"
+        )
+    data, columns = value["data"], value.get("columns")
+    if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
+        data = [[item] for item in data] if isinstance(data, list) else _not_a_frame("split", data)
+    if columns is None:
+        columns = list(range(max(map(len, data), default=0)))
+    width = len(columns)
+    for row in data:
+        if len(row) != width:
+            wide = max(map(len, data))
+            raise _bad_frame("split", f"{width} columns passed, passed data had {wide} columns")
+    index = value.get("index")
+    if index is not None and len(index) != len(data):
+        raise _bad_frame(
+            "split",
+            f"Shape of passed values is {(len(data), width)}, indices imply {(len(index), width)}",
+        )
+    return [dict(zip(columns, row, strict=True)) for row in data], len(data)
+
+
+def _read_records(value: Any) -> tuple[Any, int]:
+    if not isinstance(value, list):
+        got = "dictionary" if isinstance(value, dict) else f"type {type(value)}"
+        raise invalid(f"Dataframe records format must be a list of records. Got {got}.")
+    rows = [row if isinstance(row, dict) else {0: row} for row in value]
+    return rows, len(rows)
+
+
+def _read_instances(value: Any) -> tuple[Any, int | None]:
+    return value, len(value) if isinstance(value, list) else None
+
+
+def _read_inputs(value: Any) -> tuple[Any, int | None]:
+    if isinstance(value, dict):
+        first = next(iter(value.values()), None)
+        return value, len(first) if isinstance(first, list) else None
+    return value, len(value) if isinstance(value, list) else None
+
+
+def _bad_frame(orient: str, text: str) -> Refused:
+    return invalid(
+        f"Provided dataframe_{orient} field is not a valid dataframe representation in "
+        f"'{orient}' format. Error: '{text}'"
+    )
+
+
+def _not_a_frame(orient: str, value: Any) -> Any:
+    raise _bad_frame(orient, f"DataFrame constructor not properly called! Got {type(value)}")
+
+
+_READERS = {
+    "dataframe_split": _read_split,
+    "dataframe_records": _read_records,
+    "instances": _read_instances,
+    "inputs": _read_inputs,
+}

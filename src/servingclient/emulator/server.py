@@ -1,0 +1,308 @@
+"""Sockets: listeners that count every connection, and connections that read requests and send replies."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import httptools
+
+from servingclient.emulator import routes
+from servingclient.emulator.wire import Request, error, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from servingclient.emulator.delivery import Delivery
+    from servingclient.emulator.journal import Note
+    from servingclient.emulator.state import Workspace
+    from servingclient.emulator.wire import HostName, Reply
+
+_BACKLOG = 4096
+_ACCEPTS_A_TURN = 64
+_RST_ON_CLOSE = struct.pack("ii", 1, 0)
+_UNCHECKED_BYTES = 1_048_576
+"""Bodies below this are never checked against a limit while they arrive."""
+
+
+class Connection(asyncio.Protocol):
+    """One client connection; its requests are answered one after the other."""
+
+    def __init__(
+        self, workspace: Workspace, host: HostName, number: int, listener: Listener
+    ) -> None:
+        """Belong to a listener of the workspace."""
+        self.host = host
+        self._workspace = workspace
+        self._number = number
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._pending: deque[Request] = deque()
+        self._current: Request | None = None
+        self._closing = False
+        self._served = 0
+        self._idle: asyncio.TimerHandle | None = None
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._size_bytes = 0
+        self._check_at_bytes = _UNCHECKED_BYTES
+        self._oversize = False
+        self._received_at_s = 0.0
+
+    # --- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start listening to the client."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._listener.connections.add(self)
+        self._watch_idle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client; what it asked for is still carried out."""
+        self._transport = None
+        self._pending.clear()
+        self._listener.connections.discard(self)
+        self._watch_idle(stop=True)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser."""
+        if self._closing:
+            return
+        if self._idle is not None:
+            self._watch_idle(stop=True)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.close()
+        except httptools.HttpParserError:
+            self._refuse_garbage()
+
+    # --- httptools
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._target = b""
+        self._headers = {}
+        self._body = []
+        self._size_bytes = 0
+        self._check_at_bytes = _UNCHECKED_BYTES
+        self._oversize = False
+        self._received_at_s = time.monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        """Collect the target, which may come in pieces."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a header; a repeated one is joined with a comma."""
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        """Let a client go on that waits for permission to send its body."""
+        if "expect" in self._headers and self._headers["expect"].lower() == "100-continue":
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, data: bytes) -> None:
+        """Collect the body, up to the limit of its endpoint."""
+        self._size_bytes += len(data)
+        if self._size_bytes > self._check_at_bytes:
+            self._check_size()
+        if not self._oversize:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """Queue the request, behind the one that is being answered."""
+        request = Request(
+            self._parser.get_method().decode("latin-1"),
+            self._target.decode("latin-1"),
+            self._headers,
+            b"".join(self._body),
+            self._size_bytes,
+            self._size_bytes > _UNCHECKED_BYTES and self._oversize,
+            self._parser.should_keep_alive(),
+            self._number,
+            self.host,
+            self._received_at_s,
+        )
+        self._body = []
+        self._pending.append(request)
+        if self._current is None:
+            self._next()
+
+    def _check_size(self) -> None:
+        path = self._target.decode("latin-1").partition("?")[0]
+        limit = routes.upload_limit(self._workspace, path, self)
+        if self._size_bytes <= limit:
+            self._check_at_bytes = limit
+            return
+        self._oversize = True
+        self._body = []
+        if self._workspace.settings.oversize == "close":
+            self.reset()
+
+    def _refuse_garbage(self) -> None:
+        if self._transport is not None and self._current is None:
+            message = error(400, "BAD_REQUEST", "Invalid HTTP request received.")
+            rendered = render(message, date=self._workspace.dates.now(), close=True)
+            self.write(rendered.head + rendered.body)
+        self.close()
+
+    # --- replies
+
+    def _next(self) -> None:
+        if self._pending and not self._closing:
+            self._current = self._pending.popleft()
+            self._served += 1
+            routes.handle(self._workspace, self, self._current)
+
+    def reply(self, reply: Reply, note: Note, delivery: Delivery) -> None:
+        """Record the outcome of the current request, then send it as the delivery does."""
+        request, settings = self._current, self._workspace.settings
+        if request is None:
+            return
+        sends = getattr(delivery, "sends", True)
+        self._workspace.journal.add(request, note, reply.status if sends else None)
+        if self._transport is None:
+            return
+        limit = settings.max_requests_per_connection
+        close = not request.keep_alive or (limit is not None and self._served >= limit)
+        date = self._workspace.dates.now(settings.clock_skew_s)
+        self._closing = close
+        delivery.send(self, render(reply, date=date, close=close))
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def finish(self) -> None:
+        """Go on with the next request, or close."""
+        self._current = None
+        if self._closing or self._workspace.settings.fin_after_reply:
+            self.close()
+        elif self._pending:
+            self._next()
+        else:
+            self._watch_idle()
+
+    def close(self) -> None:
+        """Send what is buffered, then FIN."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def reset(self) -> None:
+        """Drop the connection with RST."""
+        self._closing = True
+        if self._transport is not None:
+            reset_socket(self._transport.get_extra_info("socket"))
+            self._transport.abort()
+
+    def later(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Do something later, unless the client has gone by then."""
+
+        def act() -> None:
+            if self._transport is not None:
+                action()
+
+        asyncio.get_running_loop().call_later(delay_s, act)
+
+    def _watch_idle(self, *, stop: bool = False) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        timeout_s = self._workspace.settings.idle_timeout_s
+        if timeout_s is not None and not stop:
+            self._idle = asyncio.get_running_loop().call_later(timeout_s, self.close)
+
+
+class Listener:
+    """One listening socket; connections are counted before any TLS is spoken."""
+
+    def __init__(self, workspace: Workspace, host: HostName, tls: ssl.SSLContext | None) -> None:
+        """Listen for one of the two hosts."""
+        self.connections: set[Connection] = set()
+        self._workspace = workspace
+        self._host: HostName = host
+        self._tls = tls
+        self._socket: socket.socket | None = None
+        self._number = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._held: list[socket.socket] = []
+
+    def open(self, port: int) -> int:
+        """Listen on a loopback port and return it."""
+        listening = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+        listening.setblocking(False)
+        self._socket = listening
+        asyncio.get_running_loop().add_reader(listening, self._accept)
+        return int(listening.getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.drop_connections()
+        for held in self._held:
+            held.close()
+        while self.connections:
+            await asyncio.sleep(0)
+
+    def drop_connections(self) -> None:
+        """Reset every open connection."""
+        for connection in tuple(self.connections):
+            connection.reset()
+
+    def _accept(self) -> None:
+        assert self._socket is not None
+        for _ in range(_ACCEPTS_A_TURN):
+            try:
+                accepted, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            self._workspace.journal.accepted[self._host] += 1
+            self._workspace.journal.touch()
+            self._welcome(accepted)
+
+    def _welcome(self, accepted: socket.socket) -> None:
+        how = self._workspace.settings.accept
+        if how == "hang":
+            self._held.append(accepted)
+        elif how == "reset":
+            reset_socket(accepted)
+            accepted.close()
+        else:
+            accepted.setblocking(False)
+            self._number += 1
+            task = asyncio.get_running_loop().create_task(self._serve(accepted, self._number))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, accepted: socket.socket, number: int) -> None:
+        def connection() -> Connection:
+            return Connection(self._workspace, self._host, number, self)
+
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(connection, accepted, ssl=self._tls)
+        except (OSError, asyncio.CancelledError):  # a failed handshake is the client's business
+            accepted.close()
+
+
+def reset_socket(sock: socket.socket) -> None:
+    """Make closing the socket send RST instead of FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
