@@ -1,0 +1,1 @@
+"""Where a call goes and with which credential: origins, tokens, endpoint descriptions."""
