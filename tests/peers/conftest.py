@@ -32,6 +32,6 @@ def mlflow_server(
 
 @pytest.fixture(scope="session")
 def mlflow_front(mlflow_server: MlflowServer) -> Iterator[Front]:
-    """The same models under the addresses of a workspace: ``ServingClient(model, host=front.host, …)``."""
+    """The same models under the addresses of a workspace: ``ServingClient(model, host=…)``."""
     with Front(mlflow_server.ports) as front:
         yield front

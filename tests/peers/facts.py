@@ -1,7 +1,7 @@
-"""What a scoring server makes of a body: one row per fact, true of real MLflow and of the emulator alike.
+"""What a scoring server makes of a body: one row per fact, true of real MLflow and the emulator.
 
-The emulator's tests may claim anything about themselves; this table is what keeps them honest. A row that
-only the real server can show (it depends on pandas' own conversions) says so.
+The emulator's own tests may claim anything; this table is what keeps them honest. A row that only
+the real server can show (it depends on pandas' own conversions) says so.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ANYTHING = _Anything()
 class Fact:
     """A request and what must come back.
 
-    ``reply`` is the JSON value of the whole body. ``pattern`` is searched in its text instead, for error
-    messages whose full text may change.
+    ``reply`` is the JSON value of the whole body. ``pattern`` is searched in its text instead, for
+    error messages whose full text may change.
     """
 
     name: str

@@ -1,12 +1,11 @@
 """A loopback front that gives real scoring servers the addresses of a Databricks workspace.
 
-    POST /serving-endpoints/{name}/invocations                         → POST /invocations of that model
-    POST /serving-endpoints/{name}/served-models/{any}/invocations     → the same
-    anything else                                                      → 404, as for an endpoint that
-                                                                         may not be described
+    POST /serving-endpoints/{name}/invocations                       POST /invocations of that model
+    POST /serving-endpoints/{name}/served-models/{any}/invocations   the same
+    anything else                                                    404: no descriptions to be read
 
-Only the request's target is rewritten. Every other byte goes through as it came, in both directions, and so
-does the end of a connection: what the client sees is what the real server did.
+Only the request's target is rewritten. Every other byte goes through as it came, in both
+directions, and so does the end of a connection: what the client sees is what the real server did.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ _PIECE = 64 * 1024
 class Front:
     """Runs on a thread of its own between ``with`` and its end.
 
-    ``ports`` maps endpoint names to loopback ports of scoring servers. ``requests`` collects the request
-    lines in the order they came.
+    ``ports`` maps endpoint names to loopback ports of scoring servers. ``requests`` collects the
+    request lines in the order they came.
     """
 
     def __init__(self, ports: Mapping[str, int]) -> None:
@@ -72,7 +71,7 @@ class Front:
         server = await asyncio.start_server(
             self._accept, "127.0.0.1", 0, limit=_MAX_HEAD, backlog=256
         )
-        self.host = "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+        self.host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._started.set()
         await self._ended.wait()
         server.close()

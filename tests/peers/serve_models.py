@@ -1,11 +1,12 @@
 """Run by the peer environment: save some models with MLflow, load them, serve each on its own port.
 
-Prints one JSON object {model name: port} and then serves until it is told to end. The sockets listen before
-the line is printed, so a client that connects at once waits for the server instead of failing.
+Prints one JSON object {model name: port} and then serves until it is told to end. The sockets
+listen before the line is printed, so a client that connects at once waits for the server instead
+of failing.
 
 The application is `scoring_server.init(load_model(path))`, which is all that
-`mlflow.pyfunc.scoring_server.app` does; doing it here serves every model from one process, since it is the
-import of mlflow that costs the start-up.
+`mlflow.pyfunc.scoring_server.app` does; doing it here serves every model from one process, since
+it is the import of mlflow that costs the start-up.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 
 
 class Rows(PythonModel):
-    """Echoes the rows it was given with the type of each value: shows what the server made of the input."""
+    """Echoes its rows with the type of each value: shows what the server made of the input."""
 
     def predict(self, context, model_input, params=None):
         frame = pd.DataFrame(model_input)

@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).with_name("serve_models.py")
 READY_WITHIN_S = 90.0
 
 
-class PeerNotRunning(RuntimeError):
+class PeerNotRunningError(RuntimeError):
     """The peer could not be started; the text ends with what it printed."""
 
 
@@ -58,7 +58,7 @@ class MlflowServer:
         self._end()
 
     def _environment(self) -> dict[str, str]:
-        # Nothing is taken from the caller's environment: no tracking server, no proxy, no usage reports.
+        # Nothing of the caller's environment: no tracking server, no proxy, no usage reports.
         return {
             "PATH": f"{self._python.parent}:/usr/bin:/bin",
             "HOME": str(self._folder),
@@ -69,12 +69,14 @@ class MlflowServer:
         }
 
     def _wait_until_ready(self) -> None:
-        # The script prints its ports once all sockets listen, so a request made now is answered when
-        # the model behind it is loaded: nothing has to be polled.
+        # The script prints its ports once all sockets listen, so a request made now is answered
+        # when the model behind it is loaded: nothing has to be polled.
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise PeerNotRunning(f"the MLflow server ended before it was ready:\n{self.log_tail()}")
+            raise PeerNotRunningError(
+                f"the MLflow server ended before it was ready:\n{self.log_tail()}"
+            )
         self.ports = json.loads(line)
         for port in self.ports.values():
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=READY_WITHIN_S)
@@ -82,11 +84,11 @@ class MlflowServer:
                 connection.request("GET", "/ping")
                 status = connection.getresponse().status
             except OSError as error:
-                raise PeerNotRunning(f"no answer to /ping:\n{self.log_tail()}") from error
+                raise PeerNotRunningError(f"no answer to /ping:\n{self.log_tail()}") from error
             finally:
                 connection.close()
             if status != 200:
-                raise PeerNotRunning(f"/ping answered {status}:\n{self.log_tail()}")
+                raise PeerNotRunningError(f"/ping answered {status}:\n{self.log_tail()}")
 
     def log_tail(self) -> str:
         """The last lines the server wrote."""

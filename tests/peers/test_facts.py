@@ -19,7 +19,7 @@ def names(fact: Fact) -> str:
 
 
 def ask(url: str, fact: Fact, **headers: str) -> httpx.Response:
-    # A connection each: uvicorn closes it unannounced after an unhandled error, so reuse would be a race.
+    # A connection each: uvicorn closes it unannounced after an unhandled error.
     sent = {**headers, **fact.headers}
     if fact.sends is not None:
         sent["content-type"] = fact.sends

@@ -75,10 +75,12 @@ def test_unknown_paths_are_404(client: httpx.Client, mlflow_front: Front) -> Non
 def test_the_end_of_a_connection_passes(mlflow_front: Front) -> None:
     # uvicorn closes after an unhandled error without announcing it; so must the front
     url = f"{mlflow_front.host}/serving-endpoints/sum/invocations"
-    with httpx.Client(timeout=15, trust_env=False) as client:
-        with client.stream("POST", url, content=BODY) as response:
-            response.read()
-            stream = response.extensions["network_stream"]
-            assert response.status_code == 500
-            assert "connection" not in response.headers
-            assert stream.read(1, timeout=10) == b""
+    with (
+        httpx.Client(timeout=15, trust_env=False) as client,
+        client.stream("POST", url, content=BODY) as response,
+    ):
+        response.read()
+        stream = response.extensions["network_stream"]
+        assert response.status_code == 500
+        assert "connection" not in response.headers
+        assert stream.read(1, timeout=10) == b""
