@@ -190,7 +190,9 @@ class Emulator:
 
     def change_endpoint(self, name: str, **changes: Any) -> None:
         """Change an endpoint in place; a change of its size gives it fresh, empty slots."""
-        self._endpoint(name).change(**changes)
+        endpoint = self._endpoint(name)
+        endpoint.change(**changes)
+        self._workspace.note_limit(endpoint.spec)
 
     def recreate_endpoint(self, name: str) -> None:
         """Delete and create an endpoint again: a new id and a new URL, the old URL answers 404."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from servingclient.emulator.wire import LAST_CHUNK
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -96,7 +98,7 @@ class CutStream:
         out.write(message.head + message.body)
         sent = message.chunks[: self.after_events]
         if self.how == "end":
-            _drip(out, (*sent, b"0\r\n\r\n"), message.interval_s, out.finish)
+            _drip(out, (*sent, LAST_CHUNK), message.interval_s, out.finish)
         else:
             how = self.how
             _drip(out, sent, message.interval_s, lambda: _end(out, how))
@@ -174,6 +176,10 @@ class Raw:
             out.finish()
         else:
             _end(out, self.then)
+
+
+SILENT = (Hang, Drop, Raw)
+"""Deliveries that send no reply of the emulator's own."""
 
 
 def _rest(out: Outlet, data: bytes) -> None:

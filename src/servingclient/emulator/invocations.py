@@ -72,7 +72,7 @@ class Invocation:
         "_connection",
         "_endpoint",
         "_note",
-        "_on_reply",
+        "_instead",
         "_parsed",
         "_request",
         "_workspace",
@@ -93,7 +93,7 @@ class Invocation:
         self._endpoint = endpoint
         self._note = Note("invocation", endpoint.spec.name, served_model)
         self._note.request_id = workspace.new_id()
-        self._on_reply: Callable[[Reply], None] = self._send
+        self._instead: Callable[[Reply], None] | None = None
         self._parsed: scoring.Parsed | scoring.Refused | None = None
 
     def start(self) -> None:
@@ -155,7 +155,7 @@ class Invocation:
                 self._send(reply, fault.delivery)
 
         if fault.runs:
-            self._on_reply = finish
+            self._instead = finish
             self._gate()
         else:
             finish(Reply(200))
@@ -165,13 +165,13 @@ class Invocation:
         spec = self._endpoint.spec
         if self._request.oversize:
             message = f"Request size cannot exceed {spec.limit_bytes()} bytes"
-            self._on_reply(error(400, "BAD_REQUEST", message))
+            self._answer(error(400, "BAD_REQUEST", message))
         elif (refusal := self._not_serving()) is not None:
-            self._on_reply(refusal)
+            self._answer(refusal)
         elif not self._within_minute():
-            self._on_reply(throttle_reply("ai_gateway", spec.name))
+            self._answer(throttle_reply("ai_gateway", spec.name))
         elif not self._within_workspace_limit():
-            self._on_reply(throttle_reply("workspace_parallel", spec.name))
+            self._answer(throttle_reply("workspace_parallel", spec.name))
         else:
             self._wake()
 
@@ -214,13 +214,13 @@ class Invocation:
         if self._workspace.standard_in_flight >= limit:
             return False
         self._workspace.standard_in_flight += 1
-        answer = self._on_reply
+        answer = self._instead or self._send
 
         def leave(reply: Reply) -> None:
             self._workspace.standard_in_flight -= 1
             answer(reply)
 
-        self._on_reply = leave
+        self._instead = leave
         return True
 
     def _wake(self) -> None:
@@ -232,7 +232,7 @@ class Invocation:
 
     def _queue(self) -> None:
         if not self._endpoint.capacity.admit(self._run):
-            self._on_reply(throttle_reply("endpoint", self._endpoint.spec.name))
+            self._answer(throttle_reply("endpoint", self._endpoint.spec.name))
 
     def _run(self) -> None:
         """Hold a slot for the service time; the model itself runs at once, so that its run is on record."""
@@ -241,15 +241,15 @@ class Invocation:
         busy_s = self._service_time_s() if self._note.executed else 0.0
         if not busy_s:
             self._endpoint.capacity.release()
-            self._on_reply(reply)
+            self._answer(reply)
             return
         later(busy_s, self._endpoint.capacity.release)
         if spec.execution_limit_s is not None and busy_s > spec.execution_limit_s:
             text = b"Request processing time exceeded limit"
             late = Reply(spec.execution_limit_status, text)
-            later(spec.execution_limit_s, lambda: self._on_reply(late))
+            later(spec.execution_limit_s, lambda: self._answer(late))
         else:
-            later(busy_s, lambda: self._on_reply(reply))
+            later(busy_s, lambda: self._answer(reply))
 
     def _service_time_s(self) -> float:
         spec = self._endpoint.spec
@@ -290,12 +290,19 @@ class Invocation:
         body = encoding.encode(None if parsed.form == "unified" else key, predictions)
         return Reply(200, body, headers=headers)
 
+    def _answer(self, reply: Reply) -> None:
+        """The processing is over: send the reply, or hand it to whoever wants it first."""
+        if self._instead is None:
+            self._send(reply)
+        else:
+            self._instead(reply)
+
     def _send(self, reply: Reply, delivery: Delivery = PLAIN) -> None:
         """Record the outcome, then let the reply go."""
         names = self._workspace.settings.request_id_headers
         request_id = self._note.request_id or ""
-        reply = reply.with_headers(*((name, request_id) for name in names))
-        self._connection.reply(reply, self._note, delivery)
+        extra = tuple((name, request_id) for name in names)
+        self._connection.reply(reply, self._note, delivery, extra)
 
 
 def later(delay_s: float, action: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import ValuesView
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,12 +34,20 @@ def row_sum(values: Any) -> float:
 
     Booleans count as 0 and 1, everything that is no number as 0.
     """
+    if isinstance(values, dict):
+        values = values.values()
+    try:
+        return math.fsum(values)  # a flat row of numbers, nearly always
+    except (TypeError, OverflowError, ValueError):
+        pass
     numbers: list[float] = []
     _collect(values, numbers)
     try:
         return math.fsum(numbers)
-    except (OverflowError, ValueError):
-        return float(sum(numbers))
+    except OverflowError:
+        return math.inf
+    except ValueError:  # infinities of both signs
+        return math.nan
 
 
 def _collect(value: Any, into: list[float]) -> None:
@@ -47,7 +56,7 @@ def _collect(value: Any, into: list[float]) -> None:
     elif isinstance(value, dict):
         for item in value.values():
             _collect(item, into)
-    elif isinstance(value, list):
+    elif isinstance(value, (list, ValuesView)):
         for item in value:
             _collect(item, into)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from servingclient.emulator import admin, control_plane, invocations, oidc
-from servingclient.emulator.delivery import PLAIN
 from servingclient.emulator.journal import Note
 from servingclient.emulator.wire import Reply, error, json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from servingclient.emulator.endpoints import Endpoint
     from servingclient.emulator.faults import FaultQueue
     from servingclient.emulator.journal import Kind
     from servingclient.emulator.server import Connection
@@ -55,7 +55,7 @@ def handle(workspace: Workspace, connection: Connection, request: Request) -> No
     faults = _scripted(workspace, kind)
     fault = faults.take() if faults is not None else None
     if fault is None:
-        connection.reply(handler(workspace, request), note, PLAIN)
+        connection.reply(handler(workspace, request), note)
         return
     note.fault = fault.name
     reply = handler(workspace, request) if fault.runs else Reply(200)
@@ -80,13 +80,13 @@ def _invoke(
     workspace: Workspace,
     connection: Connection,
     request: Request,
-    endpoint: invocations.Endpoint | None,
+    endpoint: Endpoint | None,
     served_model: str | None,
 ) -> None:
     if request.method != "POST":
-        connection.reply(invocations.not_allowed(), Note("invocation"), PLAIN)
+        connection.reply(invocations.not_allowed(), Note("invocation"))
     elif endpoint is None:
-        connection.reply(invocations.not_found(), Note("invocation"), PLAIN)
+        connection.reply(invocations.not_found(), Note("invocation"))
     else:
         invocations.Invocation(workspace, connection, request, endpoint, served_model).start()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from servingclient.emulator import routes
+from servingclient.emulator.delivery import PLAIN, SILENT
 from servingclient.emulator.wire import Request, error, render
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 _BACKLOG = 4096
 _ACCEPTS_A_TURN = 64
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
-_UNCHECKED_BYTES = 1_048_576
-"""Bodies below this are never checked against a limit while they arrive."""
+_NAMES: dict[bytes, str] = {}
+"""Header names seen so far, in lower case; bounded, because a client may invent as many as it likes."""
+_MOST_NAMES = 256
 
 
 class Connection(asyncio.Protocol):
@@ -52,7 +54,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._size_bytes = 0
-        self._check_at_bytes = _UNCHECKED_BYTES
+        self._check_at_bytes = 0
         self._oversize = False
         self._received_at_s = 0.0
 
@@ -93,7 +95,7 @@ class Connection(asyncio.Protocol):
         self._headers = {}
         self._body = []
         self._size_bytes = 0
-        self._check_at_bytes = _UNCHECKED_BYTES
+        self._check_at_bytes = self._workspace.smallest_limit_bytes
         self._oversize = False
         self._received_at_s = time.monotonic()
 
@@ -103,8 +105,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header; a repeated one is joined with a comma."""
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+        key = _NAMES.get(name) or _lower(name)
+        text = value.decode("latin-1")
+        headers = self._headers
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
         """Let a client go on that waits for permission to send its body."""
@@ -127,7 +131,7 @@ class Connection(asyncio.Protocol):
             self._headers,
             b"".join(self._body),
             self._size_bytes,
-            self._size_bytes > _UNCHECKED_BYTES and self._oversize,
+            self._oversize,
             self._parser.should_keep_alive(),
             self._number,
             self.host,
@@ -135,8 +139,7 @@ class Connection(asyncio.Protocol):
         )
         self._body = []
         self._pending.append(request)
-        if self._current is None:
-            self._next()
+        self._next()
 
     def _check_size(self) -> None:
         path = self._target.decode("latin-1").partition("?")[0]
@@ -159,25 +162,31 @@ class Connection(asyncio.Protocol):
     # --- replies
 
     def _next(self) -> None:
-        if self._pending and not self._closing:
+        if self._current is None and self._pending and not self._closing:
             self._current = self._pending.popleft()
             self._served += 1
             routes.handle(self._workspace, self, self._current)
 
-    def reply(self, reply: Reply, note: Note, delivery: Delivery) -> None:
+    def reply(
+        self,
+        reply: Reply,
+        note: Note,
+        delivery: Delivery = PLAIN,
+        extra: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         """Record the outcome of the current request, then send it as the delivery does."""
         request, settings = self._current, self._workspace.settings
         if request is None:
             return
-        sends = getattr(delivery, "sends", True)
-        self._workspace.journal.add(request, note, reply.status if sends else None)
+        silent = self._transport is None or isinstance(delivery, SILENT)
+        self._workspace.journal.add(request, note, None if silent else reply.status)
         if self._transport is None:
             return
         limit = settings.max_requests_per_connection
         close = not request.keep_alive or (limit is not None and self._served >= limit)
         date = self._workspace.dates.now(settings.clock_skew_s)
         self._closing = close
-        delivery.send(self, render(reply, date=date, close=close))
+        delivery.send(self, render(reply, date=date, close=close, extra=extra))
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -189,8 +198,10 @@ class Connection(asyncio.Protocol):
         self._current = None
         if self._closing or self._workspace.settings.fin_after_reply:
             self.close()
-        elif self._pending:
-            self._next()
+        elif (
+            self._pending
+        ):  # not from here: a pipeline of requests would nest one frame deeper each
+            asyncio.get_running_loop().call_soon(self._next)
         else:
             self._watch_idle()
 
@@ -223,6 +234,13 @@ class Connection(asyncio.Protocol):
         timeout_s = self._workspace.settings.idle_timeout_s
         if timeout_s is not None and not stop:
             self._idle = asyncio.get_running_loop().call_later(timeout_s, self.close)
+
+
+def _lower(name: bytes) -> str:
+    text = name.decode("latin-1").lower()
+    if len(_NAMES) < _MOST_NAMES:
+        _NAMES[name] = text
+    return text
 
 
 class Listener:

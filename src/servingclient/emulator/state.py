@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from servingclient.emulator.endpoints import Endpoint, EndpointSpec
+from servingclient.emulator.endpoints import CUSTOM_LIMIT_BYTES, Endpoint, EndpointSpec
 from servingclient.emulator.faults import FaultQueue
 from servingclient.emulator.oidc import Tokens
 from servingclient.emulator.settings import Settings
@@ -38,6 +37,8 @@ class Workspace:
     dates: Dates = field(default_factory=Dates)
     rng: random.Random = field(init=False)
     standard_in_flight: int = 0
+    smallest_limit_bytes: int = CUSTOM_LIMIT_BYTES
+    """No body below it needs to be checked while it arrives."""
     token: str = TOKEN
     client_id: str = CLIENT_ID
     client_secret: str = CLIENT_SECRET
@@ -48,13 +49,19 @@ class Workspace:
 
     def new_id(self) -> str:
         """Return a request or endpoint id, the same sequence for the same seed."""
-        return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
+        text = f"{self.rng.getrandbits(128):032x}"
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
     def create(self, spec: EndpointSpec) -> Endpoint:
         """Add an endpoint, or replace the one of that name by a new one with a new id."""
         endpoint = Endpoint(spec, self.new_id().replace("-", ""), int(time.time() * 1000))
         self.endpoints[spec.name] = endpoint
+        self.note_limit(spec)
         return endpoint
+
+    def note_limit(self, spec: EndpointSpec) -> None:
+        """Take notice of an endpoint's size limit."""
+        self.smallest_limit_bytes = min(self.smallest_limit_bytes, spec.limit_bytes())
 
     def endpoint_url(self, endpoint: Endpoint) -> str:
         """Return where an endpoint is to be called.

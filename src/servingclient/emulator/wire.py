@@ -17,6 +17,7 @@ TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 
+LAST_CHUNK = b"0\r\n\r\n"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -96,19 +97,22 @@ class Dates:
         return self._text
 
 
-def render(reply: Reply, *, date: str, close: bool) -> Message:
+def render(
+    reply: Reply, *, date: str, close: bool, extra: tuple[tuple[str, str], ...] = ()
+) -> Message:
     """Turn a reply into bytes; ``close`` announces the end of the connection."""
-    reason = _REASONS.get(reply.status, "Unknown")
-    lines = [f"HTTP/1.1 {reply.status} {reason}\r\ndate: {date}\r\nserver: databricks\r\n"]
+    head = f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, 'Unknown')}\r\ndate: {date}\r\n"
     if reply.content_type is not None:
-        lines.append(f"content-type: {reply.content_type}\r\n")
+        head += f"content-type: {reply.content_type}\r\n"
     for name, value in reply.headers:
-        lines.append(f"{name}: {value}\r\n")
+        head += f"{name}: {value}\r\n"
+    for name, value in extra:
+        head += f"{name}: {value}\r\n"
     if close:
-        lines.append("connection: close\r\n")
-    if reply.events is not None:
-        lines.append("transfer-encoding: chunked\r\n\r\n")
-        chunks = (*(b"%x\r\n%b\r\n" % (len(event), event) for event in reply.events), b"0\r\n\r\n")
-        return Message("".join(lines).encode("latin-1"), b"", chunks, reply.event_interval_s)
-    lines.append(f"content-length: {len(reply.body)}\r\n\r\n")
-    return Message("".join(lines).encode("latin-1"), reply.body)
+        head += "connection: close\r\n"
+    if reply.events is None:
+        head += f"content-length: {len(reply.body)}\r\n\r\n"
+        return Message(head.encode("latin-1"), reply.body)
+    head += "transfer-encoding: chunked\r\n\r\n"
+    chunks = tuple(b"%x\r\n%b\r\n" % (len(event), event) for event in reply.events)
+    return Message(head.encode("latin-1"), b"", (*chunks, LAST_CHUNK), reply.event_interval_s)
