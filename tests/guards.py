@@ -27,7 +27,7 @@ _UNWANTED_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSLKEY
 
 
 class OutsideLoopbackError(AssertionError):
-    """A test tried to leave the machine. No OSError, so that no code under test explains it away."""
+    """A test tried to leave the machine. No OSError, so the code under test cannot excuse it."""
 
 
 class _Findings(logging.Handler):
