@@ -189,9 +189,9 @@ class Emulator:
         self._workspace.create(EndpointSpec(name=name, model=model, **spec))
 
     def change_endpoint(self, name: str, **changes: Any) -> None:
-        """Change an endpoint in place; a change of its size gives it fresh, empty slots."""
+        """Change fields of an endpoint's specification while it runs."""
         endpoint = self._endpoint(name)
-        endpoint.change(**changes)
+        self._on_loop(lambda: endpoint.change(**changes))
         self._workspace.note_limit(endpoint.spec)
 
     def recreate_endpoint(self, name: str) -> None:
@@ -256,12 +256,8 @@ class Emulator:
 
     def drop_connections(self) -> None:
         """Reset every open connection of both hosts."""
-        if self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result(_JOIN_S)
-
-    async def _drop(self) -> None:
         for listener in self._listeners.values():
-            listener.drop_connections()
+            self._on_loop(listener.drop_connections)
 
     # --- what happened
 
@@ -298,6 +294,17 @@ class Emulator:
         self._workspace.forget()
 
     # --- inside
+
+    def _on_loop(self, action: Callable[[], None]) -> None:
+        """Do something where the connections live, and wait until it is done."""
+        if self._loop is None:
+            action()
+            return
+
+        async def act() -> None:
+            action()
+
+        asyncio.run_coroutine_threadsafe(act(), self._loop).result(_JOIN_S)
 
     def _url(self, host: HostName) -> str:
         try:

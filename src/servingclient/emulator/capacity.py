@@ -21,22 +21,24 @@ class Capacity:
     server does, and what makes careless retries expensive.
     """
 
-    def __init__(
-        self, slots: int | None, queue: int | None, max_slots: int | None, scale_lag_s: float
-    ) -> None:
-        """Offer ``slots``, with room for ``queue`` waiting requests."""
-        self.slots = slots
-        self._queue = queue
-        self._max_slots = max_slots
-        self._scale_lag_s = scale_lag_s
+    def __init__(self, spec: EndpointSpec) -> None:
+        """Offer the slots and the queue an endpoint was specified with."""
         self._running = 0
         self._waiting: deque[Callable[[], None]] = deque()
         self._scaling = False
+        self._draining = False
+        self._specify(spec)
 
-    @classmethod
-    def of(cls, spec: EndpointSpec) -> Capacity:
-        """Return the capacity an endpoint was specified with."""
-        return cls(spec.slots, spec.queue, spec.max_slots, spec.scale_lag_s)
+    def _specify(self, spec: EndpointSpec) -> None:
+        self.slots = spec.slots
+        self._queue = spec.queue
+        self._max_slots = spec.max_slots
+        self._scale_lag_s = spec.scale_lag_s
+
+    def resize(self, spec: EndpointSpec) -> None:
+        """Take a new size; who runs goes on, who waits may start."""
+        self._specify(spec)
+        self._start_waiting()
 
     @property
     def running(self) -> int:
@@ -67,9 +69,15 @@ class Capacity:
         self._start_waiting()
 
     def _start_waiting(self) -> None:
-        while self._waiting and (self.slots is None or self._running < self.slots):
-            self._running += 1
-            self._waiting.popleft()()
+        if self._draining:  # a start that releases at once must not nest: the loop below goes on
+            return
+        self._draining = True
+        try:
+            while self._waiting and (self.slots is None or self._running < self.slots):
+                self._running += 1
+                self._waiting.popleft()()
+        finally:
+            self._draining = False
 
     def _scale_up(self) -> None:
         if (

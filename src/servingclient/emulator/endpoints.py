@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from servingclient.emulator.capacity import Capacity
 from servingclient.emulator.faults import FaultQueue
+from servingclient.emulator.models import takes_params
+from servingclient.emulator.schema import check_type
 
 if TYPE_CHECKING:
     import random
@@ -69,6 +71,19 @@ class EndpointSpec:
     stream_interval_s: float = 0.0
     """Time between two events of a stream."""
 
+    def __post_init__(self) -> None:
+        """Check what would otherwise show only with the first request.
+
+        Raises:
+            ValueError: when a column type, the kind, or the traffic split makes no sense.
+        """
+        for kind in (self.schema or {}).values():
+            check_type(kind)
+        if self.kind not in {"custom", "feature", "agent"}:
+            raise ValueError(f"unknown kind {self.kind!r}; known are custom, feature, agent")
+        if sum(self.traffic().values()) <= 0:
+            raise ValueError(f"no traffic goes to any of {list(self.traffic())}")
+
     def limit_bytes(self) -> int:
         """Return the largest body that is accepted."""
         if self.max_request_bytes is not None:
@@ -92,10 +107,11 @@ class Endpoint:
     arrivals_s: deque[float] = field(default_factory=deque)
     awake_at_s: float | None = None
     capacity: Capacity = field(init=False)
+    _takes_params: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Set up the slots."""
-        self.capacity = Capacity.of(self.spec)
+        self.capacity = Capacity(self.spec)
 
     @property
     def may_query(self) -> bool:
@@ -114,11 +130,21 @@ class Endpoint:
         model = self.spec.model
         return model.get(served_model) if isinstance(model, Mapping) else model
 
+    def takes_params(self, served_model: str) -> bool:
+        """Tell whether the callable behind a served model wants ``params=``."""
+        known = self._takes_params.get(served_model)
+        if known is None:
+            model = self.model_of(served_model)
+            known = model is not None and takes_params(model)
+            self._takes_params[served_model] = known
+        return known
+
     def change(self, **changes: Any) -> None:
         """Change the specification in place."""
         self.spec = replace(self.spec, **changes)
+        self._takes_params.clear()
         if changes.keys() & {"slots", "queue", "max_slots", "scale_lag_s"}:
-            self.capacity = Capacity.of(self.spec)
+            self.capacity.resize(self.spec)
         if "cold_start_s" in changes:
             self.awake_at_s = None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import time
 import zlib
 from typing import TYPE_CHECKING
@@ -135,10 +134,18 @@ class Invocation:
         encoded = self._request.headers.get("content-encoding")
         if encoded != "gzip" or not self._workspace.settings.gzip_requests:
             return body
+        inflater = zlib.decompressobj(wbits=31)
+        limit = self._endpoint.spec.limit_bytes()
         try:
-            return gzip.decompress(body)
-        except (OSError, EOFError, zlib.error):
+            inflated = inflater.decompress(body, limit + 1)
+        except zlib.error:
             raise scoring.invalid("The gzip body is damaged.") from None
+        if len(inflated) > limit:
+            self._request.oversize = True
+            return b"{}"
+        if not inflater.eof:
+            raise scoring.invalid("The gzip body is damaged.")
+        return inflated
 
     def _under(self, fault: Fault) -> None:
         """Apply a fault around the processing."""
@@ -263,22 +270,27 @@ class Invocation:
         parsed, endpoint, note = self._parsed, self._endpoint, self._note
         if not isinstance(parsed, scoring.Parsed):
             return parsed.reply if parsed is not None else Reply(500)
-        try:
-            if endpoint.spec.schema is not None:
-                parsed = enforce(endpoint.spec.schema, parsed)
-        except scoring.Refused as refused:
-            return refused.reply
         if note.served_model is None:
             note.served_model = endpoint.pick_served_model(self._workspace.rng)
+        model = endpoint.model_of(note.served_model)
+        takes_params = endpoint.takes_params(note.served_model)
+        try:
+            if endpoint.spec.schema is not None:
+                parsed = enforce(endpoint.spec.schema, parsed, takes_params=takes_params)
+        except scoring.Refused as refused:
+            return refused.reply
         note.executed = True
         endpoint.executions[note.client_request_id] += 1
         self._workspace.journal.touch()
         try:
-            predictions = models.predict(
-                endpoint.model_of(note.served_model), endpoint.spec.kind, parsed
-            )
+            if model is None:
+                predictions = models.predict(endpoint.spec.kind, parsed)
+            elif takes_params:
+                predictions = model(parsed.data, params=parsed.params)
+            else:
+                predictions = model(parsed.data)
             return self._good(parsed, predictions)
-        except Exception as failure:  # noqa: BLE001 - whatever a model raises is a 400 in the reference server
+        except Exception as failure:  # noqa: BLE001 - a model may raise anything
             return scoring.evaluation_failed(failure)
 
     def _good(self, parsed: scoring.Parsed, predictions: object) -> Reply:

@@ -12,13 +12,9 @@ if TYPE_CHECKING:
     from servingclient.emulator.scoring import Parsed
 
 
-def predict(model: Model | None, kind: Kind, parsed: Parsed) -> Any:
-    """Run the endpoint's model, or the default one of its kind."""
-    if model is None:
-        return _DEFAULTS[kind](parsed)
-    if takes_params(model):
-        return model(parsed.data, params=parsed.params)
-    return model(parsed.data)
+def predict(kind: Kind, parsed: Parsed) -> Any:
+    """Run the default model of a kind."""
+    return _DEFAULTS[kind](parsed)
 
 
 def takes_params(model: Model) -> bool:

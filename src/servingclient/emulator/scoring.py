@@ -5,8 +5,10 @@ The texts are those of ``mlflow.pyfunc.scoring_server`` 3.17.2, so that a client
 
 from __future__ import annotations
 
+import math
 import traceback
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from servingclient.emulator import json_text
@@ -59,6 +61,8 @@ class Parsed:
     params: Any
     client_request_id: str | None
     stream: bool
+    columns: list[Any] | None = None
+    """Column names of a ``dataframe_split``, which has them even without rows."""
 
 
 def bad_request(message: str, **extra: str) -> Reply:
@@ -90,6 +94,21 @@ def schema_failure(message: str) -> Refused:
                 "message": message,
                 "sqlstate": "KAM01",
                 "error_class": "SCHEMA_ENFORCEMENT_FAILED",
+            },
+        )
+    )
+
+
+def invalid_params(message: str) -> Refused:
+    """Return the refusal of ``params``."""
+    return Refused(
+        json_reply(
+            400,
+            {
+                "error_code": "INVALID_PARAMETER_VALUE",
+                "message": message,
+                "sqlstate": "KAM00",
+                "error_class": "INVALID_PARAMETER_VALUE",
             },
         )
     )
@@ -149,7 +168,13 @@ def parse(body: bytes) -> Parsed:
     form = forms[0]
     data, rows = _READERS[form](value[form])
     return Parsed(
-        data, form, rows, value.get("params"), _request_id(value), bool(value.get("stream"))
+        data,
+        form,
+        rows,
+        value.get("params"),
+        _request_id(value),
+        bool(value.get("stream")),
+        value[form].get("columns") if form == "dataframe_split" else None,
     )
 
 
@@ -170,7 +195,9 @@ def _request_id(value: Mapping[str, Any]) -> str | None:
 def _decode(body: bytes) -> dict[str, Any]:
     try:
         value = json_text.loads(body)
-    except (ValueError, RecursionError) as wrong:
+    except RecursionError:  # the reference server does not catch it
+        raise Refused(Reply(500, b"Internal Server Error", TEXT)) from None
+    except ValueError as wrong:
         message = "Ensure that input is a valid JSON formatted string. "
         raise invalid(f"{message}Error: '{wrong!r}'\nInput: \n{body!r}\n") from None
     if isinstance(value, dict):
@@ -190,22 +217,16 @@ def _read_split(value: Any) -> tuple[Any, int]:
             f"and 'index' fields. Got {set(value)}.'"
         )
     data, columns = value["data"], value.get("columns")
-    if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
-        data = [[item] for item in data] if isinstance(data, list) else _not_a_frame("split", data)
+    if not isinstance(data, list):
+        raise _bad_frame("split", "DataFrame constructor not properly called!")
+    data = [row if isinstance(row, list) else [row] for row in data]
+    widest = max(map(len, data), default=0)
     if columns is None:
-        columns = list(range(max(map(len, data), default=0)))
-    width = len(columns)
-    for row in data:
-        if len(row) != width:
-            wide = max(map(len, data))
-            raise _bad_frame("split", f"{width} columns passed, passed data had {wide} columns")
-    index = value.get("index")
-    if index is not None and len(index) != len(data):
-        raise _bad_frame(
-            "split",
-            f"Shape of passed values is {(len(data), width)}, indices imply {(len(index), width)}",
-        )
-    return [dict(zip(columns, row, strict=True)) for row in data], len(data)
+        columns = range(widest)
+    elif data and widest != len(columns):
+        text = f"{len(columns)} columns passed, passed data had {widest} columns"
+        raise _bad_frame("split", text)
+    return [dict(zip_longest(columns, row, fillvalue=math.nan)) for row in data], len(data)
 
 
 def _read_records(value: Any) -> tuple[Any, int]:
@@ -213,18 +234,32 @@ def _read_records(value: Any) -> tuple[Any, int]:
         got = "dictionary" if isinstance(value, dict) else f"type {type(value)}"
         raise invalid(f"Dataframe records format must be a list of records. Got {got}.")
     rows = [row if isinstance(row, dict) else {0: row} for row in value]
+    if rows and any(row.keys() != rows[0].keys() for row in rows):
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        rows = [{name: row.get(name, math.nan) for name in names} for row in rows]
     return rows, len(rows)
 
 
 def _read_instances(value: Any) -> tuple[Any, int | None]:
-    return value, len(value) if isinstance(value, list) else None
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        if any(not isinstance(row, dict) or row.keys() != value[0].keys() for row in value):
+            raise invalid("The length of values for each input/column name are not the same")
+        return value, len(value)
+    return _read_inputs(value)
 
 
 def _read_inputs(value: Any) -> tuple[Any, int | None]:
     if isinstance(value, dict):
         first = next(iter(value.values()), None)
         return value, len(first) if isinstance(first, list) else None
-    return value, len(value) if isinstance(value, list) else None
+    if not isinstance(value, list):
+        return value, None
+    if len({len(row) if isinstance(row, list) else None for row in value}) > 1:
+        raise invalid(
+            "setting an array element with a sequence. The requested array has an inhomogeneous "
+            f"shape after 1 dimensions. The detected shape was ({len(value)},) + inhomogeneous part."
+        )
+    return value, len(value)
 
 
 def _bad_frame(orient: str, text: str) -> Refused:
@@ -232,10 +267,6 @@ def _bad_frame(orient: str, text: str) -> Refused:
         f"Provided dataframe_{orient} field is not a valid dataframe representation in "
         f"'{orient}' format. Error: '{text}'"
     )
-
-
-def _not_a_frame(orient: str, value: Any) -> Any:
-    raise _bad_frame(orient, f"DataFrame constructor not properly called! Got {type(value)}")
 
 
 _READERS = {
