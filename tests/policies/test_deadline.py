@@ -8,12 +8,12 @@ from servingclient.policies.deadline import attempt_deadline, remaining
 
 
 @pytest.mark.parametrize(("now_s", "left_s"), [(90.0, 10.0), (100.0, 0.0), (101.0, 0.0)])
-def test_R6_what_remains_is_never_negative(now_s, left_s):
+def test_r6_what_remains_is_never_negative(now_s, left_s):
     assert remaining(100.0, now_s) == left_s
 
 
 @pytest.mark.parametrize(
     ("limit_s", "until_s"), [(None, 100.0), (5.0, 95.0), (10.0, 100.0), (30.0, 100.0)]
 )
-def test_R6_a_try_never_outlives_the_call(limit_s, until_s):
+def test_r6_a_try_never_outlives_the_call(limit_s, until_s):
     assert attempt_deadline(100.0, limit_s, 90.0) == until_s

@@ -28,7 +28,7 @@ TEXTS_OF_BAD_TOKENS = [  # protocol 1.3 and 2.2: as the service words them
 
 
 @pytest.mark.parametrize(("status", "code", "message"), TEXTS_OF_BAD_TOKENS)
-def test_A2_a_bad_token_is_known_by_status_and_text(status, code, message):
+def test_a2_a_bad_token_is_known_by_status_and_text(status, code, message):
     assert reply(status, code=code, message=message).cls is C.TOKEN
 
 
@@ -45,7 +45,7 @@ def test_A2_a_bad_token_is_known_by_status_and_text(status, code, message):
         (404, None, "token expired"),
     ],
 )
-def test_A2_no_refresh_for_anything_else(status, code, message):
+def test_a2_no_refresh_for_anything_else(status, code, message):
     assert reply(status, code=code, message=message).cls is C.FATAL
 
 
@@ -76,7 +76,7 @@ def test_A2_no_refresh_for_anything_else(status, code, message):
         (529, C.AMBIGUOUS, "maybe"),  # unknown 5xx count as 500
     ],
 )
-def test_R3_each_status_has_its_class(status, cls, sent):
+def test_r3_each_status_has_its_class(status, cls, sent):
     failure = reply(status)
     assert (failure.cls, failure.sent, failure.status) == (cls, sent, status)
 
@@ -94,18 +94,18 @@ def test_R3_each_status_has_its_class(status, cls, sent):
         (None, None, C.AMBIGUOUS, NO_HINT),
     ],
 )
-def test_R4_a_503_comes_back_only_with_a_usable_hint(header, in_body_s, cls, hint):
+def test_r4_a_503_comes_back_only_with_a_usable_hint(header, in_body_s, cls, hint):
     failure = reply(503, header, in_body_s=in_body_s)
     assert (failure.cls, failure.hint) == (cls, hint)
 
 
-def test_R4_a_429_keeps_its_class_with_any_hint():
+def test_r4_a_429_keeps_its_class_with_any_hint():
     assert {reply(429, text).cls for text in (None, "2", "3600", "soon")} == {C.REFUSED}
     assert reply(429, in_body_s=15.0).hint == Hint(15.0, refuse=False)
     assert reply(429, "61", cap_s=60.0).hint == Hint(61.0, refuse=True)
 
 
-def test_R4_a_date_is_read_against_the_reply_s_own():
+def test_r4_a_date_is_read_against_the_reply_s_own():
     then, now = "Fri, 29 Sep 2023 16:26:57 GMT", "Fri, 29 Sep 2023 16:26:37 GMT"
     found = classify_reply(503, then, now, ErrorDetail(None, ""), cap_s=60.0, route_optimized=False)
     assert (found.cls, found.hint.wait_s) == (C.COME_BACK, 20.0)
@@ -120,7 +120,7 @@ def test_R4_a_date_is_read_against_the_reply_s_own():
         ("RESOURCE_DOES_NOT_EXIST", "maybe"),  # also what a model that ran may raise
     ],
 )
-def test_A3_only_the_endpoint_s_own_host_moves(code, sent):
+def test_a3_only_the_endpoint_s_own_host_moves(code, sent):
     moved = reply(404, code=code, own_host=True)
     assert (moved.cls, moved.sent) == (C.MOVED, sent)
     assert reply(404, code=code).cls is C.FATAL
@@ -139,11 +139,12 @@ def test_A3_only_the_endpoint_s_own_host_moves(code, sent):
         (FaultKind.TIMEOUT, "yes", C.SLOW),
         (FaultKind.TIMEOUT, "no", C.NEVER_SENT),  # the queue
         (FaultKind.UNREADABLE, "yes", C.FATAL),
+        (FaultKind.CORRUPT, "yes", C.AMBIGUOUS),
         (FaultKind.TOO_LARGE, "yes", C.FATAL),
         (FaultKind.CLOSED, "maybe", C.FATAL),
     ],
 )
-def test_R3_each_fault_has_its_class(kind, sent, cls):
+def test_r3_each_fault_has_its_class(kind, sent, cls):
     failure = fault(kind, sent)
     assert (failure.cls, failure.sent) == (cls, sent)
     assert (failure.status, failure.hint) == (None, NO_HINT)

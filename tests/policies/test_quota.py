@@ -23,13 +23,13 @@ class Closed:
         raise AssertionError
 
 
-def test_R1_starts_full():
+def test_r1_starts_full():
     quota = Quota(500)
     assert quota.available == 500
     assert repr(quota) == "Quota(500 of 500)"
 
 
-def test_R1_takes_all_or_nothing():
+def test_r1_takes_all_or_nothing():
     quota = Quota(20)
     assert quota.take(14)
     assert not quota.take(14)
@@ -38,12 +38,12 @@ def test_R1_takes_all_or_nothing():
     assert quota.available == 0
 
 
-def test_R1_nothing_costs_nothing():
+def test_r1_nothing_costs_nothing():
     assert Quota(0).take(0)
     assert not Quota(0).take(1)
 
 
-def test_R1_gives_back_up_to_the_capacity():
+def test_r1_gives_back_up_to_the_capacity():
     quota = Quota(500)
     assert quota.take(14)
     quota.refund(14)
@@ -52,14 +52,14 @@ def test_R1_gives_back_up_to_the_capacity():
     assert quota.available == 500
 
 
-def test_R1_a_full_bucket_costs_no_lock():
+def test_r1_a_full_bucket_costs_no_lock():
     # The normal case of every call: it must cost a comparison, not a lock.
     Quota(500, Closed()).credit(1)
     with pytest.raises(AssertionError, match="the guard was entered"):
         Quota(500, Closed()).take(1)
 
 
-def test_R1_a_credit_that_raced_does_not_overfill():
+def test_r1_a_credit_that_raced_does_not_overfill():
     quota: Quota
 
     @contextmanager
@@ -85,7 +85,7 @@ MOVES = st.tuples(st.sampled_from(["take", "refund", "credit"]), st.integers(0, 
 
 
 @given(st.integers(0, 500), st.lists(MOVES, max_size=60))
-def test_R1_always_within_bounds(capacity, moves):
+def test_r1_always_within_bounds(capacity, moves):
     quota = Quota(capacity)
     for name, amount in moves:
         before = quota.available
@@ -98,7 +98,7 @@ def test_R1_always_within_bounds(capacity, moves):
             assert quota.available == min(before + amount, capacity)
 
 
-def test_R1_threads_lose_and_invent_nothing():
+def test_r1_threads_lose_and_invent_nothing():
     quota = Quota(500, Lock())
     seen = []
 

@@ -34,17 +34,17 @@ def shown(hint: Hint) -> object:
     return "refuse" if hint.refuse else hint.wait_s
 
 
-def test_R4_the_table_is_whole():
+def test_r4_the_table_is_whole():
     assert len(ROWS) == 33
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["header"][:32] or "empty")
-def test_R4_table(row):
+def test_r4_table(row):
     wanted = row.get("also_fine", row["outcome"])  # a fraction of a second is read: see the module
     assert shown(read(row["header"] * row.get("repeat", 1))) == wanted
 
 
-def test_R4_no_header():
+def test_r4_no_header():
     assert read(None) == NO_HINT
 
 
@@ -70,7 +70,7 @@ def test_R4_no_header():
         ("1000000000", "refuse"),
     ],
 )
-def test_R4_numbers(text, outcome):
+def test_r4_numbers(text, outcome):
     assert shown(read(text)) == outcome
 
 
@@ -91,19 +91,20 @@ def test_R4_numbers(text, outcome):
         ("Fri, 29 Sep 2023 16:26:57 GMT, Fri, 29 Sep 2023 16:26:58 GMT", "backoff"),
     ],
 )
-def test_R4_dates(text, outcome):
+def test_r4_dates(text, outcome):
     assert shown(read(text)) == outcome
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Fri, 29 Sep 2023 16:26:37"])
-def test_R4_a_date_says_nothing_without_the_reply_s_own_date(date):
+def test_r4_a_date_says_nothing_without_the_reply_s_own_date(date):
     # Our clock may be wrong by hours; the server's own two dates cannot disagree.
     assert read("Fri, 29 Sep 2023 16:26:57 GMT", date) == NO_HINT
     assert read("20", date).wait_s == 20.0
 
 
-def test_R4_every_month_is_read():
-    months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+def test_r4_every_month_is_read():
+    names = "JanFebMarAprMayJunJulAugSepOctNovDec"
+    months = [names[at : at + 3] for at in range(0, 36, 3)]
     waits = [
         read(f"Mon, 02 {month} 2023 00:00:00 GMT", "Sun, 01 Jan 2023 00:00:00 GMT").wait_s
         for month in months
@@ -113,7 +114,7 @@ def test_R4_every_month_is_read():
 
 
 @pytest.mark.parametrize("digits", ["9" * 35, "1" * 5000, "1" * 400_000])
-def test_R4_a_refused_wait_is_finite(digits):
+def test_r4_a_refused_wait_is_finite(digits):
     assert read(digits) == Hint(LONGEST_S, refuse=True)
 
 
@@ -130,7 +131,7 @@ def test_R4_a_refused_wait_is_finite(digits):
         (10**400, Hint(LONGEST_S, refuse=True)),
     ],
 )
-def test_R4_a_number_in_the_body_obeys_the_same_rules(seconds, hint):
+def test_r4_a_number_in_the_body_obeys_the_same_rules(seconds, hint):
     found = hint_of(seconds, cap_s=CAP_S)
     assert found == hint
     assert found.wait_s is None or isinstance(found.wait_s, float)
@@ -148,7 +149,7 @@ def test_R4_a_number_in_the_body_obeys_the_same_rules(seconds, hint):
     ],
     ids=["digits", "blanks", "zeros", "points", "days", "list"],
 )
-def test_R4_long_input_costs_one_pass(text):
+def test_r4_long_input_costs_one_pass(text):
     # Quadratic, these take hours and hit the time limit of the test.
     for _ in range(5):
         read(text, text)
@@ -174,12 +175,12 @@ VALUES = st.text() | st.binary().map(lambda raw: raw.decode("latin-1")) | NEARLY
 
 
 @given(VALUES, st.none() | VALUES, CAPS)
-def test_R4_never_raises_and_stays_within_the_cap(value, date, cap_s):
+def test_r4_never_raises_and_stays_within_the_cap(value, date, cap_s):
     check(value, date, cap_s)
 
 
 @given(st.integers(0, 10**12), CAPS)
-def test_R4_whole_seconds_mean_what_they_say(seconds, cap_s):
+def test_r4_whole_seconds_mean_what_they_say(seconds, cap_s):
     hint = read(str(seconds), None, cap_s)
     if seconds == 0:
         assert hint == NO_HINT
@@ -200,10 +201,10 @@ def fuzz(count: int) -> None:
         check(text[:cut] + noise + text[cut + chance.randrange(3) :], NOW, CAP_S)
 
 
-def test_R4_fuzz():
+def test_r4_fuzz():
     fuzz(100_000)
 
 
 @pytest.mark.soak
-def test_R4_fuzz_a_million():
+def test_r4_fuzz_a_million():
     fuzz(1_000_000)

@@ -149,6 +149,7 @@ _FAULTS: Final[dict[FaultKind, tuple[FailureClass, str]]] = {
     FaultKind.CUT_OFF: (FailureClass.AMBIGUOUS, "connection cut off"),
     FaultKind.TIMEOUT: (FailureClass.SLOW, "no reply in time"),
     FaultKind.UNREADABLE: (FailureClass.FATAL, "unreadable reply"),
+    FaultKind.CORRUPT: (FailureClass.AMBIGUOUS, "corrupt reply"),
     FaultKind.TOO_LARGE: (FailureClass.FATAL, "reply too large"),
     FaultKind.CLOSED: (FailureClass.FATAL, "client closed"),
 }
