@@ -6,6 +6,7 @@ Every wait takes a deadline: an instant of the client's monotonic clock, in seco
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeVar
@@ -56,7 +57,7 @@ class Wire(Protocol):
     """Sends one request and reads one reply. Nothing here knows of retries or tokens."""
 
     async def send(
-        self, target: Target, body: bytes, deadline_s: float, *, fresh: bool = False
+        self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
     ) -> Reply:
         """One exchange.
 
@@ -64,14 +65,14 @@ class Wire(Protocol):
             target: Where to, with which headers.
             body: The request's body; may be empty.
             deadline_s: Instant at which to give up.
-            fresh: Use a new connection (after one that had gone stale).
+            max_idle_s: Reuse no connection that idled longer; 0 asks for a new one.
 
         Raises:
             WireFault: No complete reply; says what is known.
         """
 
     async def open(
-        self, target: Target, body: bytes, deadline_s: float, *, fresh: bool = False
+        self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
     ) -> StreamedReply:
         """Like ``send``, but returns at the end of the reply's head."""
 

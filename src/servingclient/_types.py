@@ -99,6 +99,8 @@ class FaultKind(Enum):
     """Connected and sent (or sending), but no complete reply in time."""
     UNREADABLE = "unreadable"
     """The reply breaks HTTP, or its encoding is one that was not offered."""
+    CORRUPT = "corrupt"
+    """The reply arrived whole, but its gzip does not decode: the request did run."""
     TOO_LARGE = "too_large"
     """The reply exceeds the size limit."""
     CLOSED = "closed"

@@ -1,0 +1,325 @@
+"""A lane for asyncio: one connection, a plain ``Protocol``, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import time
+from collections import deque
+from typing import Any
+
+from servingclient._types import FaultKind, Origin, RawHeaders, Reply, WireFault
+from servingclient.transport import faults
+from servingclient.transport.exchange import Limits, ReplyParser
+
+_ONE_WRITE_BYTES = 64 * 1024
+
+
+class AsyncLane(asyncio.Protocol):
+    """One connection of one event loop. The pool lends it to one task at a time.
+
+    Attributes are those of ``lane.Lane``.
+    """
+
+    def __init__(self, origin: Origin, limits: Limits) -> None:
+        self.origin = origin
+        self.connect_s = 0.0
+        self.retire_s = 0.0
+        self.idle_since_s = 0.0
+        self.used = False
+        self._parser = ReplyParser(limits)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._fault: WireFault | None = None
+        self._broken = False
+        self._streaming = False
+        self._first_byte_s = 0.0
+        self._deadline_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = 0.0
+
+    # What asyncio calls ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._waiter
+        parser = self._parser
+        if waiter is None and not self._streaming:
+            self._broken = True  # nobody asked: it must not answer the next call
+            self.close()
+            return
+        if parser.received_bytes == 0:
+            self._first_byte_s = time.monotonic()
+        try:
+            done = parser.feed(data)
+        except WireFault as fault:
+            self._end(fault)
+            return
+        if done or (self._streaming and parser.head_done):
+            self._wake()
+
+    def eof_received(self) -> bool:
+        if self._waiter is not None or self._streaming:
+            try:
+                self._parser.eof()
+            except WireFault as fault:
+                self._end(self._lost(fault.detail))
+            else:
+                self._wake()
+        self._broken = True
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._broken = True
+        # The server may close right behind a complete reply whose caller has not run yet.
+        if (self._waiter is not None or self._streaming) and not self._parser.done:
+            self._end(self._lost(_words(error)))
+        self._transport = None
+        self._stop_timer()
+
+    # What the wire calls --------------------------------------------------------------------
+
+    async def exchange(self, head: bytes, body: bytes, deadline_s: float) -> Reply:
+        """Send one request and read its reply.
+
+        Raises:
+            WireFault: There is no complete reply. The lane must be closed after it.
+        """
+        sent_s = self._begin(head, body)
+        await self._wait(deadline_s)
+        parser = self._parser
+        reply = Reply(
+            parser.status,
+            parser.headers,
+            parser.body(),
+            sent_s,
+            self._first_byte_s,
+            self.connect_s,
+        )
+        self.connect_s = 0.0
+        return reply
+
+    async def open(
+        self, head: bytes, body: bytes, deadline_s: float
+    ) -> tuple[int, RawHeaders]:
+        """Send one request and read the head of its reply; ``read`` gives the rest."""
+        self._streaming = True
+        self._begin(head, body)
+        while not self._parser.head_done:
+            await self._wait(deadline_s)
+        return self._parser.status, self._parser.headers
+
+    async def read(self, deadline_s: float) -> bytes:
+        """The next piece of the body; empty at its end."""
+        parser = self._parser
+        while True:
+            if piece := parser.body():
+                return piece
+            if parser.done:
+                self._streaming = False
+                return b""
+            self._waiter = self._loop.create_future()
+            await self._wait(deadline_s)
+
+    def _begin(self, head: bytes, body: bytes) -> float:
+        transport = self._transport
+        self._parser.begin()
+        self._fault = None
+        if transport is None or self._broken:
+            raise self._lost("it was closed while idle")
+        self._waiter = self._loop.create_future()
+        if len(body) <= _ONE_WRITE_BYTES:
+            transport.write(head + body)
+        else:
+            transport.writelines([head, body])
+        return time.monotonic()
+
+    async def _wait(self, deadline_s: float) -> None:
+        if self._fault is not None:
+            raise self._fault
+        waiter = self._waiter
+        if waiter is None:
+            waiter = self._waiter = self._loop.create_future()
+        self._arm(deadline_s)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            self._deadline_s = 0.0
+        if self._fault is not None:
+            raise self._fault
+
+    # Time: one timer per lane that outlives calls. Cancelling and setting one per call costs
+    # 2 us; with equal time-outs this one is set anew once per time-out.
+
+    def _arm(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        if self._timer is None or deadline_s < self._timer_s:
+            self._set_timer(deadline_s)
+
+    def _set_timer(self, deadline_s: float) -> None:
+        self._stop_timer()
+        self._timer_s = deadline_s
+        delay_s = max(0.0, deadline_s - time.monotonic())
+        self._timer = self._loop.call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        if time.monotonic() >= self._deadline_s:
+            self._end(faults.timed_out(self.origin, self._parser.received_bytes))
+        else:
+            self._set_timer(self._deadline_s)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Ends -----------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _end(self, fault: WireFault) -> None:
+        if self._fault is None:
+            self._fault = fault
+        self._broken = True
+        self._wake()
+
+    def _lost(self, detail: str) -> WireFault:
+        return faults.lost(
+            self.origin,
+            reused=self.used,
+            received_bytes=self._parser.received_bytes,
+            detail=f"the connection broke: {detail}",
+        )
+
+    @property
+    def reusable(self) -> bool:
+        """The last exchange ended cleanly and the server keeps the connection."""
+        return self._parser.reusable and not self._broken
+
+    @property
+    def desynced(self) -> bool:
+        """Bytes arrived behind the end of the last reply."""
+        return self._parser.extra_bytes
+
+    def quiet(self) -> bool:
+        """Whether an idle lane is still good; a close or a stray byte has broken it already."""
+        return not self._broken
+
+    def abort(self) -> None:
+        """End the exchange under way; its caller gets ``CLOSED``."""
+        self._end(faults.client_closed(self.origin))
+        self.close()
+
+    def close(self) -> None:
+        """Close at once, without a TLS farewell: waiting for one can hang on a dead peer."""
+        self._broken = True
+        self._stop_timer()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            # A closed loop refuses; its sockets were closed with it.
+            with contextlib.suppress(RuntimeError):
+                transport.abort()
+
+    def forget(self) -> None:
+        """In a forked child or for a dead loop: close the descriptor and touch nothing else.
+
+        The transport's own close would unregister the parent's reader: the selector is shared.
+        """
+        self._broken = True
+        transport, self._transport = self._transport, None
+        sock: Any = transport.get_extra_info("socket") if transport is not None else None
+        inner = getattr(sock, "_sock", None)
+        if inner is not None and inner.fileno() >= 0:
+            os.close(inner.detach())
+        keep_uncollected(transport)
+
+
+_FORGOTTEN = 4096
+_forgotten: deque[Any] = deque(maxlen=_FORGOTTEN)
+
+
+def keep_uncollected(thing: object) -> None:
+    """Hold what belongs to a parent process or dead loop: collecting it would touch that loop."""
+    _forgotten.append(thing)
+
+
+def _words(error: Exception | None) -> str:
+    if error is None:
+        return "closed by the server"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+async def dial(
+    origin: Origin, context: ssl.SSLContext | None, limits: Limits, deadline_s: float
+) -> AsyncLane:
+    """Open a lane.
+
+    Raises:
+        WireFault: ``NOT_CONNECTED`` or ``TLS``; nothing was sent.
+    """
+    started_s = time.monotonic()
+    left_s = deadline_s - started_s
+    lane = AsyncLane(origin, limits)
+    connecting = asyncio.ensure_future(_connect(lane, context, left_s))
+    # Not wait_for: before Python 3.12 it can lose a cancellation, or a connection made just then.
+    try:
+        await asyncio.wait({connecting}, timeout=max(0.0, left_s))
+    except BaseException:
+        _abandon(connecting, lane)
+        raise
+    if not connecting.done():
+        _abandon(connecting, lane)
+        raise faults.dial_fault(TimeoutError(), origin)
+    try:
+        connecting.result()
+    except (OSError, ssl.CertificateError) as error:
+        lane.close()
+        raise faults.dial_fault(error, origin) from None
+    lane.connect_s = time.monotonic() - started_s
+    return lane
+
+
+async def _connect(lane: AsyncLane, context: ssl.SSLContext | None, left_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    origin = lane.origin
+    try:
+        await loop.create_connection(
+            lambda: lane,
+            origin.host,
+            origin.port,
+            ssl=context,
+            server_hostname=origin.host if context is not None else None,
+            happy_eyeballs_delay=0.25,
+            ssl_handshake_timeout=max(left_s, 0.001) if context is not None else None,
+        )
+    except UnicodeError:
+        raise socket.gaierror(socket.EAI_NONAME, "no valid host name") from None
+
+
+def _abandon(connecting: asyncio.Future[None], lane: AsyncLane) -> None:
+    """Nobody waits for this connection any more: whatever comes of it is closed."""
+
+
+    def discard(done: asyncio.Future[None]) -> None:
+        if not done.cancelled():
+            done.exception()  # looked at, so that nobody reports it as never retrieved
+        lane.close()
+
+    connecting.cancel()
+    connecting.add_done_callback(discard)

@@ -1,0 +1,307 @@
+"""A lane: one blocking connection that carries one request at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from servingclient._types import FaultKind, Origin, Reply, WireFault
+from servingclient.transport import faults
+from servingclient.transport.exchange import Limits, ReplyParser
+
+_READ_BYTES = 64 * 1024
+_ONE_WRITE_BYTES = 64 * 1024  # head and body in one TLS record; above, joining costs a copy
+_TIMEOUT_SLACK_S = 0.002  # setting a socket's time-out is a system call; 2 ms late is in time
+
+_EARLY_REPLY_S = 1.0  # how long to look for a reply after the server closed during an upload
+
+Address = tuple[int, tuple[object, ...]]
+
+
+class Lane:
+    """One connection. Not thread-safe: the pool lends it to one caller at a time.
+
+    Attributes:
+        origin: Where it leads.
+        connect_s: How long it took to open.
+        retire_s: Instant after which the pool replaces it.
+        idle_since_s: Instant of the end of the last exchange.
+        used: It has carried an exchange, so a silent close may be the idle limit's doing.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_parser",
+        "_readable",
+        "_sock",
+        "_timeout_s",
+        "connect_s",
+        "idle_since_s",
+        "origin",
+        "retire_s",
+        "used",
+    )
+
+    def __init__(self, origin: Origin, sock: socket.socket, limits: Limits) -> None:
+        self.origin = origin
+        self.connect_s = 0.0
+        self.retire_s = 0.0
+        self.idle_since_s = 0.0
+        self.used = False
+        self._sock = sock
+        self._parser = ReplyParser(limits)
+        self._readable = _readable_check(sock)
+        self._timeout_s = -1.0
+        self._closed = False
+
+    def exchange(self, head: bytes, body: bytes, deadline_s: float) -> Reply:
+        """Send one request and read its reply.
+
+        Raises:
+            WireFault: There is no complete reply. The lane must be closed after it.
+        """
+        parser = self._parser
+        self.begin(head, body, deadline_s)
+        sent_s = time.monotonic()
+        done = parser.done or self._receive(deadline_s, sent_s)
+        first_byte_s = time.monotonic()
+        while not done:
+            done = self._receive(deadline_s, time.monotonic())
+        reply = Reply(
+            parser.status, parser.headers, parser.body(), sent_s, first_byte_s, self.connect_s
+        )
+        self.connect_s = 0.0
+        return reply
+
+    def begin(self, head: bytes, body: bytes, deadline_s: float) -> None:
+        """Send one request; ``read_head`` or ``exchange`` reads on.
+
+        Raises:
+            WireFault: It could not be sent, and no reply came that says why.
+        """
+        self._parser.begin()
+        try:
+            if len(body) <= _ONE_WRITE_BYTES:
+                self._write(head + body, deadline_s)
+            else:
+                self._write(head, deadline_s)
+                self._write(body, deadline_s)
+        except TimeoutError:
+            raise faults.timed_out(self.origin, 0) from None
+        except OSError as error:
+            self._early_reply(error, deadline_s)
+
+    def _write(self, data: bytes, deadline_s: float) -> None:
+        self._set_timeout(deadline_s, time.monotonic())
+        sent = self._sock.send(data)
+        view = memoryview(data)
+        while sent < len(data):
+            self._set_timeout(deadline_s, time.monotonic())
+            sent += self._sock.send(view[sent:])
+
+    def _set_timeout(self, deadline_s: float, now_s: float) -> None:
+        left = deadline_s - now_s
+        if left <= 0:
+            raise TimeoutError
+        if not -_TIMEOUT_SLACK_S < self._timeout_s - left < _TIMEOUT_SLACK_S:
+            self._sock.settimeout(left)
+            self._timeout_s = left
+
+    def _early_reply(self, error: OSError, deadline_s: float) -> None:
+        """The server closed while we sent: it may have answered first (too large, say)."""
+        give_up_s = min(deadline_s, time.monotonic() + _EARLY_REPLY_S)
+        try:
+            while not self._receive(give_up_s, time.monotonic()):
+                pass
+            self._parser.reusable = False
+        except WireFault as fault:
+            if fault.kind in (FaultKind.STALE, FaultKind.CUT_OFF, FaultKind.TIMEOUT):
+                raise self._lost(error) from None
+            raise
+
+    def _receive(self, deadline_s: float, now_s: float) -> bool:
+        """Read once; True when the reply is complete."""
+        parser = self._parser
+        try:
+            self._set_timeout(deadline_s, now_s)
+            data = self._sock.recv(_READ_BYTES)
+        except TimeoutError:
+            raise faults.timed_out(self.origin, parser.received_bytes) from None
+        except OSError as error:
+            raise self._lost(error) from None
+        if data:
+            return parser.feed(data)
+        return self._at_eof()
+
+    def _at_eof(self) -> bool:
+        if self._closed:
+            raise faults.client_closed(self.origin)
+        try:
+            self._parser.eof()
+        except WireFault as fault:
+            raise self._lost(fault) from None
+        return True
+
+    def _lost(self, error: Exception) -> WireFault:
+        if self._closed:
+            return faults.client_closed(self.origin)
+        if isinstance(error, WireFault) and error.kind is not FaultKind.CUT_OFF:
+            return error
+        detail = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return faults.lost(
+            self.origin,
+            reused=self.used,
+            received_bytes=self._parser.received_bytes,
+            detail=f"the connection broke: {detail}",
+        )
+
+    def read_head(self, deadline_s: float) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """After ``begin``: read to the end of the reply's head."""
+        while not self._parser.head_done:
+            self._receive(deadline_s, time.monotonic())
+        return self._parser.status, self._parser.headers
+
+    def read_pieces(self, idle_s: float) -> Iterator[bytes]:
+        """After ``read_head``: the body as it arrives, waiting ``idle_s`` at most for each piece."""
+        parser = self._parser
+        while True:
+            if piece := parser.body():
+                yield piece
+            if parser.done:
+                return
+            now = time.monotonic()
+            self._receive(now + idle_s, now)
+
+    @property
+    def reusable(self) -> bool:
+        """The last exchange ended cleanly and the server keeps the connection."""
+        return self._parser.reusable and not self._closed
+
+    @property
+    def desynced(self) -> bool:
+        """Bytes arrived behind the end of the last reply."""
+        return self._parser.extra_bytes
+
+    def quiet(self) -> bool:
+        """Whether an idle lane is still good: a close or a stray byte would make it readable."""
+        if not self._readable(0):
+            return True
+        if self.used or not isinstance(self._sock, ssl.SSLSocket):
+            return False
+        # TLS 1.3 session tickets wait on a lane that has not read yet; only an end is fatal.
+        return socket.socket.recv(self._sock, 1, socket.MSG_PEEK) != b""
+
+    def abort(self) -> None:
+        """From another thread: end the exchange under way; its caller gets ``CLOSED``."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the descriptor. Also right in a forked child: no TLS farewell is sent."""
+        self._closed = True
+        self._sock.close()
+
+
+def _readable_check(sock: socket.socket) -> Callable[[float], object]:
+    """A call that is true when ``sock`` has something to read; Windows has no ``poll``."""
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return poll.poll
+    return lambda timeout_s: select.select([sock], [], [], timeout_s)[0]
+
+
+def dial(
+    origin: Origin, context: ssl.SSLContext | None, limits: Limits, deadline_s: float
+) -> Lane:
+    """Open a lane.
+
+    Raises:
+        WireFault: ``NOT_CONNECTED`` or ``TLS``; nothing was sent.
+    """
+    started_s = time.monotonic()
+    try:
+        sock = _connect(_resolve(origin, deadline_s), deadline_s)
+    except OSError as error:
+        raise faults.dial_fault(error, origin) from None
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            sock.settimeout(_left(deadline_s))
+            sock = context.wrap_socket(
+                sock, server_hostname=origin.host, suppress_ragged_eofs=False
+            )
+        lane = Lane(origin, sock, limits)
+    except OSError as error:
+        sock.close()
+        raise faults.dial_fault(error, origin) from None
+    except BaseException:
+        sock.close()
+        raise
+    lane.connect_s = time.monotonic() - started_s
+    return lane
+
+
+def _left(deadline_s: float) -> float:
+    left = deadline_s - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _connect(addresses: list[Address], deadline_s: float) -> socket.socket:
+    """Try each address in turn, each with an equal share of the time left."""
+    failure: OSError = OSError("the name has no address")
+    for position, (family, address) in enumerate(addresses):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(_left(deadline_s) / (len(addresses) - position))
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
+
+
+def _resolve(origin: Origin, deadline_s: float) -> list[Address]:
+    """Addresses of the host. ``getaddrinfo`` knows no time-out, so the wait for it is abandoned."""
+    try:
+        version = ipaddress.ip_address(origin.host).version
+    except ValueError:
+        return _resolve_name(origin, deadline_s)
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    return [(family, (origin.host, origin.port))]
+
+
+def _resolve_name(origin: Origin, deadline_s: float) -> list[Address]:
+    answer: list[list[Address] | OSError] = []
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+            answer.append([(family, address) for family, _, _, _, address in found])
+        except OSError as error:
+            answer.append(error)
+        except UnicodeError:
+            answer.append(socket.gaierror(socket.EAI_NONAME, "no valid host name"))
+
+    thread = threading.Thread(target=ask, daemon=True, name="servingclient-resolve")
+    thread.start()
+    thread.join(_left(deadline_s))
+    if not answer:
+        raise TimeoutError
+    if isinstance(answer[0], OSError):
+        raise answer[0]
+    return answer[0]

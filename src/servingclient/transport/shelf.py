@@ -1,0 +1,90 @@
+"""The idle lanes of one origin: which may be used again, and for how long one may idle. Pure."""
+
+from __future__ import annotations
+
+from typing import Generic, Protocol, TypeVar
+
+_LEARN_DOWN = 0.8  # of the idle time that proved fatal
+_LEARN_UP = 1.1  # per reuse that went well near the limit, so one restart is not remembered forever
+_LEAST_KEEPALIVE_S = 0.02
+
+
+class IdleLane(Protocol):
+    """What the shelf knows of a lane."""
+
+    idle_since_s: float
+    retire_s: float
+
+    def quiet(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+L = TypeVar("L", bound=IdleLane)
+
+
+class Shelf(Generic[L]):
+    """Last in, first out: the warmest lane is used next and the others may grow old.
+
+    Appending to and popping from the list are atomic, so threads need no lock here.
+
+    Args:
+        keepalive_s: Longest idle time at the start and at most.
+
+    Attributes:
+        keepalive_s: Longest idle time now: learned down when a reused lane dies.
+    """
+
+    __slots__ = ("_most_s", "idle", "keepalive_s")
+
+    def __init__(self, keepalive_s: float) -> None:
+        self.idle: list[L] = []
+        self.keepalive_s = keepalive_s
+        self._most_s = keepalive_s
+
+    def take(self, now_s: float, max_idle_s: float) -> L | None:
+        """The warmest lane that may be used again; those found unfit on the way are closed."""
+        idle = self.idle
+        while idle:
+            try:
+                lane = idle.pop()
+            except IndexError:  # another thread was quicker
+                return None
+            idle_s = now_s - lane.idle_since_s
+            if idle_s <= self.keepalive_s and now_s < lane.retire_s and lane.quiet():
+                if idle_s < max_idle_s:
+                    return lane
+                idle.append(lane)  # all others idled longer
+                return None
+            lane.close()
+        return None
+
+    def put(self, lane: L, now_s: float) -> None:
+        """Lay down a lane whose exchange ended cleanly."""
+        lane.idle_since_s = now_s
+        self.idle.append(lane)
+
+    def died(self, idle_s: float) -> None:
+        """A lane that had idled this long was dead: the server's limit is lower."""
+        self.keepalive_s = max(_LEAST_KEEPALIVE_S, min(self.keepalive_s, idle_s * _LEARN_DOWN))
+
+    def lived(self, idle_s: float) -> None:
+        """A lane that had idled this long was alive."""
+        if self.keepalive_s < self._most_s and idle_s > self.keepalive_s / 2:
+            self.keepalive_s = min(self._most_s, self.keepalive_s * _LEARN_UP)
+
+    def prune(self, now_s: float) -> None:
+        """Close the lanes that idled too long; they lie at the bottom."""
+        while self.idle and now_s - self.idle[0].idle_since_s > self.keepalive_s:
+            try:
+                self.idle.pop(0).close()
+            except IndexError:
+                return
+
+    def clear(self) -> None:
+        """Close all."""
+        while self.idle:
+            try:
+                self.idle.pop().close()
+            except IndexError:
+                return

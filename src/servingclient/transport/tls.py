@@ -1,0 +1,65 @@
+"""The TLS context all connections share."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os.path
+import ssl
+import sys
+
+from servingclient.errors import ConfigError
+from servingclient.settings import Tls
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` names this machine by ``localhost`` or a loopback address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@functools.lru_cache(maxsize=16)
+def ssl_context(tls: Tls) -> ssl.SSLContext:
+    """The context for ``tls``; made once, since reading a hundred roots takes 21 ms.
+
+    Not ``ssl.create_default_context``: that obeys ``SSLKEYLOGFILE``, which writes the keys of every
+    connection to a file of the environment's choice.
+
+    Raises:
+        ConfigError: The CA file cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif tls.ca_file is None:
+        _load_roots(context)
+    else:
+        try:
+            context.load_verify_locations(cafile=tls.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            reason = error.strerror or getattr(error, "reason", None) or type(error).__name__
+            raise ConfigError(f"Tls.ca_file {tls.ca_file!r} cannot be read: {reason}.") from None
+    return context
+
+
+def _load_roots(context: ssl.SSLContext) -> None:
+    """The system's roots by OpenSSL's built-in paths: ``load_default_certs`` would obey
+    ``SSL_CERT_FILE``. Where an interpreter was built without a store, certifi's."""
+    if sys.platform == "win32":
+        context.load_default_certs()
+        return
+    paths = ssl.get_default_verify_paths()
+    cafile = paths.openssl_cafile if os.path.isfile(paths.openssl_cafile) else None
+    capath = paths.openssl_capath if os.path.isdir(paths.openssl_capath) else None
+    if cafile is None and capath is None:
+        import certifi  # noqa: PLC0415 - needed only where the system has no store
+
+        cafile = certifi.where()
+    context.load_verify_locations(cafile=cafile, capath=capath)

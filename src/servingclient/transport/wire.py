@@ -1,0 +1,195 @@
+"""The ``Wire`` port over lanes, both colours."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator
+
+from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Target, WireFault
+from servingclient.settings import Settings
+from servingclient.transport.async_lane import AsyncLane
+from servingclient.transport.async_pool import AsyncLanePool
+from servingclient.transport.lane import Lane
+from servingclient.transport.pool import LanePool
+
+
+def _head(target: Target, body: bytes) -> bytes:
+    return b"%bContent-Length: %d\r\n\r\n" % (target.head, len(body))
+
+
+class LaneWire:
+    """Blocking. Methods are ``async def`` that never suspend: ``_step.run`` steps them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pool = LanePool(settings.pool, settings.tls)
+        self._stream_idle_s = settings.pool.stream_idle_s
+
+    async def send(
+        self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
+    ) -> Reply:
+        """See ``_ports.Wire.send``."""
+        pool = self.pool
+        taken_s = time.monotonic()
+        lane = pool.take(target.origin, deadline_s, max_idle_s)
+        try:
+            reply = lane.exchange(_head(target, body), body, deadline_s)
+        except BaseException as error:
+            _after_failure(pool, lane, taken_s, error)
+            raise
+        pool.give(lane, taken_s)
+        return reply
+
+    async def open(
+        self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
+    ) -> LaneStream:
+        """See ``_ports.Wire.open``."""
+        pool = self.pool
+        taken_s = time.monotonic()
+        lane = pool.take(target.origin, deadline_s, max_idle_s)
+        try:
+            lane.begin(_head(target, body), body, deadline_s)
+            status, headers = lane.read_head(deadline_s)
+        except BaseException as error:
+            _after_failure(pool, lane, taken_s, error)
+            raise
+        return LaneStream(pool, lane, taken_s, status, headers, self._stream_idle_s)
+
+    async def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
+        """Open lanes ahead of the first calls."""
+        self.pool.warm(origin, count, deadline_s)
+
+    def close(self) -> None:
+        """End what runs and close all lanes."""
+        self.pool.close()
+
+
+def _after_failure(pool: LanePool, lane: Lane, taken_s: float, error: BaseException) -> None:
+    if isinstance(error, WireFault) and error.kind is FaultKind.STALE:
+        pool.found_stale(lane, taken_s)
+    pool.drop(lane)
+
+
+class LaneStream:
+    """A reply that is read in pieces; holds its lane until it is closed."""
+
+    def __init__(
+        self,
+        pool: LanePool,
+        lane: Lane,
+        taken_s: float,
+        status: int,
+        headers: RawHeaders,
+        idle_s: float,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._pool = pool
+        self._lane: Lane | None = lane
+        self._taken_s = taken_s
+        self._idle_s = idle_s
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See ``_ports.StreamedReply.chunks``."""
+        lane = self._lane
+        if lane is None:
+            return
+        for piece in lane.read_pieces(self._idle_s):
+            yield piece
+        self._lane = None
+        self._pool.give(lane, self._taken_s)
+
+    async def aclose(self) -> None:
+        """Give the lane back; one in the middle of a reply is closed."""
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            self._pool.drop(lane)
+
+
+class AsyncLaneWire:
+    """For asyncio. A cancelled call closes its own lane; nothing awaits in the clean-up."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pool = AsyncLanePool(settings.pool, settings.tls)
+        self._stream_idle_s = settings.pool.stream_idle_s
+
+    async def send(
+        self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
+    ) -> Reply:
+        """See ``_ports.Wire.send``."""
+        pool = self.pool
+        taken_s = time.monotonic()
+        lane = await pool.take(target.origin, deadline_s, max_idle_s)
+        try:
+            reply = await lane.exchange(_head(target, body), body, deadline_s)
+        except BaseException as error:
+            _after_async_failure(pool, lane, taken_s, error)
+            raise
+        pool.give(lane, taken_s)
+        return reply
+
+    async def open(
+        self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
+    ) -> AsyncLaneStream:
+        """See ``_ports.Wire.open``."""
+        pool = self.pool
+        taken_s = time.monotonic()
+        lane = await pool.take(target.origin, deadline_s, max_idle_s)
+        try:
+            status, headers = await lane.open(_head(target, body), body, deadline_s)
+        except BaseException as error:
+            _after_async_failure(pool, lane, taken_s, error)
+            raise
+        return AsyncLaneStream(pool, lane, taken_s, status, headers, self._stream_idle_s)
+
+    async def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
+        """Open lanes ahead of the first calls."""
+        await self.pool.warm(origin, count, deadline_s)
+
+    async def aclose(self) -> None:
+        """End what runs and close all lanes."""
+        await self.pool.aclose()
+
+
+def _after_async_failure(
+    pool: AsyncLanePool, lane: AsyncLane, taken_s: float, error: BaseException
+) -> None:
+    if isinstance(error, WireFault) and error.kind is FaultKind.STALE:
+        pool.found_stale(lane, taken_s)
+    pool.drop(lane)
+
+
+class AsyncLaneStream:
+    """A reply that is read in pieces; holds its lane until it is closed."""
+
+    def __init__(
+        self,
+        pool: AsyncLanePool,
+        lane: AsyncLane,
+        taken_s: float,
+        status: int,
+        headers: RawHeaders,
+        idle_s: float,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._pool = pool
+        self._lane: AsyncLane | None = lane
+        self._taken_s = taken_s
+        self._idle_s = idle_s
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """See ``_ports.StreamedReply.chunks``."""
+        lane = self._lane
+        if lane is None:
+            return
+        while piece := await lane.read(time.monotonic() + self._idle_s):
+            yield piece
+        self._lane = None
+        self._pool.give(lane, self._taken_s)
+
+    async def aclose(self) -> None:
+        """Give the lane back; one in the middle of a reply is closed."""
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            self._pool.drop(lane)
