@@ -17,11 +17,11 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 ARGS ?=
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel demo bench bench-call format clean
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage demo bench bench-call format clean
 
 help:
 	@echo "make setup | test | demo | bench-call [ARGS=...] | bench | format | clean"
-	@echo "parts of test: lint types imports unit peers test-wheel"
+	@echo "parts of test: lint types imports unit peers test-wheel coverage"
 
 # ---------------------------------------------------------------- environments, each built once per change of its inputs
 
@@ -52,6 +52,7 @@ $(BENCH)/.stamp: pyproject.toml constraints-peer.txt
 # ---------------------------------------------------------------- tests, the fastest first
 
 test: lint types imports unit peers test-wheel
+	@echo "lint, types, imports, suite, peers and wheel: all passed"
 
 gates: lint types imports
 
@@ -70,6 +71,30 @@ unit: setup
 
 peers: setup peer
 	$(BIN)/python -m pytest -m peer tests/peers $(ARGS)
+
+# The wheel as a user gets it: first alone, with no extra installed, then under the suite. The tools
+# of the suite are borrowed from .venv by path; a path in a .pth file does not run the .pth files
+# there, so the editable install stays out of sight, and the suite runs where there is no src.
+WHEEL_DIR := build/wheel
+
+test-wheel: setup
+	rm -rf $(WHEEL_DIR) $(WHEEL) && mkdir -p $(WHEEL_DIR)/suite
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --outdir $(WHEEL_DIR) . >$(WHEEL_DIR)/log \
+		|| { tail -50 $(WHEEL_DIR)/log; exit 1; }
+	$(BIN)/python -m venv $(WHEEL)
+	$(WHEEL)/bin/pip install $(PIP_FLAGS) -c constraints.txt $(WHEEL_DIR)/*.whl
+	$(WHEEL)/bin/python -I -W error tests/wheel/alone.py
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		>"$$($(WHEEL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tools.pth"
+	cp -R tests pyproject.toml $(wildcard *.md) $(WHEEL_DIR)/suite
+	cd $(WHEEL_DIR)/suite && $(CURDIR)/$(WHEEL)/bin/python -m pytest -q -p no:cacheprovider \
+		-m "not peer and not soak and not checkout" $(ARGS)
+
+coverage: setup peer
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 # ---------------------------------------------------------------- running it
 

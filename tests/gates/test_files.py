@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.checkout
+
 HERE = Path(__file__)
 MAX_BYTES = 1_000_000
 

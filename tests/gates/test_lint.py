@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.checkout
+
 
 def tool(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
