@@ -89,7 +89,9 @@ def _endpoint(text: str) -> dict[str, Any]:
     except ValueError as wrong:
         raise ValueError(f"--endpoint {text!r} is no JSON: {wrong}") from None
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise ValueError(f'--endpoint {text!r}: a JSON object with "name" is needed')
+        raise ValueError(  # noqa: TRY004 - a value on the command line
+            f'--endpoint {text!r}: a JSON object with "name" is needed'
+        )
     return value
 
 

@@ -24,10 +24,11 @@ _JOIN_S = 10.0
 
 
 class Emulator:
-    """A local Databricks Model Serving: control plane, logins and both data planes on loopback sockets.
+    """A local Databricks Model Serving on loopback sockets: control plane, logins, data planes.
 
-    It runs in a thread of its own with its own event loop. Two endpoints exist from the start: ``demo`` is a
-    standard one, ``demo-fast`` is route-optimized; their model returns the sum of each row's numbers.
+    It runs in a thread of its own with its own event loop. Two endpoints exist from the start:
+    ``demo`` is a standard one, ``demo-fast`` is route-optimized; their model returns the sum of
+    each row's numbers.
 
     Args:
         tls: https with an authority of its own (``ca_file``), or plain http.
@@ -185,7 +186,7 @@ class Emulator:
     # --- endpoints
 
     def add_endpoint(self, name: str, model: Model | None = None, **spec: Any) -> None:
-        """Add an endpoint, or replace it; the other arguments are the fields of ``EndpointSpec``."""
+        """Add or replace an endpoint; the other arguments are fields of ``EndpointSpec``."""
         self._workspace.create(EndpointSpec(name=name, model=model, **spec))
 
     def change_endpoint(self, name: str, **changes: Any) -> None:
@@ -229,7 +230,7 @@ class Emulator:
         self._workspace.describe_faults.script(faults)
 
     def describe_always(self, fault: Fault | None) -> None:
-        """Apply a fault to every read of a description that has no scripted one; ``None`` ends it."""
+        """Apply a fault to every unscripted read of a description; ``None`` ends it."""
         self._workspace.describe_faults.standing = fault
 
     def revoke_tokens(self) -> None:
@@ -286,7 +287,7 @@ class Emulator:
         return {host: len(listener.connections) for host, listener in self._listeners.items()}
 
     def wait_for(self, predicate: Callable[[], bool], timeout_s: float = 5.0) -> bool:
-        """Wait until something holds; it is asked again after each request, execution and connection."""
+        """Wait until something holds, asked after each request, execution and connection."""
         return self._journal.wait_for(predicate, timeout_s)
 
     def reset(self) -> None:

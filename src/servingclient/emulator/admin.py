@@ -40,10 +40,10 @@ def journal(workspace: Workspace, _: Request) -> Reply:
 
 
 def script(workspace: Workspace, request: Request) -> Reply:
-    """Script faults: ``{"endpoint": NAME, "faults": ["reset", {"name": "throttled", "retry_after": 2}]}``.
+    """Script faults: ``{"endpoint": NAME, "faults": ["reset", {"name": "slow", ...}]}``.
 
-    ``"always": true`` makes the last one a standing fault; the endpoint ``"token"`` in ``"target"`` scripts the
-    token endpoint.
+    ``"always": true`` makes the last one a standing fault; the endpoint ``"token"`` in ``"target"``
+    scripts the token endpoint.
     """
     try:
         wanted = json_text.loads(request.body)

@@ -17,8 +17,8 @@ QUEUE_PER_SLOT = 4
 class Capacity:
     """Provisioned concurrency of one endpoint, growing late when requests have to wait.
 
-    A request whose client has gone keeps its place and is executed all the same: that is what the reference
-    server does, and what makes careless retries expensive.
+    A request whose client has gone keeps its place and is executed all the same: that is what the
+    reference server does, and what makes careless retries expensive.
     """
 
     def __init__(self, spec: EndpointSpec) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Certificates:
-    """A fresh authority, a server certificate for loopback, and the authority's file for clients."""
+    """A fresh authority, a server certificate for loopback, and a file for clients."""
 
     def __init__(self) -> None:
         """Create both.
@@ -21,8 +21,8 @@ class Certificates:
             import trustme
         except ImportError:
             raise RuntimeError(
-                "https on the emulator needs trustme: pip install 'servingclient[emulator]', or use "
-                "Emulator(tls=False) for plain http"
+                "https on the emulator needs trustme: pip install 'servingclient[emulator]', "
+                "or use Emulator(tls=False) for plain http"
             ) from None
         authority = trustme.CA()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

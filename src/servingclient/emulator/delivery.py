@@ -76,7 +76,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The head and half of the body are sent, then the connection ends: fewer bytes than announced."""
+    """The head and half of the body, then the end: fewer bytes than announced."""
 
     how: Literal["reset", "fin"] = "reset"
 
@@ -88,7 +88,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class CutStream:
-    """The first events of a stream are sent, then the connection ends, or the stream ends without ``[DONE]``."""
+    """The first events of a stream, then the end: of the connection, or without ``[DONE]``."""
 
     after_events: int
     how: Literal["reset", "fin", "end"] = "reset"

@@ -1,9 +1,9 @@
-"""Predictions as JSON, the way the reference server writes them: bare NaN, ``"0"`` columns, base64 with a newline."""
+"""Predictions as JSON as the reference server writes them: bare NaN, ``"0"``, base64 lines."""
 
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import json
 import math
 from typing import Any
@@ -48,7 +48,7 @@ def _plain(value: Any) -> Any:
 def _default(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return base64.encodebytes(value).decode("ascii")
-    if isinstance(value, (datetime.date, datetime.time)):
+    if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
     if hasattr(value, "isoformat"):
         return value.isoformat()

@@ -25,12 +25,13 @@ AGENT_LIMIT_BYTES = 4_194_304
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSpec:
-    """Everything that can be chosen for one endpoint; change it live with ``Emulator.change_endpoint``."""
+    """What can be chosen for one endpoint; ``Emulator.change_endpoint`` changes it live."""
 
     name: str
     model: Model | Mapping[str, Model] | None = None
-    """Called with the rows and, where its signature has it, ``params=``; a mapping gives each served model its
-    own; ``None`` is the default model of the kind. It runs on the emulator's loop, so it must not block."""
+    """Called with the rows and, where its signature has it, ``params=``; a mapping gives each
+    served model its own; ``None`` is the default model of the kind. It runs on the emulator's loop,
+    so it must not block."""
     kind: Kind = "custom"
     route_optimized: bool = False
     also_on_workspace: bool = False
@@ -44,8 +45,8 @@ class EndpointSpec:
     slots: int | None = None
     """Requests that run at once (provisioned concurrency); ``None`` means no limit."""
     queue: int | None = None
-    """Requests that may wait for a slot before 429; ``None`` is four a slot, since the real threshold is
-    not published."""
+    """Requests that may wait for a slot before 429; ``None`` is four a slot, since the real
+    threshold is not published."""
     max_slots: int | None = None
     """Slots grow up to this number when requests have to wait; ``None`` means no growth."""
     scale_lag_s: float = 1.0
@@ -55,7 +56,8 @@ class EndpointSpec:
     service_jitter: float = 0.0
     """Share by which the service time varies, evenly on both sides."""
     execution_limit_s: float | None = None
-    """Longer executions are answered with ``execution_limit_status`` and keep their slot to the end."""
+    """Longer executions are answered with ``execution_limit_status`` and keep their slot to the
+    end."""
     execution_limit_status: Literal[504, 408] = 504
     requests_per_minute: int | None = None
     """AI Gateway limit over a rolling window of ``minute_s``."""

@@ -1,8 +1,9 @@
 """Everything that can go wrong with one request, by name.
 
 A fault is a value. ``Emulator.script(endpoint, ...)`` consumes one per request, first in first out;
-``Emulator.always(endpoint, ...)`` applies to every request without a scripted one. The same values work for the
-token endpoint (``token_script``) and for the endpoint's description (``describe_script``).
+``Emulator.always(endpoint, ...)`` applies to every request without a scripted one. The same values
+work for the token endpoint (``token_script``) and for the endpoint's description
+(``describe_script``).
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Fault:
 
     name: str
     runs: bool = False
-    """Whether the request is processed (the model runs, the token is issued) before the fault shows."""
+    """Whether the request is processed (the model runs, the token is issued) before the fault
+    shows."""
     answer: Callable[[Request], Reply] | None = field(default=None, repr=False)
     """The reply in place of the endpoint's own."""
     reshape: Callable[[Reply], Reply] | None = field(default=None, repr=False)
@@ -89,20 +91,26 @@ def ok() -> Fault:
     return Fault("ok", runs=True)
 
 
-# ------------------------------------------------------------------------------------------- 429
+# ---------------------------------------- 429
 
 _PARALLEL = (
     "Exceeded max number of parallel requests. Please contact your Databricks representative to "
     "increase the limit"
 )
-_CONCURRENT = "Too many concurrent requests. Consider increasing the provisioned concurrency of the served entity."
+_CONCURRENT = (
+    "Too many concurrent requests. Consider increasing the provisioned concurrency of the "
+    "served entity."
+)
 THROTTLED_TEXTS = {
     "endpoint": ("REQUEST_LIMIT_EXCEEDED", _CONCURRENT),
     "workspace_parallel": ("REQUEST_LIMIT_EXCEEDED", _PARALLEL),
     "workspace_qps": ("REQUEST_LIMIT_EXCEEDED", "Exceeded workspace QPS rate limit for {name}"),
     "ai_gateway": (
         "REQUEST_LIMIT_EXCEEDED",
-        "User defined rate limit(s) exceeded for '{name}'. Requests-per-minute (RPM) rate limit exceeded for endpoint",
+        (
+            "User defined rate limit(s) exceeded for '{name}'. "
+            "Requests-per-minute (RPM) rate limit exceeded for endpoint"
+        ),
     ),
     "control_plane": (
         "REQUEST_LIMIT_EXCEEDED",
@@ -130,8 +138,9 @@ def throttled(
     """429.
 
     Args:
-        retry_after: seconds as int or float; ``"date"`` for an HTTP date two seconds ahead, ``"absurd"`` for a
-            year, any other text as it stands; ``None``, the default and the service's habit, sends no header.
+        retry_after: seconds as int or float; ``"date"`` for an HTTP date two seconds ahead,
+            ``"absurd"`` for a year, any other text as it stands; ``None``, the default and the
+            service's habit, sends no header.
         in_body: the foundation models' body, with this ``retry_after`` in it.
         kind: which limit was hit.
     """
@@ -172,7 +181,7 @@ def _endpoint_name(request: Request) -> str:
     return parts[1].partition("/")[0] if len(parts) > 1 else "unknown"
 
 
-# ------------------------------------------------------------------------------------------- connections
+# ---------------------------------------- connections
 
 
 def reset(when: When = "before") -> Fault:
@@ -183,7 +192,7 @@ def reset(when: When = "before") -> Fault:
 
 
 def disconnect(when: When = "before") -> Fault:
-    """FIN instead of RST; in the middle of the reply it leaves fewer bytes than ``content-length`` said."""
+    """FIN instead of RST; mid-reply it leaves fewer bytes than ``content-length`` said."""
     if when == "mid_reply":
         return Fault("disconnect", runs=True, delivery=Cut("fin"))
     return Fault("disconnect", runs=when == "after", delivery=Drop("fin"))
@@ -226,7 +235,7 @@ def informational(count: int = 3, *, interval_s: float = 0.0) -> Fault:
 
 
 def second_reply(body: bytes = b'{"predictions":["POISON"]}') -> Fault:
-    """A good answer with a second, unasked reply in the same write: the next call must not get it."""
+    """A good answer and a second, unasked one: the next call must not get it."""
     head = f"HTTP/1.1 200 OK\r\ncontent-type: {JSON}\r\ncontent-length: {len(body)}\r\n\r\n"
     return Fault("second_reply", runs=True, delivery=Doubled(head.encode() + body))
 
@@ -239,7 +248,7 @@ def raw(
     return Fault("raw", runs=executed, delivery=Raw(wire, then))
 
 
-# ------------------------------------------------------------------------------------------- gateway noise
+# ---------------------------------------- gateway noise
 
 
 def answer(
@@ -259,7 +268,8 @@ def answer(
 
 def html(status: int = 502, *, executed: bool = False) -> Fault:
     """A gateway's HTML page."""
-    page = f"<html><head><title>{status} Bad Gateway</title></head><body><h1>{status}</h1></body></html>"
+    title = f"{status} Bad Gateway"
+    page = f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
     return replace(answer(status, page, content_type=HTML, executed=executed), name="html")
 
 
@@ -331,7 +341,7 @@ def body(data: bytes | str) -> Fault:
     return replace(answer(200, data, executed=True), name="body")
 
 
-# ------------------------------------------------------------------------------------------- compression
+# ---------------------------------------- compression
 
 
 def gzip(
@@ -365,7 +375,7 @@ def _gzipped(reply: Reply, variant: str) -> Reply:
     return replace(reply, body=packed).with_headers(("content-encoding", "gzip"))
 
 
-# ------------------------------------------------------------------------------------------- credentials
+# ---------------------------------------- credentials
 
 
 def invalid_token(status: Literal[401, 403] = 403) -> Fault:
@@ -410,11 +420,14 @@ def invalid_authorization_details() -> Fault:
 
 def ip_access_list() -> Fault:
     """The caller's address is not on the workspace's IP access list."""
-    text = "Source IP address: 127.0.0.1 is blocked by Databricks IP ACL for workspace: 1234567890123456"
+    text = (
+        "Source IP address: 127.0.0.1 is blocked by Databricks IP ACL for workspace: "
+        "1234567890123456"
+    )
     return Fault("ip_access_list", answer=lambda _: error(403, 403, text))
 
 
-# ------------------------------------------------------------------------------------------- streams
+# ---------------------------------------- streams
 
 
 def cut_stream(after_events: int = 1, how: Literal["reset", "fin", "end"] = "reset") -> Fault:
@@ -436,7 +449,7 @@ def stream_error(after_events: int = 1, message: str = "model failed") -> Fault:
     return Fault("stream_error", runs=True, reshape=reshape)
 
 
-# ------------------------------------------------------------------------------------------- by name
+# ---------------------------------------- by name
 
 _SEED = 7
 

@@ -34,7 +34,7 @@ NO_ENDPOINT = (
 def find(
     workspace: Workspace, host: HostName, path: str
 ) -> tuple[Endpoint | None, str | None] | None:
-    """Read the path of an invocation: the endpoint (``None`` if it does not exist) and the served model asked for.
+    """Read the path of an invocation: its endpoint, if that exists, and the served model.
 
     Returns:
         ``None`` when the path is not one of an invocation on this host at all.
@@ -70,8 +70,8 @@ class Invocation:
     __slots__ = (
         "_connection",
         "_endpoint",
-        "_note",
         "_instead",
+        "_note",
         "_parsed",
         "_request",
         "_workspace",
@@ -96,7 +96,7 @@ class Invocation:
         self._parsed: scoring.Parsed | scoring.Refused | None = None
 
     def start(self) -> None:
-        """Check in the order the service does: credentials, gateway, limits, and the model server last."""
+        """Check in the order of the service: credentials, gateway, limits, model server."""
         refusal = security.check_invocation(self._workspace, self._request, self._endpoint)
         if refusal is None and self._off_its_host():
             status = self._workspace.settings.off_workspace_status
@@ -119,7 +119,7 @@ class Invocation:
         return self._request.host == "workspace" and not on_workspace
 
     def _read(self) -> None:
-        """Parse the body now, so that the record knows its id; what is wrong with it is told later."""
+        """Parse the body now, so that the record knows its id; complaints come later."""
         try:
             scoring.check_content_type(self._request.headers.get("content-type"))
             self._parsed = scoring.parse(self._body())
@@ -242,7 +242,7 @@ class Invocation:
             self._answer(throttle_reply("endpoint", self._endpoint.spec.name))
 
     def _run(self) -> None:
-        """Hold a slot for the service time; the model itself runs at once, so that its run is on record."""
+        """Hold a slot for the service time; the model runs at once and is on record."""
         spec = self._endpoint.spec
         reply = self._predict()
         busy_s = self._service_time_s() if self._note.executed else 0.0

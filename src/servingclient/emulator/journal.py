@@ -63,8 +63,9 @@ class Note:
 class Journal:
     """Keeps the latest requests, and counts for ever.
 
-    Written by the emulator's thread, read by any: each write is a single append or addition, and a reader
-    copies. Records are built when they are read, since writing them is on the hot path of a benchmark.
+    Written by the emulator's thread, read by any: each write is a single append or addition, and a
+    reader copies. Records are built when they are read, since writing them is on the hot path of a
+    benchmark.
     """
 
     def __init__(self, limit: int, keep_body_bytes: int) -> None:
@@ -77,7 +78,7 @@ class Journal:
         self.accepted: Counter[HostName] = Counter()
 
     def add(self, request: Request, note: Note, status: int | None) -> None:
-        """Record what was decided, before the reply leaves, so that whoever got the reply sees the record."""
+        """Record a decision before its reply leaves: who has the reply sees the record."""
         if len(request.body) > self._keep_body_bytes:
             request.body = b""
         self._entries.append((request, note, status, time.monotonic()))

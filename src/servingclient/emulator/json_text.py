@@ -1,7 +1,7 @@
 """JSON for the emulator: orjson where it is installed, the standard library for the rest.
 
-The reference server reads and writes with the standard library, which knows the bare words ``NaN`` and
-``Infinity``; orjson does not. So orjson is only ever the fast first try.
+The reference server reads and writes with the standard library, which knows the bare words ``NaN``
+and ``Infinity``; orjson does not. So orjson is only ever the fast first try.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def takes_params(model: Model) -> bool:
 
 
 def row_sum(values: Any) -> float:
-    """Return the sum of all numbers in a value, exactly rounded: the order of the columns does not matter.
+    """Return the sum of all numbers in a value, exactly rounded: order does not matter.
 
     Booleans count as 0 and 1, everything that is no number as 0.
     """

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from servingclient.emulator.wire import Request
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant type, no secret
-QUERY = "query_inference_endpoint"
-_ACTIONS = frozenset({QUERY, "manage_inference_endpoint"})
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - no secret
+_ACTIONS = frozenset({"query_inference_endpoint", "manage_inference_endpoint"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,8 @@ class Grant:
 
     scope: str
     endpoint_ids: frozenset[str] | None
-    """Endpoints the token may query; ``None`` when it was asked for without ``authorization_details``."""
+    """Endpoints the token may query; ``None`` when it was asked for without
+    ``authorization_details``."""
     expires_at_s: float
 
 
@@ -149,7 +149,7 @@ def _known_scope(scope: str) -> str:
 
 
 def _endpoint_ids(workspace: Workspace, details: str | None) -> frozenset[str] | None:
-    """Return the endpoints named in ``authorization_details``, all of which must exist and be allowed."""
+    """Return the endpoints that ``authorization_details`` names; all must be allowed."""
     if details is None:
         return None
     try:

@@ -1,7 +1,7 @@
 """Which handler answers which request.
 
-A new read of the control plane is one line in ``_CONTROL_PLANE`` or ``_endpoint_reads`` and a function that takes
-the workspace and the request.
+A new read of the control plane is one line in ``_CONTROL_PLANE`` or ``_endpoint_reads`` and a
+function that takes the workspace and the request.
 """
 
 from __future__ import annotations

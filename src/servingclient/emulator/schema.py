@@ -1,7 +1,8 @@
 """A model signature's column types, enforced as the reference server does and in its words.
 
-The rules were read off mlflow 3.17.2: every present column is converted first, and only then does anybody notice
-that one is missing; extra columns are dropped; a fraction in a ``long`` column is cut off without a word.
+The rules were read off mlflow 3.17.2: every present column is converted first, and only then does
+anybody notice that one is missing; extra columns are dropped; a fraction in a ``long`` column is
+cut off without a word.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def _convert(name: str, kind: str, value: Any, form: str) -> Any:
         return _CONVERTERS[kind](value)
     except _ZoneError:
         raise
-    except Exception as wrong:  # noqa: BLE001 - the reference server reports whatever a conversion raised
+    except Exception as wrong:  # noqa: BLE001 - whatever a conversion raises is reported
         if not form.startswith("dataframe"):
             raise scoring.invalid(str(wrong)) from None
         raise scoring.invalid(
@@ -151,7 +152,7 @@ def _binary(value: Any) -> bytes:
 
 
 def _time(value: Any) -> datetime | None:
-    """Read a naive ISO text, or nanoseconds since the epoch; what is finer than microseconds is lost."""
+    """Read a naive ISO text, or nanoseconds since the epoch, to the microsecond."""
     if value is None:
         return None
     if isinstance(value, bool):

@@ -1,6 +1,7 @@
 """What the model server makes of a body, in the words of the reference server.
 
-The texts are those of ``mlflow.pyfunc.scoring_server`` 3.17.2, so that a client meets the same errors here.
+The texts are those of ``mlflow.pyfunc.scoring_server`` 3.17.2, so that a client meets the same
+errors here.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def check_content_type(content_type: str | None) -> None:
     """Check the label of a body.
 
     Raises:
-        Refused: with the 415 or 500 of the reference server; CSV and Parquet are refused too, since only JSON is
-            documented for the service.
+        Refused: with the 415 or 500 of the reference server; CSV and Parquet are refused too, since
+            only JSON is documented for the service.
     """
     if content_type == JSON:
         return
@@ -257,7 +258,8 @@ def _read_inputs(value: Any) -> tuple[Any, int | None]:
     if len({len(row) if isinstance(row, list) else None for row in value}) > 1:
         raise invalid(
             "setting an array element with a sequence. The requested array has an inhomogeneous "
-            f"shape after 1 dimensions. The detected shape was ({len(value)},) + inhomogeneous part."
+            "shape after 1 dimensions. The detected shape was "
+            f"({len(value)},) + inhomogeneous part."
         )
     return value, len(value)
 

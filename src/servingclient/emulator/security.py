@@ -59,7 +59,7 @@ def credential(request: Request) -> str:
 
 
 def invalid_token(workspace: Workspace) -> Reply:
-    """Return the refusal of an expired or revoked token: an integer ``error_code``, as was reported."""
+    """Return the refusal of an expired or revoked token, with an integer code."""
     status = workspace.settings.expired_status
     text = "Token is expired" if status == 401 else "Invalid access token."
     return error(status, status, f"{text} [ReqId: {workspace.new_id()}]")

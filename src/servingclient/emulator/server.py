@@ -1,4 +1,4 @@
-"""Sockets: listeners that count every connection, and connections that read requests and send replies."""
+"""Sockets: listeners that count connections, connections that read and reply."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _BACKLOG = 4096
 _ACCEPTS_A_TURN = 64
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 _NAMES: dict[bytes, str] = {}
-"""Header names seen so far, in lower case; bounded, because a client may invent as many as it likes."""
+"""Header names seen so far, in lower case; bounded, because a client may invent as many as it
+likes."""
 _MOST_NAMES = 256
 
 
@@ -277,7 +278,7 @@ class Listener:
         self.drop_connections()
         for held in self._held:
             held.close()
-        while self.connections:
+        while self.connections:  # noqa: ASYNC110 - each only needs one more turn of this loop
             await asyncio.sleep(0)
 
     def drop_connections(self) -> None:

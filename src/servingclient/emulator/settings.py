@@ -1,4 +1,4 @@
-"""What can be switched about the emulated workspace as a whole, and why each default is what it is."""
+"""What can be switched about the workspace as a whole, and why the defaults are so."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ REQUEST_ID_HEADERS = ("x-databricks-request-id", "databricks-request-id", "x-req
 class Settings:
     """Workspace-wide behaviour; change it live with ``Emulator.change(...)``.
 
-    Where the real service's behaviour is unknown, the field says so: the default is a choice, not a fact.
+    Where the real service's behaviour is unknown, the field says so: the default is a choice, not a
+    fact.
     """
 
     seed: int = 0
@@ -22,11 +23,13 @@ class Settings:
     """Life of an OAuth token; the service documents one hour."""
 
     refuse_before_expiry_s: float = 0.0
-    """Tokens with less life left are refused with ``Token is expiring within 30 seconds``. The service was
-    reported to do so at 30 s; it is off here because tests use tokens that live shorter than that."""
+    """Tokens with less life left are refused with ``Token is expiring within 30 seconds``. The
+    service was reported to do so at 30 s; it is off here because tests use tokens that live shorter
+    than that."""
 
     expired_status: Literal[401, 403] = 403
-    """Status for an expired or invalid OAuth token: 403 was reported for the workspace URL, the other is unknown."""
+    """Status for an expired or invalid OAuth token: 403 was reported for the workspace URL, the
+    other is unknown."""
 
     pat_refusal_status: Literal[401, 403] = 401
     """Status for a personal access token on a route-optimized URL; unknown in reality."""
@@ -44,7 +47,8 @@ class Settings:
     """Reply headers that carry the request id; its real name is unknown, so all three are sent."""
 
     gzip_requests: bool = False
-    """Whether a gzip request body is inflated. The reference server ignores the header and answers 400."""
+    """Whether a gzip request body is inflated. The reference server ignores the header and answers
+    400."""
 
     gzip_replies: bool = False
     """Whether replies are compressed for clients that accept it."""
@@ -59,7 +63,8 @@ class Settings:
     """Idle connections are closed after this long; ``None`` keeps them."""
 
     max_requests_per_connection: int | None = None
-    """The reply to this request of a connection says ``connection: close``; ``None`` means never."""
+    """The reply to this request of a connection says ``connection: close``; ``None`` means
+    never."""
 
     fin_after_reply: bool = False
     """Close after every reply without having announced it."""

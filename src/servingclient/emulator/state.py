@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from servingclient.emulator.wire import HostName
 
 WORKSPACE_ID = "1234567890123456"
-TOKEN = "dapi-emulator-0123456789abcdef"  # noqa: S105 - well known on purpose: it opens the emulator only
+
+# Well known on purpose: they open the emulator only.
+TOKEN = "dapi-emulator-0123456789abcdef"  # noqa: S105
 CLIENT_ID = "00000000-5e41-4c11-8000-e3a1a70a0001"
-CLIENT_SECRET = "dose-emulator-0123456789abcdef"  # noqa: S105 - as above
+CLIENT_SECRET = "dose-emulator-0123456789abcdef"  # noqa: S105
 
 
 @dataclass(slots=True, eq=False)
@@ -66,8 +68,8 @@ class Workspace:
     def endpoint_url(self, endpoint: Endpoint) -> str:
         """Return where an endpoint is to be called.
 
-        The real data plane names the endpoint id in the first label of the host; a loopback address has no
-        labels, so here the id leads the path. Clients must read the URL either way.
+        The real data plane names the endpoint id in the first label of the host; a loopback address
+        has no labels, so here the id leads the path. Clients must read the URL either way.
         """
         name = endpoint.spec.name
         if endpoint.spec.route_optimized:
