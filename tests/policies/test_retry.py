@@ -164,6 +164,7 @@ def test_r1_attempts_are_asked_before_quota():
         (hinted(REFUSED, 5.0), 5.0, "retry_after"),
         (hinted(REFUSED, 3600.0, refuse=True), 1e9, "retry_after"),
         (hinted(REFUSED, 61.0), 1e9, "retry_after"),
+        (hinted(REFUSED, 5.0, refuse=True), 1e9, "retry_after"),  # read with a nearer cap
         (hinted(AMBIGUOUS, 3600.0, refuse=True), 1e9, "retry_after"),
     ],
 )
@@ -252,6 +253,13 @@ def test_r1_success_gives_the_last_cost_back(script, tokens):
     quota.take(100)
     settle(drive(script, quota=quota).progress, quota, Retry())
     assert quota.available == tokens
+
+
+def test_r1_a_retry_without_cost_is_no_first_try():
+    quota, free = Quota(500), Retry(retry_cost=0)
+    quota.take(100)
+    settle(drive([AMBIGUOUS], settings=free, quota=quota).progress, quota, free)
+    assert quota.available == 400
 
 
 def test_r1_failure_gives_nothing_back():
