@@ -3,7 +3,7 @@
 from servingclient.emulator import faults
 from servingclient.emulator._emulator import Emulator
 from servingclient.emulator.endpoints import EndpointSpec
-from servingclient.emulator.faults import Fault
+from servingclient.emulator.fault import Fault
 from servingclient.emulator.journal import RequestRecord
 from servingclient.emulator.settings import Settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import shlex
 import signal
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError, ValueError, TypeError) as wrong:
         sys.stderr.write(f"servingclient emulate: {wrong}\n")
         return 2
+    gc.freeze()  # what exists now stays; collections then look at requests only
     stopped = threading.Event()
     previous = {
         number: signal.signal(number, lambda *_: stopped.set())

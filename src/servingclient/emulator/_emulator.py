@@ -13,7 +13,7 @@ from typing import Any
 from servingclient.emulator.certificates import Certificates
 from servingclient.emulator.control_plane import authorization_details
 from servingclient.emulator.endpoints import Endpoint, EndpointSpec, Model
-from servingclient.emulator.faults import Fault
+from servingclient.emulator.fault import Fault
 from servingclient.emulator.journal import Journal, RequestRecord
 from servingclient.emulator.server import Listener
 from servingclient.emulator.settings import Settings

@@ -10,6 +10,7 @@ from servingclient.emulator import faults, json_text
 from servingclient.emulator.wire import Reply, json_reply
 
 if TYPE_CHECKING:
+    from servingclient.emulator.fault import FaultQueue
     from servingclient.emulator.state import Workspace
     from servingclient.emulator.wire import Request
 
@@ -58,7 +59,7 @@ def script(workspace: Workspace, request: Request) -> Reply:
     return json_reply(200, {"scripted": len(queue)})
 
 
-def _queue(workspace: Workspace, wanted: dict[str, Any]) -> faults.FaultQueue:
+def _queue(workspace: Workspace, wanted: dict[str, Any]) -> FaultQueue:
     target = wanted.get("target")
     if target == "token":
         return workspace.token_faults

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from servingclient.emulator.capacity import Capacity
-from servingclient.emulator.faults import FaultQueue
+from servingclient.emulator.fault import FaultQueue
 from servingclient.emulator.models import takes_params
 from servingclient.emulator.schema import check_type
 

@@ -10,19 +10,13 @@ from __future__ import annotations
 
 import gzip as gzip_format
 import json
-import random
-import time
-from collections import deque
-from dataclasses import dataclass, field, replace
-from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
-from servingclient.emulator import security
+from servingclient.emulator import security, throttling
 from servingclient.emulator.delivery import (
-    PLAIN,
     Cut,
     CutStream,
-    Delivery,
     Doubled,
     Drip,
     Drop,
@@ -31,59 +25,15 @@ from servingclient.emulator.delivery import (
     Raw,
     SilentClose,
 )
+from servingclient.emulator.fault import Fault
 from servingclient.emulator.oidc import oauth_error
-from servingclient.emulator.wire import HTML, JSON, TEXT, Reply, Request, error, json_reply
+from servingclient.emulator.throttling import ThrottleKind
+from servingclient.emulator.wire import HTML, JSON, TEXT, Reply, Request, error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 When = Literal["before", "after", "mid_reply"]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One deviation from a good answer, applied in the order of its fields."""
-
-    name: str
-    runs: bool = False
-    """Whether the request is processed (the model runs, the token is issued) before the fault
-    shows."""
-    answer: Callable[[Request], Reply] | None = field(default=None, repr=False)
-    """The reply in place of the endpoint's own."""
-    reshape: Callable[[Reply], Reply] | None = field(default=None, repr=False)
-    """A change of the reply."""
-    delay_s: float = 0.0
-    """Wait before the reply."""
-    delivery: Delivery = PLAIN
-    """How the reply is sent."""
-
-
-class FaultQueue:
-    """Scripted faults, consumed one by one, and a standing one behind them."""
-
-    def __init__(self) -> None:
-        """Start without any."""
-        self._script: deque[Fault] = deque()
-        self.standing: Fault | None = None
-
-    def script(self, faults: tuple[Fault, ...]) -> None:
-        """Append faults."""
-        self._script.extend(faults)
-
-    def take(self) -> Fault | None:
-        """Return the fault for the next request, ``None`` for a good answer."""
-        if self._script:
-            fault = self._script.popleft()
-            return None if fault.name == "ok" else fault
-        return self.standing
-
-    def clear(self) -> None:
-        """Remove all."""
-        self._script.clear()
-        self.standing = None
-
-    def __len__(self) -> int:
-        return len(self._script)
 
 
 def ok() -> Fault:
@@ -93,47 +43,13 @@ def ok() -> Fault:
 
 # ---------------------------------------- 429
 
-_PARALLEL = (
-    "Exceeded max number of parallel requests. Please contact your Databricks representative to "
-    "increase the limit"
-)
-_CONCURRENT = (
-    "Too many concurrent requests. Consider increasing the provisioned concurrency of the "
-    "served entity."
-)
-THROTTLED_TEXTS = {
-    "endpoint": ("REQUEST_LIMIT_EXCEEDED", _CONCURRENT),
-    "workspace_parallel": ("REQUEST_LIMIT_EXCEEDED", _PARALLEL),
-    "workspace_qps": ("REQUEST_LIMIT_EXCEEDED", "Exceeded workspace QPS rate limit for {name}"),
-    "ai_gateway": (
-        "REQUEST_LIMIT_EXCEEDED",
-        (
-            "User defined rate limit(s) exceeded for '{name}'. "
-            "Requests-per-minute (RPM) rate limit exceeded for endpoint"
-        ),
-    ),
-    "control_plane": (
-        "REQUEST_LIMIT_EXCEEDED",
-        "Workspace 1234567890123456 exceeded the concurrent limit of 60 requests",
-    ),
-}
-ThrottleKind = Literal[
-    "endpoint", "workspace_parallel", "workspace_qps", "ai_gateway", "control_plane"
-]
-ABSURD_S = 86_400 * 365
-
-
-def throttle_reply(kind: ThrottleKind, name: str) -> Reply:
-    """Return a 429 with the text of its kind and without ``Retry-After``."""
-    code, text = THROTTLED_TEXTS[kind]
-    return error(429, code, text.format(name=name))
-
 
 def throttled(
     retry_after: float | str | None = None,
     *,
     in_body: float | None = None,
     kind: ThrottleKind = "endpoint",
+    clock_skew_s: float = 0.0,
 ) -> Fault:
     """429.
 
@@ -143,42 +59,21 @@ def throttled(
             service's habit, sends no header.
         in_body: the foundation models' body, with this ``retry_after`` in it.
         kind: which limit was hit.
+        clock_skew_s: how far the ``date`` of the reply, and with it an HTTP date in
+            ``retry-after``, is ahead of this machine's clock.
     """
 
-    def answer(request: Request) -> Reply:
+    def reply(request: Request) -> Reply:
         if in_body is not None:
-            reply = json_reply(429, {"error": _foundation_error(in_body)})
+            made = throttling.foundation_reply(in_body)
         else:
-            reply = throttle_reply(kind, _endpoint_name(request))
-        value = _retry_after(retry_after)
-        return reply if value is None else reply.with_headers(("retry-after", value))
+            made = throttling.reply(kind, throttling.endpoint_name(request.path))
+        if retry_after is not None:
+            value = throttling.retry_after_value(retry_after, clock_skew_s)
+            made = made.with_headers(("retry-after", value))
+        return replace(made, clock_skew_s=clock_skew_s)
 
-    return Fault("throttled", answer=answer)
-
-
-def _retry_after(value: float | str | None) -> str | None:
-    if value == "date":
-        return formatdate(time.time() + 2, usegmt=True)
-    if value == "absurd":
-        return str(ABSURD_S)
-    return None if value is None else str(value)
-
-
-def _foundation_error(retry_after: float) -> dict[str, Any]:
-    return {
-        "message": "Rate limit exceeded",
-        "type": "rate_limit_exceeded",
-        "code": 429,
-        "limit_type": "input_tokens_per_minute",
-        "limit": 200_000,
-        "current": 200_150,
-        "retry_after": retry_after,
-    }
-
-
-def _endpoint_name(request: Request) -> str:
-    parts = request.path.split("/serving-endpoints/")
-    return parts[1].partition("/")[0] if len(parts) > 1 else "unknown"
+    return Fault("throttled", answer=reply)
 
 
 # ---------------------------------------- connections
@@ -450,16 +345,6 @@ def stream_error(after_events: int = 1, message: str = "model failed") -> Fault:
 
 
 # ---------------------------------------- by name
-
-_SEED = 7
-
-
-def shuffled(*faults: Fault, seed: int = _SEED) -> list[Fault]:
-    """Return the faults in a random order that repeats for the same seed."""
-    mixed = list(faults)
-    random.Random(seed).shuffle(mixed)  # noqa: S311 - simulation
-    return mixed
-
 
 BY_NAME: dict[str, Callable[..., Fault]] = {
     function.__name__: function

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from servingclient.emulator import agents, encoding, models, scoring, security
+from servingclient.emulator import agents, encoding, models, scoring, security, throttling
 from servingclient.emulator.delivery import PLAIN
-from servingclient.emulator.faults import throttle_reply
 from servingclient.emulator.journal import Note
 from servingclient.emulator.schema import enforce
 from servingclient.emulator.state import WORKSPACE_ID
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from servingclient.emulator.delivery import Delivery
     from servingclient.emulator.endpoints import Endpoint
-    from servingclient.emulator.faults import Fault
+    from servingclient.emulator.fault import Fault
     from servingclient.emulator.server import Connection
     from servingclient.emulator.state import Workspace
     from servingclient.emulator.wire import HostName, Request
@@ -176,9 +177,9 @@ class Invocation:
         elif (refusal := self._not_serving()) is not None:
             self._answer(refusal)
         elif not self._within_minute():
-            self._answer(throttle_reply("ai_gateway", spec.name))
+            self._answer(throttling.reply("ai_gateway", spec.name))
         elif not self._within_workspace_limit():
-            self._answer(throttle_reply("workspace_parallel", spec.name))
+            self._answer(throttling.reply("workspace_parallel", spec.name))
         else:
             self._wake()
 
@@ -239,7 +240,7 @@ class Invocation:
 
     def _queue(self) -> None:
         if not self._endpoint.capacity.admit(self._run):
-            self._answer(throttle_reply("endpoint", self._endpoint.spec.name))
+            self._answer(throttling.reply("endpoint", self._endpoint.spec.name))
 
     def _run(self) -> None:
         """Hold a slot for the service time; the model runs at once and is on record."""
@@ -311,7 +312,10 @@ class Invocation:
 
     def _send(self, reply: Reply, delivery: Delivery = PLAIN) -> None:
         """Record the outcome, then let the reply go."""
-        names = self._workspace.settings.request_id_headers
+        settings = self._workspace.settings
+        if settings.gzip_replies and "gzip" in self._request.headers.get("accept-encoding", ""):
+            reply = gzipped(reply)
+        names = settings.request_id_headers
         request_id = self._note.request_id or ""
         extra = tuple((name, request_id) for name in names)
         self._connection.reply(reply, self._note, delivery, extra)
@@ -320,6 +324,14 @@ class Invocation:
 def later(delay_s: float, action: Callable[[], None]) -> None:
     """Do something after a while, whatever has become of the connection."""
     asyncio.get_running_loop().call_later(delay_s, action)
+
+
+def gzipped(reply: Reply) -> Reply:
+    """Return the reply compressed, unless there is nothing to compress or it is already."""
+    if not reply.body or any(name == "content-encoding" for name, _ in reply.headers):
+        return reply
+    packed = gzip.compress(reply.body, 1, mtime=0)
+    return replace(reply, body=packed).with_headers(("content-encoding", "gzip"))
 
 
 def not_found() -> Reply:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from servingclient.emulator.endpoints import Endpoint
-    from servingclient.emulator.faults import FaultQueue
+    from servingclient.emulator.fault import FaultQueue
     from servingclient.emulator.journal import Kind
     from servingclient.emulator.server import Connection
     from servingclient.emulator.state import Workspace

@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
             return
         limit = settings.max_requests_per_connection
         close = not request.keep_alive or (limit is not None and self._served >= limit)
-        date = self._workspace.dates.now(settings.clock_skew_s)
+        date = self._workspace.dates.now(reply.clock_skew_s)
         self._closing = close
         delivery.send(self, render(reply, date=date, close=close, extra=extra))
 

@@ -72,9 +72,6 @@ class Settings:
     accept: Literal["serve", "hang", "reset"] = "serve"
     """What happens to a new connection: served, accepted and never answered, or reset at once."""
 
-    clock_skew_s: float = 0.0
-    """How far the ``date`` header is ahead of this machine's clock."""
-
     journal_limit: int = 50_000
     """Records kept; the oldest are dropped first. Execution counts are never dropped."""
 

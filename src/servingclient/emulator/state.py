@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from servingclient.emulator.endpoints import CUSTOM_LIMIT_BYTES, Endpoint, EndpointSpec
-from servingclient.emulator.faults import FaultQueue
+from servingclient.emulator.fault import FaultQueue
 from servingclient.emulator.oidc import Tokens
 from servingclient.emulator.settings import Settings
 from servingclient.emulator.wire import Dates

@@ -55,6 +55,8 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     events: tuple[bytes, ...] | None = None
     event_interval_s: float = 0.0
+    clock_skew_s: float = 0.0
+    """How far the ``date`` header is ahead of this machine's clock."""
 
     def with_headers(self, *headers: tuple[str, str]) -> Reply:
         """Return the same reply with more headers."""
