@@ -1,0 +1,108 @@
+"""The public API as a typed program uses it: checked by mypy, never run.
+
+A change that breaks this file breaks the type checks of the library's users.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+from databricks.sdk.core import Config
+from typing_extensions import assert_type
+
+from servingclient import (
+    AsyncServingClient,
+    Prediction,
+    ServingClient,
+    ServingError,
+    Settings,
+    Throttled,
+)
+from servingclient.emulator import Emulator
+from servingclient.settings import Pool, Retry
+
+
+def every_way_to_open(config: Config, transport: httpx.BaseTransport) -> None:
+    ServingClient("model")
+    ServingClient("model", host="https://example.cloud.databricks.com", token="t")
+    ServingClient(
+        "model", host="https://example.cloud.databricks.com", client_id="i", client_secret="s"
+    )
+    ServingClient("model", config=config)
+    ServingClient("model", settings=Settings(timeout_s=5.0, retry=Retry(max_attempts=2)))
+    ServingClient("model", transport=transport)
+    ServingClient("model", transport=httpx.MockTransport(lambda request: httpx.Response(200)))
+
+
+def predict() -> None:
+    with ServingClient("model") as client:
+        assert_type(client, ServingClient)
+        prediction = client.predict([{"a": 1.5}])
+        assert_type(prediction, Prediction)
+        assert_type(prediction.predictions, Any)
+        assert_type(prediction.request_id, str | None)
+        assert_type(prediction.attempts[0].status, int | None)
+        assert_type(prediction.timing.total_s, float)
+        client.predict(
+            {"a": [1.5]},
+            params={"temperature": 0.1},
+            client_request_id="mine",
+            usage_context={"team": "risk"},
+            served_model="model-2",
+            timeout=2.0,
+            idempotent=False,
+        )
+        client.predict(pd.DataFrame({"a": [1.5]}))
+        client.predict(np.zeros((2, 3)))
+        client.predict({"dataframe_split": {"columns": ["a"], "data": [[1.5]]}})
+        assert_type(client.with_options(timeout_s=1.0), ServingClient)
+    client.close()
+
+
+async def predict_async() -> None:
+    async with AsyncServingClient("model") as client:
+        assert_type(client, AsyncServingClient)
+        assert_type(await client.predict([{"a": 1.5}], timeout=2.0), Prediction)
+        assert_type(client.with_options(timeout_s=1.0), AsyncServingClient)
+    await client.aclose()
+
+
+def streams(client: ServingClient) -> Iterator[Any]:
+    with client.stream({"messages": [{"role": "user", "content": "hello"}]}) as events:
+        yield from events
+
+
+async def streams_async(client: AsyncServingClient) -> AsyncIterator[Any]:
+    async with client.stream({"messages": [{"role": "user", "content": "hello"}]}) as events:
+        async for event in events:
+            yield event
+
+
+def errors(client: ServingClient) -> None:
+    try:
+        client.predict([[1.5]])
+    except Throttled as error:
+        assert_type(error.retry_after_s, float | None)
+    except ServingError as error:
+        assert_type(error.status_code, int | None)
+        assert_type(error.request_id, str | None)
+        assert_type(error.attempts[-1].cause, str | None)
+
+
+def settings() -> None:
+    made = Settings(pool=Pool(max_lanes=4))
+    assert_type(made.replace(timeout_s=1.0), Settings)
+    assert_type(Settings.from_env(), Settings)
+    assert_type(made.retry.max_attempts, int)
+
+
+def emulate() -> None:
+    with Emulator() as emulator:
+        emulator.add_endpoint("model", model=lambda rows: [0.0 for _ in rows])
+        assert_type(emulator.host, str)
+        print(emulator.token, file=io.StringIO())
