@@ -103,11 +103,15 @@ class Grant(NamedTuple):
         target: Destination; its headers hold the bearer.
         token: Number of the token in it: ``Access.reject`` drops that one and no newer one.
         max_request_bytes: Largest body the endpoint takes.
+        route_optimized: The target is the endpoint's own host.
+        secrets: What must not appear in a message: the bearer.
     """
 
     target: Target
     token: int
     max_request_bytes: int
+    route_optimized: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 class Access(Protocol):
