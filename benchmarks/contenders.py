@@ -42,11 +42,19 @@ LONG_S = 600.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where a contender calls, and how many calls it must be able to hold open."""
+    """Where a contender calls, and how many calls it must be able to hold open.
+
+    Attributes:
+        host: Scheme, address and port of the server.
+        ca_file: The authority that signed its certificate.
+        concurrency: Calls in flight.
+        default_pool: Ours only: leave the limit of connections as it ships; calls beyond it wait.
+    """
 
     host: str
     ca_file: str
     concurrency: int
+    default_pool: bool = False
 
     @property
     def url(self) -> str:
@@ -114,7 +122,7 @@ def our_settings(place: Place) -> Any:
         timeout_s=LONG_S,
         tls=Tls(ca_file=place.ca_file),
         pool=Pool(
-            max_lanes=place.concurrency,
+            max_lanes=Pool().max_lanes if place.default_pool else place.concurrency,
             connect_timeout_s=60.0,  # a thousand handshakes at once take seconds
             keepalive_s=LONG_S,
             max_age_s=LONG_S,
