@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 _BACKLOG = 4096
 _ACCEPTS_A_TURN = 64
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
-_NAMES: dict[bytes, str] = {}
-"""Header names seen so far, in lower case; bounded, because a client may invent as many as it
-likes."""
-_MOST_NAMES = 256
+_KNOWN_NAMES: dict[bytes, str] = {}
+_KNOWN_VALUES: dict[bytes, str] = {}
+"""Header names and values seen so far, so that the journal holds one copy of what every request
+repeats. Bounded, because a client may invent as many as it likes."""
+_MOST_KNOWN = 512
 
 
 class Connection(asyncio.Protocol):
@@ -106,8 +107,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a header; a repeated one is joined with a comma."""
-        key = _NAMES.get(name) or _lower(name)
-        text = value.decode("latin-1")
+        key = _KNOWN_NAMES.get(name) or _remember(
+            _KNOWN_NAMES, name, name.decode("latin-1").lower()
+        )
+        text = _KNOWN_VALUES.get(value) or _remember(_KNOWN_VALUES, value, value.decode("latin-1"))
         headers = self._headers
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
@@ -237,10 +240,9 @@ class Connection(asyncio.Protocol):
             self._idle = asyncio.get_running_loop().call_later(timeout_s, self.close)
 
 
-def _lower(name: bytes) -> str:
-    text = name.decode("latin-1").lower()
-    if len(_NAMES) < _MOST_NAMES:
-        _NAMES[name] = text
+def _remember(known: dict[bytes, str], data: bytes, text: str) -> str:
+    if len(known) < _MOST_KNOWN:
+        known[data] = text
     return text
 
 
