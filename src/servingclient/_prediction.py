@@ -1,0 +1,261 @@
+"""What ``predict`` returns: the model's values, and on request everything known about the call.
+
+It is made on every call, so it only stores what the call has at hand (0.3 us); the rest is worked
+out when someone asks.
+"""
+
+from __future__ import annotations
+
+import html
+import reprlib
+from typing import Any, NoReturn
+
+from servingclient._types import Attempt, RawHeaders, Timing
+
+_ID_HEADERS = (
+    b"x-databricks-request-id",
+    b"databricks-request-id",
+    b"x-request-id",
+    b"request-id",
+)
+"""Third-party code reads these; which one the service sends is not documented."""
+
+
+def header(headers: RawHeaders, name: bytes) -> str | None:
+    """The first value of header ``name`` (lower case); None if absent or empty."""
+    for key, value in headers:
+        if key.lower() == name and value:
+            return value.decode("latin-1")
+    return None
+
+
+def request_id(headers: RawHeaders) -> str | None:
+    """The id the service gave a request, to look it up in its inference and usage tables.
+
+    Args:
+        headers: The reply's header lines.
+
+    Returns:
+        The id, or None when the reply has none.
+    """
+    for name in _ID_HEADERS:
+        found = header(headers, name)
+        if found is not None:
+            return found
+    return None
+
+
+class Prediction:
+    """The result of one call. Read only; pickles, so it may travel between processes.
+
+    Args:
+        predictions: What the model returned, as JSON types.
+        headers: Header lines of the last reply.
+        attempts: Every try, the first included.
+        timing: The fields of :class:`~servingclient._types.Timing`, in order, in seconds.
+        status: HTTP status of the last reply.
+    """
+
+    __slots__ = ("_attempts", "_headers", "_predictions", "_status", "_timing")
+
+    def __init__(
+        self,
+        predictions: Any,
+        headers: RawHeaders,
+        attempts: tuple[Attempt, ...] = (),
+        timing: tuple[float, ...] = (0.0,) * 8,
+        status: int = 200,
+    ) -> None:
+        self._predictions = predictions
+        self._headers = headers
+        self._attempts = attempts
+        self._timing = timing
+        self._status = status
+
+    @property
+    def predictions(self) -> Any:
+        """What the model returned: a list, a list of dicts, a dict or a scalar."""
+        return self._predictions
+
+    @property
+    def status(self) -> int:
+        """HTTP status of the reply."""
+        return self._status
+
+    @property
+    def request_id(self) -> str | None:
+        """Id the service gave the request, if it gave one."""
+        return request_id(self._headers)
+
+    @property
+    def served_model(self) -> str | None:
+        """Name of the served model that answered, if the service says so."""
+        return header(self._headers, b"served-model-name")
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every try of the call, in order, with status, wait and cause."""
+        tries = self._attempts
+        if tries and tries[-1].request_id is None:
+            return (*tries[:-1], tries[-1]._replace(request_id=self.request_id))
+        return tries
+
+    @property
+    def timing(self) -> Timing:
+        """Where the seconds of the call went."""
+        return Timing(*self._timing)
+
+    def to_pandas(self) -> Any:
+        """The predictions as a ``pandas.DataFrame``; needs pandas.
+
+        ======================================  ==============================================
+        predictions                             frame
+        ======================================  ==============================================
+        list of dicts                           one column per key
+        list of dicts with the one key ``"0"``  one column ``prediction`` (a model that returns
+                                                a Series arrives so)
+        list of scalars, or one scalar          one column ``prediction``
+        list of lists of one length             columns ``0``, ``1``, ...
+        dict of lists of one length             one column per key
+        dict of scalars                         one row, one column per key
+        ======================================  ==============================================
+
+        Returns:
+            A frame with a fresh index, in the order of the rows that were sent.
+
+        Raises:
+            ValueError: The predictions have none of these shapes.
+        """
+        import pandas as pd
+
+        values = _unnamed(self._predictions)
+        if isinstance(values, dict):
+            return pd.DataFrame(_columns(values))
+        if not isinstance(values, list):
+            return pd.DataFrame({"prediction": [values]})
+        kinds = set(map(type, values))
+        if kinds == {dict}:
+            return pd.DataFrame(values)
+        if kinds == {list}:
+            if len(set(map(len, values))) > 1:
+                _refuse("lists of different lengths")
+            return pd.DataFrame(values)
+        if kinds & {dict, list}:
+            _refuse("lists or dicts mixed with other values")
+        return pd.DataFrame({"prediction": values})
+
+    def to_numpy(self) -> Any:
+        """The predictions as a ``numpy.ndarray``; needs numpy.
+
+        Lists become arrays of as many dimensions as they are deep, a scalar an array of shape
+        ``()``. Where numbers stand beside ``None`` or text the dtype is object, so that nothing is
+        changed. A list of dicts with the one key ``"0"`` counts as a list of scalars.
+
+        Returns:
+            An array whose first axis is the rows.
+
+        Raises:
+            ValueError: The predictions are dicts, or lists of different lengths.
+        """
+        import numpy as np
+
+        values = _unnamed(self._predictions)
+        kinds: set[type] = set()
+        shape = _shape(values, kinds)
+        if kinds <= {int, float} or len(kinds) <= 1:
+            return np.array(values).reshape(shape)
+        array = np.empty(shape, dtype=object)
+        array[...] = np.array(values, dtype=object).reshape(shape)
+        return array
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Prediction):
+            return NotImplemented
+        return self._parts() == other._parts()
+
+    __hash__ = None  # type: ignore[assignment] # predictions are lists and dicts
+
+    def __reduce__(self) -> tuple[type[Prediction], tuple[Any, ...]]:
+        return type(self), self._parts()
+
+    def _parts(self) -> tuple[Any, ...]:
+        return self._predictions, self._headers, self._attempts, self._timing, self._status
+
+    def __repr__(self) -> str:
+        facts = "".join(f", {name}={value}" for name, value in self._facts())
+        return f"Prediction({_brief(self._predictions)}{facts})"
+
+    def _repr_html_(self) -> str:
+        rows = [("predictions", _brief(self._predictions)), *self._facts()]
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in rows
+        )
+        return f"<table><caption>Prediction</caption>{cells}</table>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = []
+        if isinstance(self._predictions, list):
+            facts.append(("rows", f"{len(self._predictions):,}"))
+        for name, value in (("served_model", self.served_model), ("request_id", self.request_id)):
+            if value is not None:
+                facts.append((name, repr(value[:80])))
+        facts.append(("attempts", str(len(self._attempts))))
+        facts.append(("total_s", f"{self._timing[-1]:.4f}"))
+        return facts
+
+
+_short = reprlib.Repr()
+_short.maxlist = _short.maxdict = 4
+_short.maxstring = _short.maxother = 40
+_short.maxlevel = 3
+
+
+def _brief(value: Any) -> str:
+    text = _short.repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _unnamed(values: Any) -> Any:
+    """A Series of the model arrives as ``[{"0": 3.5}, ...]``: its values alone."""
+    if (
+        isinstance(values, list)
+        and values
+        and all(type(row) is dict and len(row) == 1 and "0" in row for row in values)
+    ):
+        return [row["0"] for row in values]
+    return values
+
+
+def _columns(values: dict[str, Any]) -> dict[str, Any]:
+    lists = [value for value in values.values() if isinstance(value, list)]
+    if not lists:
+        return {name: [value] for name, value in values.items()}
+    if len(lists) < len(values) or len(set(map(len, lists))) > 1:
+        _refuse("a dict whose values are no lists of one length")
+    return values
+
+
+def _shape(values: Any, kinds: set[type]) -> tuple[int, ...]:
+    """The shape of nested lists; adds the types of the leaves to ``kinds``."""
+    if isinstance(values, dict):
+        _refuse("dicts")
+    if not isinstance(values, list):
+        kinds.add(type(values))
+        return ()
+    inner = set(map(type, values))
+    if not inner & {list, dict}:
+        kinds |= inner
+        return (len(values),)
+    shapes = {_shape(value, kinds) for value in values}
+    if len(shapes) > 1:
+        _refuse("lists of different lengths")
+    return (len(values), *shapes.pop())
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ValueError(
+        f"The predictions hold {what}, which do not fit one table or array. Take them from "
+        ".predictions as they are."
+    )

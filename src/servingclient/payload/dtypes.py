@@ -1,0 +1,145 @@
+"""What is known of numpy's types: which can be sent, what counts as missing, how each is written.
+
+numpy is never imported here: an array can only arrive when numpy is loaded already.
+
+float32 and float16 print in their shortest form (``0.1``, not ``0.10000000149011612``): half the
+bytes, and the model reads back the same float32.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from servingclient.payload.refusals import UnfitError
+
+NATIVE = orjson.OPT_SERIALIZE_NUMPY
+"""For data checked before: with numpy allowed, orjson writes NaT as a date in 1677."""
+
+
+def numpy() -> Any:
+    """numpy, if someone loaded it; None otherwise."""
+    return sys.modules.get("numpy")
+
+
+def is_numpy(value: object) -> bool:
+    """Whether ``value`` is an array or scalar of numpy."""
+    np = numpy()
+    return np is not None and isinstance(value, (np.ndarray, np.generic))
+
+
+def unfit(array: Any) -> str | None:
+    """Why an array cannot be sent whatever it holds, as the end of "The array ...".
+
+    Args:
+        array: Any array.
+
+    Returns:
+        Shape or dtype and the remedy; None when it can be sent.
+    """
+    if array.ndim == 0:
+        return "has shape (): a single value. Reshape it to one row, or pass array.item()."
+    if array.size == 0:
+        return f"has shape {array.shape}: 0 rows or no values, nothing to score."
+    dtype = array.dtype
+    if dtype.names is not None:
+        return "has a structured dtype. Pass it by itself, or its fields as a dict of columns."
+    if dtype.kind in "biuMOUT" or (dtype.kind == "f" and dtype.itemsize <= 8):
+        return None
+    return f"has dtype {dtype}, {_REMEDIES.get(dtype.kind, _OTHER)}"
+
+
+_REMEDIES = {
+    "f": "which JSON cannot carry exactly. Convert it with astype('float64').",
+    "c": "which JSON has no form for. Send its real and imaginary parts.",
+    "m": "which JSON has no form for. Send seconds: array / numpy.timedelta64(1, 's').",
+    "S": "which is bytes. Convert it with astype(str), or base64-encode it for a binary column.",
+    "V": "which is raw memory. View it as the type it holds.",
+}
+_OTHER = "which JSON has no form for. Convert it to numbers or text."
+
+
+def missing_mask(array: Any) -> Any:
+    """True where a value is NaN, infinite, NaT or masked; None when there is no such value."""
+    np = numpy()
+    masked = isinstance(array, np.ma.MaskedArray)
+    data = array.data if masked else array
+    gone = None
+    if array.dtype.kind == "f":
+        finite = np.isfinite(data)
+        gone = None if finite.all() else ~finite
+    elif array.dtype.kind == "M":
+        nat = np.isnat(data)
+        gone = nat if nat.any() else None
+    if masked:
+        mask = np.ma.getmaskarray(array)
+        gone = mask if gone is None else gone | mask
+        gone = gone if gone.any() else None
+    return gone
+
+
+def missing_class(array: Any, index: tuple[int, ...]) -> str:
+    """What the missing value at ``index`` is, in a word."""
+    np = numpy()
+    if isinstance(array, np.ma.MaskedArray) and np.ma.getmaskarray(array)[index]:
+        return "masked"
+    if array.dtype.kind == "M":
+        return "missing (NaT)"
+    return "NaN" if np.isnan(array[index]) else "infinite"
+
+
+def writable(array: Any, gone: Any) -> Any:
+    """A fit array as something orjson writes with :data:`NATIVE`.
+
+    Args:
+        array: An array :func:`unfit` has nothing against, not of dtype object.
+        gone: Its :func:`missing_mask`; these become null.
+
+    Returns:
+        A native, C-contiguous array, or nested lists where orjson takes none.
+
+    Raises:
+        UnfitError: A date lies outside what ISO text can say.
+    """
+    np = numpy()
+    if isinstance(array, np.ma.MaskedArray):
+        if gone is not None and array.dtype.kind != "M":
+            values = np.asarray(array.data).astype(object)
+            values[gone] = None
+            return values.tolist()
+        array = np.asarray(array.data)
+    if array.dtype.kind == "M":
+        return _iso(array, gone)
+    if array.dtype.kind in "UT":
+        return array.tolist()
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return np.ascontiguousarray(array)
+
+
+def _iso(array: Any, gone: Any) -> Any:
+    """Nested lists of naive datetimes, or of ISO text where there are nanoseconds."""
+    coarse = array.astype("M8[us]")
+    same = coarse.astype(array.dtype) == array
+    if gone is not None:
+        same |= gone
+    if same.all():
+        values = coarse.astype(object)
+        if gone is not None:
+            values[gone] = None
+        if all(value is None or isinstance(value, datetime) for value in values.flat):
+            return values.tolist()
+    elif numpy().datetime_data(array.dtype)[0] in {"ns", "ps", "fs", "as"}:
+        texts = array.astype(str).astype(object)
+        if gone is not None:
+            texts[gone] = None
+        return texts.tolist()
+    raise UnfitError("a date outside the years 1 to 9999. Correct it, or send a number.")
+
+
+def dumped(array: Any, gone: Any) -> bytes:
+    """A fit array as JSON text, with null for what is missing."""
+    return orjson.dumps(writable(array, gone), None, NATIVE)
