@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from servingclient._types import Origin, Target
+from servingclient.auth.origin import whole
 from servingclient.errors import ConfigError
 
 Headers = tuple[tuple[str, str], ...]
@@ -50,9 +51,9 @@ def check_header(name: str, value: str) -> tuple[str, str]:
         ConfigError: The name is no RFC 9110 token, or the value is empty, begins or ends with a
             blank, or holds a control character or one beyond Latin-1. The value is not shown.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not whole(_NAME, name):
         raise ConfigError("A header name must be letters, digits and dashes, without blanks.")
-    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+    if not whole(_VALUE, value):
         raise ConfigError(
             f"The value of header {name} is empty, has a blank or line break at an edge, or holds "
             "a character that may not stand in a header. Strip it, or encode it."

@@ -28,6 +28,12 @@ _ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _SERVED_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
 _LONGEST_URL = 2048
 
+
+def whole(pattern: re.Pattern[str], text: object) -> re.Match[str] | None:
+    """The match of all of ``text``; None also where a caller passed something else than text."""
+    return pattern.fullmatch(text) if isinstance(text, str) else None
+
+
 _ZONES = (
     ".cloud.databricks.com",
     ".cloud.databricks.us",
@@ -51,9 +57,7 @@ def parse_host(text: str) -> Origin:
         ConfigError: The text holds more than a host (user info, path, query, fragment), is no
             ASCII host name, or asks for plain http over a network.
     """
-    if not isinstance(text, str) or not text:
-        raise ConfigError("host is empty; give the workspace as https://<workspace host>.")
-    found = _TYPED_HOST.fullmatch(text)
+    found = whole(_TYPED_HOST, text)
     if found is None:
         raise ConfigError(f"host {_what_is_wrong(text)}; give only https://<workspace host>.")
     scheme = (found["scheme"] or "https").lower()
@@ -92,7 +96,7 @@ def check_endpoint_name(name: str) -> str:
     Raises:
         ConfigError: It holds more than letters, digits, dash and underscore, or is too long.
     """
-    if not isinstance(name, str) or not _ENDPOINT_NAME.fullmatch(name):
+    if not whole(_ENDPOINT_NAME, name):
         raise ConfigError(
             "endpoint must be the plain name of a serving endpoint: 1 to 63 letters, digits, "
             "dashes and underscores. Copy it from the Serving page, without URL or slashes."
@@ -106,7 +110,7 @@ def check_served_model_name(name: str) -> str:
     Raises:
         ConfigError: It cannot be the name of a served model.
     """
-    if not isinstance(name, str) or not _SERVED_NAME.fullmatch(name):
+    if not whole(_SERVED_NAME, name):
         raise ConfigError(
             "served_model must be the name of a served model of this endpoint, such as "
             "'fraud-model-2': letters, digits, dash, underscore and dot. See the endpoint's "
@@ -127,8 +131,8 @@ def check_data_plane_url(
     Raises:
         UntrustedEndpointError: Anything else. The message names the host where it is clear.
     """
-    found = _SENT_URL.fullmatch(url) if isinstance(url, str) and len(url) <= _LONGEST_URL else None
-    if found is None or found["scheme"] is None:
+    found = whole(_SENT_URL, url)
+    if found is None or found["scheme"] is None or len(url) > _LONGEST_URL:
         raise _untrusted(f"is no plain https URL: it {_what_is_wrong(url)}")
     scheme, host = found["scheme"].lower(), _checked_host(found["host"])
     port = _port_of(found["port"], scheme)
@@ -201,6 +205,8 @@ def _what_is_wrong(text: object) -> str:
     if not isinstance(text, str):
         return f"is {type(text).__name__}, not text"
     rest = text.split("://", 1)[-1]
+    if not text:
+        return "is empty"
     if not text.isascii():
         return "holds characters beyond ASCII"
     if any(c.isspace() or not c.isprintable() for c in text):

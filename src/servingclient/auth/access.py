@@ -1,0 +1,287 @@
+"""Routes and credentials of one endpoint: what is at hand, and how more of it is had.
+
+There is one writer, the flight: ``_renew`` runs at most once at a time, whoever asks for it, and
+puts a new ``Book`` in place in one step. Callers only read it, and mark tokens as refused. So there
+is no lock here, and nothing a hung login could block but those who have no token at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from servingclient._ports import Grant
+from servingclient._types import FaultKind, Origin, WireFault
+from servingclient.auth import description as reading
+from servingclient.auth.book import Book
+from servingclient.auth.credentials import Credentials
+from servingclient.auth.description import Reading
+from servingclient.auth.endpoint import Description, standard_path
+from servingclient.auth.headers import check_user_headers, standard_headers
+from servingclient.auth.origin import (
+    check_data_plane_url,
+    check_endpoint_name,
+    check_served_model_name,
+    trusted,
+)
+from servingclient.auth.single_flight import own_copy
+from servingclient.auth.token_state import Freshness
+from servingclient.auth.tokens import Tokens
+from servingclient.auth.workspace import Ports, Workspace
+from servingclient.errors import ServingError, TokenRefreshError
+from servingclient.settings import Settings
+
+_log = logging.getLogger("servingclient.token")
+
+_LOOK_AGAIN_S = 1.0
+"""While a renewal runs or has failed, how long grants go out before it is looked at again."""
+
+
+class Access:
+    """The ``Access`` port: see :class:`servingclient._ports.Access`.
+
+    Args:
+        endpoint: Name of the serving endpoint.
+        credentials: From :func:`servingclient.auth.credentials.credentials_from`.
+        origin: The workspace, or None where only the credentials will know it.
+        settings: Token rules, user headers, trusted hosts and the request limit.
+        ports: The world, one set per colour.
+        version: The library's version, for ``User-Agent``.
+
+    Raises:
+        ConfigError: The endpoint's name, a header or a trusted host is malformed.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        origin: Origin | None,
+        settings: Settings,
+        ports: Ports,
+        *,
+        version: str,
+    ) -> None:
+        self._endpoint = check_endpoint_name(endpoint)
+        self._credentials = credentials
+        self._settings = settings
+        self._ports = ports
+        self._version = version
+        self._headers = standard_headers(version, extra=check_user_headers(settings.headers))
+        self._trusted = trusted(settings.trusted_hosts)
+        self._workspace: Workspace | None = None
+        if origin is not None:
+            self._workspace = Workspace(origin, ports, settings.token, version)
+        self._tokens = Tokens(credentials, settings.token, ports.clock)
+        self._reading = Reading(settings.token)
+        self._book: Book | None = None
+        self._renewing = False
+        self._moved_s = -math.inf
+
+    # ------------------------------------------------------------------ what a call asks
+
+    def ready(self, served_model: str | None, now_s: float) -> Grant | None:
+        """The grant at hand, if it is good enough. May start a renewal behind the calls.
+
+        Raises:
+            ConfigError: ``served_model`` cannot be the name of one.
+        """
+        book = self._book
+        if book is None:
+            return None
+        if now_s < book.good_until_s:
+            grant = book.grants.get(served_model)
+            return grant if grant is not None else book.grant(served_model)
+        return self._look_again(book, served_model, now_s)
+
+    async def obtain(self, served_model: str | None, deadline_s: float) -> Grant:
+        """Read the endpoint's description and get a token, once for all who wait.
+
+        Raises:
+            ConfigError: ``served_model`` is malformed, the endpoint's own URL is not trusted, or
+                the endpoint takes OAuth only.
+            AuthError: The workspace refuses the credential, or gives no token before
+                ``deadline_s`` (``TokenRefreshError``).
+            ConnectionFailed: There is no connection to the workspace.
+            WireFault: ``TIMEOUT`` with ``sent="no"``: the deadline came first.
+        """
+        if served_model is not None:
+            check_served_model_name(served_model)
+        grant = self.ready(served_model, self._now())
+        if grant is not None:
+            return grant
+        error = self._cooling()
+        if error is not None:
+            raise own_copy(error)
+        book = await self._fly(deadline_s)
+        if not book.token.usable(self._now()):
+            # the flight had begun before this token was refused, or it is very short-lived
+            book = await self._fly(deadline_s)
+        return book.grant(served_model)
+
+    def reject(self, grant: Grant) -> bool:
+        """The service refused this grant's token: never use that token again.
+
+        Returns:
+            True when another token can be had; a fixed one stays, there is nothing better.
+        """
+        if not self._tokens.refuse(grant.token):
+            return False
+        book = self._book
+        if book is not None and book.token.number == grant.token:
+            book.close()
+        return True
+
+    def moved(self, grant: Grant) -> bool:
+        """The endpoint's own host no longer knows it: read its description again.
+
+        Returns:
+            True when it is worth another try: the address may be, or already is, another one.
+        """
+        description, book = self._reading.description, self._book
+        if description is None or description.url is None:
+            return False
+        if self._reading.forced or (book is not None and not book.leads_to(grant)):
+            return True
+        now_s = self._now()
+        if now_s - self._moved_s < self._settings.token.reresolve_min_s:
+            return False
+        self._moved_s = now_s
+        self._reading.force()
+        self._book = None
+        return True
+
+    @property
+    def description(self) -> Description | None:
+        """The endpoint as last described; None before the first call."""
+        return self._reading.description
+
+    async def close(self) -> None:
+        """End what runs behind the calls."""
+        await self._ports.background.close()
+        await self._ports.flight.close()
+
+    def __repr__(self) -> str:
+        return f"Access({self._endpoint!r}, {self._credentials!r}, {self._book!r})"
+
+    # ------------------------------------------------------------------ at hand
+
+    def _look_again(self, book: Book, served_model: str | None, now_s: float) -> Grant | None:
+        token, state, span = book.token, book.state, book.token.span
+        fresh = token.freshness(now_s, tried=self._renewing or state.failing)
+        if fresh is Freshness.EXPIRED:
+            return None
+        read_again = now_s >= self._reading.again_s
+        if read_again or (fresh is Freshness.STALE and now_s >= state.next_try_s(now_s)):
+            self._ports.background.start(self._renew_behind)
+        if fresh is Freshness.FRESH:
+            until_s = span.stale_s
+        else:
+            until_s = min(now_s + _LOOK_AGAIN_S, span.due_s if now_s < span.due_s else span.end_s)
+        again_s = now_s + _LOOK_AGAIN_S if read_again else self._reading.again_s
+        book.good_until_s = min(until_s, again_s)
+        if token.refused:  # meanwhile, from another thread: its close() may have come before ours
+            book.close()
+            return None
+        return book.grant(served_model)
+
+    def _cooling(self) -> ServingError | None:
+        """The last failure, if without a usable token it is too early to try again."""
+        now_s, described = self._now(), self._reading.description
+        own = described is not None and described.url is not None
+        state = self._tokens.of_endpoint if own else self._tokens.of_workspace
+        return None if state.usable(now_s) is not None else state.cooling(now_s)
+
+    async def _fly(self, deadline_s: float) -> Book:
+        try:
+            return await self._ports.flight.run(self._renew, deadline_s)
+        except WireFault as fault:
+            if fault.kind is not FaultKind.TIMEOUT or not self._tokens.signing_in:
+                raise
+            host = "databricks-sdk" if self._workspace is None else self._workspace.host
+            late = TokenRefreshError(
+                f"No token from {host} within this call's time; the login service is slow or does "
+                "not answer. Allow a longer timeout, or try again later."
+            )
+            late.retryable = True
+            raise late from fault
+
+    async def _renew_behind(self) -> None:
+        try:
+            await self._ports.flight.run(self._renew, math.inf)
+        except (ServingError, WireFault) as error:
+            _log.debug("renewal_failed endpoint=%s error=%s", self._endpoint, type(error).__name__)
+
+    # ------------------------------------------------------------------ the flight
+
+    async def _renew(self) -> Book:
+        self._renewing = True
+        try:
+            workspace = await self._found_workspace()
+            described = await self._described(workspace)
+            self._book = book = await self._written(workspace, described)
+            return book
+        finally:
+            self._renewing = False
+
+    async def _found_workspace(self) -> Workspace:
+        workspace = self._workspace
+        if workspace is None:
+            rules = self._settings.token
+            origin = await self._tokens.find_origin(self._ports, self._now() + rules.timeout_s)
+            workspace = Workspace(origin, self._ports, rules, self._version)
+            self._workspace = workspace
+        return workspace
+
+    async def _written(self, workspace: Workspace, described: Description) -> Book:
+        tokens = self._tokens
+        if described.url is None:
+            origin, path = workspace.origin, standard_path(self._endpoint)
+            token = await tokens.workspace_token(workspace)
+            state = tokens.of_workspace
+        else:
+            # checked first: for an address that is not trusted no token is even asked for
+            origin, path = check_data_plane_url(described.url, workspace.origin, self._trusted)
+            token = await tokens.endpoint_token(workspace, described.details or "")
+            state = tokens.of_endpoint
+        limit = self._settings.payload.max_request_bytes
+        return Book(
+            origin,
+            path,
+            self._headers,
+            token=token,
+            state=state,
+            max_request_bytes=described.max_request_bytes if limit is None else limit,
+            good_until_s=min(token.span.stale_s, self._reading.again_s),
+        )
+
+    async def _described(self, workspace: Workspace) -> Description:
+        known = self._reading.due(self._now())
+        if known is not None:
+            return known
+        try:
+            return await self._read(workspace)
+        except ServingError as error:
+            old = self._reading.keep(self._now())
+            if old is None:
+                raise
+            _log.warning("description_kept endpoint=%s error=%s", self._endpoint, error)
+            return old
+
+    async def _read(self, workspace: Workspace) -> Description:
+        """Ask for the description; a token refused there is renewed once.
+
+        Raises:
+            AuthError: The workspace refuses the credential.
+        """
+        token = await self._tokens.workspace_token(workspace)
+        asked = await reading.ask(workspace, self._endpoint, token)
+        if asked.token_refused:
+            token = await self._tokens.workspace_token_instead_of(token, workspace)
+            asked = await reading.ask(workspace, self._endpoint, token)
+        if asked.token_refused:
+            raise self._tokens.refused_for_good(token, workspace, asked.status)
+        return self._reading.take(asked, self._now())
+
+    def _now(self) -> float:
+        return self._ports.clock.now()

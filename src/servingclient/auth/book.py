@@ -1,0 +1,86 @@
+"""Grants at hand: destinations with the bearer in them, built once per token."""
+
+from __future__ import annotations
+
+from servingclient._ports import Grant
+from servingclient._types import Origin
+from servingclient.auth.endpoint import served_model_path
+from servingclient.auth.headers import Headers, make_target
+from servingclient.auth.origin import check_served_model_name
+from servingclient.auth.token_state import Token, TokenState
+
+_MOST_GRANTS = 256
+"""Served models an endpoint is called with by name; documented are ten or so."""
+
+
+class Book:
+    """All grants of one endpoint that hold one token.
+
+    Attributes:
+        token: The token in them.
+        state: Where that token came from.
+        good_until_s: Until then a grant is handed out without another thought. The only field
+            that changes: down when the token is refused, up when it was looked at again.
+        grants: By served model; made when first asked for.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_limit",
+        "_origin",
+        "_path",
+        "good_until_s",
+        "grants",
+        "state",
+        "token",
+    )
+
+    def __init__(
+        self,
+        origin: Origin,
+        path: str,
+        headers: Headers,
+        *,
+        token: Token,
+        state: TokenState,
+        max_request_bytes: int,
+        good_until_s: float,
+    ) -> None:
+        carried = tuple((name, value.reveal()) for name, value in token.headers)
+        self.token = token
+        self.state = state
+        self.good_until_s = good_until_s
+        self._origin = origin
+        self._path = path
+        self._headers = (*headers, *carried)
+        self._limit = max_request_bytes
+        self.grants: dict[str | None, Grant] = {}
+
+    def grant(self, served_model: str | None) -> Grant:
+        """The grant for one served model, or for the endpoint with its traffic split.
+
+        Raises:
+            ConfigError: It cannot be the name of a served model.
+        """
+        found = self.grants.get(served_model)
+        if found is not None:
+            return found
+        path = self._path
+        if served_model is not None:
+            path = served_model_path(path, check_served_model_name(served_model))
+        target = make_target(self._origin, "POST", path, self._headers)
+        made = Grant(target, self.token.number, self._limit)
+        if len(self.grants) < _MOST_GRANTS:
+            self.grants[served_model] = made
+        return made
+
+    def leads_to(self, grant: Grant) -> bool:
+        """Whether ``grant`` holds this very token, so that trying again would repeat it."""
+        return grant.token == self.token.number and grant.target.origin == self._origin
+
+    def close(self) -> None:
+        """Hand nothing out without looking again."""
+        self.good_until_s = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"Book({self._origin}, {self.token!r})"

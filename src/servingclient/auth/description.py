@@ -1,0 +1,134 @@
+"""Reading an endpoint's description, and how long it is good for.
+
+It is read again behind the calls when it is old. What cannot be read (no permission, another API
+behind the host, a control plane that is down) never stops calls: an endpoint that was described
+keeps its description, any other is called the standard way, where the reply will tell.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import NamedTuple
+
+import orjson
+
+from servingclient._types import ErrorDetail, FaultKind, WireFault
+from servingclient.auth.endpoint import (
+    UNDESCRIBED,
+    Description,
+    description_path,
+    read_description,
+)
+from servingclient.auth.headers import make_target, standard_headers
+from servingclient.auth.token_state import Token
+from servingclient.auth.workspace import Workspace
+from servingclient.errors import ClientClosedError
+from servingclient.policies.failure import FailureClass, classify_reply
+from servingclient.settings import Token as Rules
+
+_log = logging.getLogger("servingclient.token")
+
+
+class Asked(NamedTuple):
+    """What came of one request for a description.
+
+    Attributes:
+        status: HTTP status; None when no reply came.
+        description: What it says; None when it could not be read.
+        token_refused: The credential was refused, not the request.
+        outage: Nobody answered in a way that says anything about the endpoint.
+    """
+
+    status: int | None
+    description: Description | None
+    token_refused: bool
+    outage: bool
+
+
+async def ask(workspace: Workspace, endpoint: str, token: Token) -> Asked:
+    """Request the description of ``endpoint``.
+
+    Raises:
+        ClientClosedError: The client was closed meanwhile.
+    """
+    carried = tuple((name, value.reveal()) for name, value in token.headers)
+    headers = (*standard_headers(workspace.version, content_type=None), *carried)
+    target = make_target(workspace.origin, "GET", description_path(endpoint), headers)
+    try:
+        reply = await workspace.ask(target, b"")
+    except WireFault as fault:
+        if fault.kind is FaultKind.CLOSED:
+            raise ClientClosedError("The client was closed.") from fault
+        _log.warning("description_unreachable host=%s kind=%s", workspace.host, fault.kind.value)
+        return Asked(None, None, token_refused=False, outage=True)
+    status = reply.status
+    if status == 200:
+        return Asked(status, read_description(reply.body), token_refused=False, outage=False)
+    refused = _says_token_is_bad(status, reply.body)
+    return Asked(status, None, token_refused=refused, outage=status == 429 or status >= 500)
+
+
+class Reading:
+    """The description at hand and when to read it again. Pure: time is an argument."""
+
+    __slots__ = ("_failures", "_rules", "again_s", "description", "forced")
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._failures = 0
+        self.description: Description | None = None
+        self.again_s = -math.inf
+        self.forced = False
+
+    def due(self, now_s: float) -> Description | None:
+        """The description, or None when it must be read (again)."""
+        return None if now_s >= self.again_s else self.description
+
+    def force(self) -> None:
+        """Trust it no longer: the address in it is wrong."""
+        self.again_s = -math.inf
+        self.forced = True
+
+    def take(self, asked: Asked, now_s: float) -> Description:
+        """Use what was read from now on, or what stands in for it."""
+        if asked.outage:
+            return self.keep(now_s) or self._stand_in()
+        if asked.description is None and self._known() and not self.forced:
+            return self.keep(now_s) or UNDESCRIBED  # permission lost or lagging: it did work
+        self._failures = 0
+        self.again_s = now_s + self._rules.endpoint_ttl_s
+        self.forced = False
+        self.description = UNDESCRIBED if asked.description is None else asked.description
+        return self.description
+
+    def keep(self, now_s: float) -> Description | None:
+        """It could not be read: go on with the old one, and read again after a growing pause."""
+        pause_s = self._rules.cooldown_s * float(2 ** min(self._failures, 32))
+        self._failures += 1
+        self.again_s = now_s + min(pause_s, self._rules.cooldown_cap_s)
+        self.forced = False
+        return self.description
+
+    def _stand_in(self) -> Description:
+        self.description = UNDESCRIBED
+        return UNDESCRIBED
+
+    def _known(self) -> bool:
+        return self.description is not None and self.description is not UNDESCRIBED
+
+
+def _says_token_is_bad(status: int, body: bytes) -> bool:
+    code, message = None, ""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = None
+    if isinstance(value, dict):
+        found = value.get("error_code", value.get("error"))
+        code = None if found is None else str(found)
+        message = str(value.get("message", ""))
+    failure = classify_reply(
+        status, None, None, ErrorDetail(code, message), cap_s=0.0, route_optimized=False
+    )
+    return failure.cls is FailureClass.TOKEN

@@ -1,0 +1,158 @@
+"""One action for all who want its result at the same time: with threads, and with tasks.
+
+The action runs in a thread or task of its own, not in its first caller's: nobody's deadline,
+cancellation or interrupt ends what others wait for, and an answer that came too late for one caller
+serves the next. Each caller waits as long as its own deadline allows. Nothing is kept: the next
+caller after the end starts anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
+from typing import Any, TypeVar, cast
+
+from servingclient import _step
+from servingclient._ports import Clock
+from servingclient._types import FaultKind, WireFault
+
+T = TypeVar("T")
+
+
+def too_late(what: str) -> WireFault:
+    """A deadline that came while waiting, before anything of the call itself was sent."""
+    return WireFault(FaultKind.TIMEOUT, what, sent="no")
+
+
+def own_copy(error: BaseException) -> BaseException:
+    """A copy for one caller: callers add to the error they get, and must not share it."""
+    if isinstance(error, WireFault):
+        return WireFault(error.kind, error.detail, sent=error.sent, host=error.host)
+    try:
+        mine = copy.copy(error)
+    except Exception:  # noqa: BLE001 - a foreign error that cannot be copied is better than none
+        return error
+    mine.__cause__ = error.__cause__
+    mine.__suppress_context__ = True
+    return mine.with_traceback(error.__traceback__)
+
+
+def spawn(loop: asyncio.AbstractEventLoop, action: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+    """A task outside the caller's context: its trace span ends before this does."""
+    return Context().run(loop.create_task, cast("Coroutine[Any, Any, T]", action()))
+
+
+class _Flight:
+    __slots__ = ("done", "error", "result")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class _Process:
+    """What belongs to one process: after a fork the child has neither the thread nor the lock."""
+
+    __slots__ = ("flight", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.flight: _Flight | None = None
+
+
+class ThreadSingleFlight:
+    """For callers in threads: the action is stepped in a daemon thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._processes: dict[int, _Process] = {}
+
+    async def run(self, action: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+        """Join the action under way or start ``action``.
+
+        Raises:
+            WireFault: ``TIMEOUT``: the deadline (an instant of the clock) came first.
+        """
+        pid = os.getpid()
+        here = self._processes.get(pid) or self._processes.setdefault(pid, _Process())
+        with here.lock:
+            flight, first = here.flight, here.flight is None
+            if flight is None:
+                flight = here.flight = _Flight()
+        if first:
+            _start_thread(lambda: _fly(here, flight, action))
+        left_s = min(deadline_s - self._clock.now(), threading.TIMEOUT_MAX)
+        if not flight.done.wait(max(left_s, 0.0)):
+            raise too_late("waiting for a token or route")
+        if flight.error is not None:
+            raise own_copy(flight.error)
+        return cast("T", flight.result)
+
+    async def close(self) -> None:
+        """Nothing to do: the thread ends with its action, and does not keep the process alive."""
+
+
+def _fly(here: _Process, flight: _Flight, action: Callable[[], Awaitable[Any]]) -> None:
+    try:
+        flight.result = _step.run(cast("Coroutine[Any, Any, Any]", action()))
+    except BaseException as error:  # noqa: BLE001 - handed to all who wait
+        flight.error = error
+    finally:
+        with here.lock:
+            here.flight = None
+        flight.done.set()
+
+
+def _start_thread(work: Callable[[], None]) -> None:
+    try:
+        threading.Thread(target=work, name="servingclient-token", daemon=True).start()
+    except RuntimeError:  # no more threads, or the interpreter is ending: the caller does it
+        work()
+
+
+class TaskSingleFlight:
+    """For callers on one event loop: the action runs in a task. Another loop starts its own."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._task: asyncio.Task[Any] | None = None
+
+    async def run(self, action: Callable[[], Awaitable[T]], deadline_s: float) -> T:
+        """Join the action under way or start ``action``.
+
+        Raises:
+            WireFault: ``TIMEOUT``: the deadline (an instant of the clock) came first. ``CLOSED``:
+                the flight was ended by ``close`` or with its loop.
+        """
+        loop = asyncio.get_running_loop()
+        task = self._task
+        if task is None or task.done() or task.get_loop() is not loop:
+            task = self._task = spawn(loop, action)
+        # asyncio.wait leaves the task alone when this caller is cancelled or comes too late
+        await asyncio.wait((task,), timeout=max(deadline_s - self._clock.now(), 0.0))
+        if not task.done():
+            raise too_late("waiting for a token or route")
+        if self._task is task:
+            self._task = None
+        if task.cancelled():
+            raise WireFault(FaultKind.CLOSED, "ended while fetching a token or route", sent="no")
+        error = task.exception()
+        if error is not None:
+            raise own_copy(error)
+        return cast("T", task.result())
+
+    async def close(self) -> None:
+        """End the action under way; those who wait get ``CLOSED``."""
+        await end(self._task)
+
+
+async def end(task: asyncio.Task[Any] | None) -> None:
+    """Cancel ``task`` and wait for its end, if it belongs to the running loop."""
+    if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
+        task.cancel()
+        await asyncio.wait((task,))
