@@ -250,6 +250,20 @@ ENCODINGS = [
         pattern="SCHEMA_ENFORCEMENT_FAILED",
     ),
     Fact(
+        name="times of one column must be written alike",
+        model="kinds",
+        body=split(
+            KINDS,
+            *[
+                kinds(t=t)["dataframe_split"]["data"][0]
+                for t in ("2024-05-01T10:00:00.5", "2024-05-01T10:00:00")
+            ],
+        ),
+        status=400,
+        pattern="time data .*2024-05-01T10:00:00.* doesn.*t match format",
+        only_real=CONVERTS,
+    ),
+    Fact(
         name="null in a binary column is refused",
         model="kinds",
         body=kinds(y=None),
