@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
-from servingclient._types import Attempt, RawHeaders, Reply, Target
+from servingclient._types import Attempt, Origin, RawHeaders, Reply, Target
+from servingclient.policies.quota import Quota
 
 T = TypeVar("T")
 
@@ -75,6 +77,9 @@ class Wire(Protocol):
         self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
     ) -> StreamedReply:
         """Like ``send``, but returns at the end of the reply's head."""
+
+    async def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
+        """Open connections ahead of the first calls."""
 
 
 class Gate(Protocol):
@@ -198,3 +203,23 @@ class Background(Protocol):
 
     def start(self, action: Callable[[], Awaitable[None]]) -> None:
         """Start ``action`` unless one is running; its errors are the action's own business."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that a story needs of its surroundings. Clients that share a pool share it."""
+
+    now: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+    rand: Callable[[], float]
+    wire: Wire
+    gate: Gate
+    access: Access
+    quota: Quota
+    observers: tuple[Observer, ...]
+
+
+def tell(world: World, event: CallEnded) -> None:
+    """Let the observers know of a finished call."""
+    for observer in world.observers:
+        observer.call_ended(event)

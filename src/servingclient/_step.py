@@ -1,7 +1,7 @@
 """Run a coroutine that never suspends.
 
 The story of a call is written once, as ``async def``. The async client awaits it; the sync client
-steps it: its ports block instead of suspending, so one ``send(None)`` runs the coroutine to its end.
+steps it: its ports block instead of suspending, so one ``send(None)`` runs it to its end.
 """
 
 from __future__ import annotations

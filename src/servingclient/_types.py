@@ -107,7 +107,7 @@ class FaultKind(Enum):
     """The client was closed while the request was open."""
 
 
-class WireFault(Exception):
+class WireFault(Exception):  # noqa: N818 - internal, and a fault is what it is
     """A request that got no complete reply. Raised by the wire, never seen by users.
 
     Attributes:

@@ -132,7 +132,8 @@ class NotFound(ServingError):  # noqa: N818 - the service's own term
 
 class UnexpectedRedirect(ServingError):  # noqa: N818 - says what happened
     """The service answered with a redirect, which is never followed: it would move the request
-    and its data to another host. Check ``host``; a login page or a proxy often answers so."""
+    and its data to another host. Check ``host``; a login page or a proxy often answers so.
+    """
 
 
 class Throttled(ServingError):  # noqa: N818 - says what happened

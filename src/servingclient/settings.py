@@ -1,6 +1,6 @@
 """Every setting: default, unit, reason. A default is written here and nowhere else.
 
-All dataclasses are frozen; :meth:`Settings.replace` and ``client.with_options`` make changed copies.
+All dataclasses are frozen; ``Settings.replace`` and ``client.with_options`` make changed copies.
 A value that cannot work raises :class:`~servingclient.errors.ConfigError` when the object is made.
 """
 
@@ -327,4 +327,6 @@ def _parsed(env: Mapping[str, str], name: str, kind: type[_T], default: _T) -> _
     try:
         return kind(text)  # type: ignore[call-arg]
     except ValueError:
-        raise ConfigError(f"SERVINGCLIENT_{name} is {text!r}, which is no {kind.__name__}.") from None
+        raise ConfigError(
+            f"SERVINGCLIENT_{name} is {text!r}, which is no {kind.__name__}."
+        ) from None

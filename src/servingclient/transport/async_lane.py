@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import Any
 
-from servingclient._types import FaultKind, Origin, RawHeaders, Reply, WireFault
+from servingclient._types import Origin, RawHeaders, Reply, WireFault
 from servingclient.transport import faults
 from servingclient.transport.exchange import Limits, ReplyParser
 
@@ -108,9 +108,7 @@ class AsyncLane(asyncio.Protocol):
         self.connect_s = 0.0
         return reply
 
-    async def open(
-        self, head: bytes, body: bytes, deadline_s: float
-    ) -> tuple[int, RawHeaders]:
+    async def open(self, head: bytes, body: bytes, deadline_s: float) -> tuple[int, RawHeaders]:
         """Send one request and read the head of its reply; ``read`` gives the rest."""
         self._streaming = True
         self._begin(head, body)
@@ -314,7 +312,6 @@ async def _connect(lane: AsyncLane, context: ssl.SSLContext | None, left_s: floa
 
 def _abandon(connecting: asyncio.Future[None], lane: AsyncLane) -> None:
     """Nobody waits for this connection any more: whatever comes of it is closed."""
-
 
     def discard(done: asyncio.Future[None]) -> None:
         if not done.cancelled():

@@ -178,7 +178,8 @@ async def _close_with_loop(
     pool: weakref.ref[AsyncLanePool],
 ) -> AsyncGenerator[None, None]:
     """Started on a loop, it is finished by ``shutdown_asyncgens``: the one hook a loop offers
-    before it closes. Without it every lane left open warns when it is collected."""
+    before it closes. Without it every lane left open warns when it is collected.
+    """
     try:
         yield
     finally:

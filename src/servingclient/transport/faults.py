@@ -22,7 +22,9 @@ def dial_fault(error: Exception, origin: Origin) -> WireFault:
         reason = (error.reason or str(error)).replace("_", " ").lower()
         return _fault(FaultKind.TLS, f"TLS failed: {reason}", origin)
     if isinstance(error, socket.gaierror):
-        return _fault(FaultKind.NOT_CONNECTED, f"the name does not resolve ({error.strerror})", origin)
+        return _fault(
+            FaultKind.NOT_CONNECTED, f"the name does not resolve ({error.strerror})", origin
+        )
     if isinstance(error, TimeoutError):
         return _fault(FaultKind.NOT_CONNECTED, "no answer to the connection in time", origin)
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
@@ -40,7 +42,7 @@ def _fault(kind: FaultKind, detail: str, origin: Origin) -> WireFault:
 
 
 def lost(origin: Origin, *, reused: bool, received_bytes: int, detail: str) -> WireFault:
-    """A connection that broke after sending began: stale when it was idle before and gave nothing."""
+    """A connection that broke after sending began: stale if it was idle before and gave nothing."""
     kind = FaultKind.STALE if reused and received_bytes == 0 else FaultKind.CUT_OFF
     return WireFault(kind, detail, sent="maybe", host=origin.host)
 

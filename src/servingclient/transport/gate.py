@@ -112,21 +112,25 @@ class ThreadGate:
         if self._all_left is not None and self._free == self.places:
             self._all_left.set()
 
-    def close(self, timeout_s: float) -> bool:
-        """Admit nobody any more and wait for those inside.
+    def refuse(self) -> None:
+        """Admit nobody any more; those who wait are told."""
+        with self._lock:
+            self._closed = True
+            waiting, self._waiting = self._waiting, deque()
+            self._free -= len(waiting)  # each wakes, sees the gate closed and passes its place on
+        for turn in waiting:
+            turn.release()
+
+    def wait_empty(self, timeout_s: float) -> bool:
+        """Wait for those inside.
 
         Returns:
             True when all have left.
         """
         with self._lock:
-            self._closed = True
             self._all_left = threading.Event()
             if self._free == self.places:
-                self._all_left.set()
-            waiting, self._waiting = self._waiting, deque()
-            self._free -= len(waiting)  # each wakes, sees the gate closed and passes its place on
-        for turn in waiting:
-            turn.release()
+                return True
         return self._all_left.wait(timeout_s)
 
     @property
@@ -213,18 +217,21 @@ class LoopGate:
             self._free = self.places
         self._loop = loop
 
-    async def aclose(self, timeout_s: float) -> bool:
-        """Admit nobody any more and wait for those inside.
-
-        Returns:
-            True when all have left.
-        """
+    def refuse(self) -> None:
+        """Admit nobody any more; those who wait are told."""
         self._closed = True
         waiting, self._queue = self._queue, deque()
         self._waiting = 0
         for turn in waiting:
             if not turn.done():
                 turn.set_exception(_closed())
+
+    async def wait_empty(self, timeout_s: float) -> bool:
+        """Wait for those inside.
+
+        Returns:
+            True when all have left.
+        """
         if self._free == self.places:
             return True
         self._all_left = asyncio.get_running_loop().create_future()

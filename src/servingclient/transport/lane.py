@@ -168,7 +168,7 @@ class Lane:
         return self._parser.status, self._parser.headers
 
     def read_pieces(self, idle_s: float) -> Iterator[bytes]:
-        """After ``read_head``: the body as it arrives, waiting ``idle_s`` at most for each piece."""
+        """After ``read_head``: the body as it arrives, waiting at most ``idle_s`` for each piece."""
         parser = self._parser
         while True:
             if piece := parser.body():
@@ -218,9 +218,7 @@ def _readable_check(sock: socket.socket) -> Callable[[float], object]:
     return lambda timeout_s: select.select([sock], [], [], timeout_s)[0]
 
 
-def dial(
-    origin: Origin, context: ssl.SSLContext | None, limits: Limits, deadline_s: float
-) -> Lane:
+def dial(origin: Origin, context: ssl.SSLContext | None, limits: Limits, deadline_s: float) -> Lane:
     """Open a lane.
 
     Raises:

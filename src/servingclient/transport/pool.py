@@ -62,10 +62,10 @@ class LanePool:
     """Lends lanes to threads. How many are in use at once is the gate's business."""
 
     def __init__(self, settings: Pool, tls: Tls) -> None:
+        self._shelves: dict[Origin, Shelf[Lane]] = {}
         self.settings = settings
         self._tls = tls
         self._limits = Limits(settings.max_head_bytes, settings.max_reply_bytes)
-        self._shelves: dict[Origin, Shelf[Lane]] = {}
         self._busy: set[Lane] = set()
         self._pid = os.getpid()
         self._opened = self._stale = self._desyncs = 0
@@ -163,6 +163,11 @@ class LanePool:
 
     def __repr__(self) -> str:
         return f"LanePool({self.stats()})"
+
+    def __del__(self) -> None:
+        # A client in a notebook is seldom closed; its idle sockets should not warn of that.
+        for shelf in self._shelves.values():
+            shelf.clear()
 
 
 _pools: weakref.WeakSet[LanePool] = weakref.WeakSet()

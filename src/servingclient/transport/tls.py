@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import os.path
 import ssl
 import sys
+from pathlib import Path
 
 from servingclient.errors import ConfigError
 from servingclient.settings import Tls
@@ -51,15 +51,16 @@ def ssl_context(tls: Tls) -> ssl.SSLContext:
 
 def _load_roots(context: ssl.SSLContext) -> None:
     """The system's roots by OpenSSL's built-in paths: ``load_default_certs`` would obey
-    ``SSL_CERT_FILE``. Where an interpreter was built without a store, certifi's."""
+    ``SSL_CERT_FILE``. Where an interpreter was built without a store, certifi's.
+    """
     if sys.platform == "win32":
         context.load_default_certs()
         return
     paths = ssl.get_default_verify_paths()
-    cafile = paths.openssl_cafile if os.path.isfile(paths.openssl_cafile) else None
-    capath = paths.openssl_capath if os.path.isdir(paths.openssl_capath) else None
+    cafile = paths.openssl_cafile if Path(paths.openssl_cafile).is_file() else None
+    capath = paths.openssl_capath if Path(paths.openssl_capath).is_dir() else None
     if cafile is None and capath is None:
-        import certifi  # noqa: PLC0415 - needed only where the system has no store
+        import certifi
 
         cafile = certifi.where()
     context.load_verify_locations(cafile=cafile, capath=capath)

@@ -5,13 +5,59 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Union
 
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Target, WireFault
+from servingclient.errors import ConfigError
 from servingclient.settings import Settings
 from servingclient.transport.async_lane import AsyncLane
 from servingclient.transport.async_pool import AsyncLanePool
 from servingclient.transport.lane import Lane
 from servingclient.transport.pool import LanePool
+
+if TYPE_CHECKING:
+    import httpx
+
+    from servingclient.transport.httpx_wire import AsyncHttpxWire, HttpxWire
+
+SyncWire = Union["LaneWire", "HttpxWire"]
+AsyncWire = Union["AsyncLaneWire", "AsyncHttpxWire"]
+
+
+def sync_wire(settings: Settings, transport: httpx.BaseTransport | None) -> SyncWire:
+    """The wire for a blocking client: lanes, unless a transport or a proxy asks for httpx.
+
+    Raises:
+        ConfigError: ``transport`` is none of httpx's.
+    """
+    if transport is None and settings.proxy is None:
+        return LaneWire(settings)
+    from servingclient.transport.httpx_wire import HttpxWire, is_stock
+
+    if transport is None:
+        return HttpxWire.of_settings(settings)
+    _check_one(settings)
+    return HttpxWire(transport, settings, stock=is_stock(transport))
+
+
+def async_wire(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> AsyncWire:
+    """The wire for an async client; as ``sync_wire``."""
+    if transport is None and settings.proxy is None:
+        return AsyncLaneWire(settings)
+    from servingclient.transport.httpx_wire import AsyncHttpxWire, is_stock
+
+    if transport is None:
+        return AsyncHttpxWire.of_settings(settings)
+    _check_one(settings)
+    return AsyncHttpxWire(transport, settings, stock=is_stock(transport))
+
+
+def _check_one(settings: Settings) -> None:
+    if settings.proxy is not None:
+        raise ConfigError(
+            "transport= and Settings.proxy were given; put the proxy into the transport: "
+            "httpx.HTTPTransport(proxy=...)."
+        )
 
 
 def _head(target: Target, body: bytes) -> bytes:

@@ -1,0 +1,452 @@
+"""The story of one call, from the caller's input to a prediction.
+
+The only place that knows the order: encode, queue, token, send, answer; and after a failure: what
+the policies advise. Written once; the async client awaits it, the sync client steps it.
+
+The first try runs straight. tenacity's loop is entered only once it has failed: around every call
+it would cost 12-40 us, half of what the whole call may.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+import tenacity
+
+from servingclient import _explain
+from servingclient._ports import (
+    AttemptEnded,
+    CallEnded,
+    Grant,
+    StreamedReply,
+    World,
+    tell,
+)
+from servingclient._prediction import Prediction, request_id
+from servingclient._stream import OpenStream
+from servingclient._types import Attempt, ErrorDetail, Reply, WireFault
+from servingclient.errors import ServingError
+from servingclient.payload.body import Body
+from servingclient.payload.decode import predictions
+from servingclient.payload.encode import check_size, encode
+from servingclient.payload.errors_body import error_detail
+from servingclient.policies.deadline import attempt_deadline
+from servingclient.policies.failure import Failure, classify_fault, classify_reply
+from servingclient.policies.retry import FIRST_TRY, Action, Advice, advise, settle
+from servingclient.settings import Settings
+
+T = TypeVar("T")
+
+_OK: Final = 200
+_STOP: Final = Advice(Action.STOP)
+
+
+class _Call:
+    """One call while it runs: what it carries and what has happened so far."""
+
+    __slots__ = (
+        "advice",
+        "attempts",
+        "backoff_s",
+        "body",
+        "deadline_s",
+        "encoded_s",
+        "grant",
+        "idempotent",
+        "progress",
+        "queue_s",
+        "served_model",
+        "started_s",
+        "timeout_s",
+        "token_s",
+        "tried_s",
+    )
+
+    def __init__(
+        self,
+        body: Body,
+        served_model: str | None,
+        started_s: float,
+        encoded_s: float,
+        timeout_s: float,
+        idempotent: bool,  # noqa: FBT001 - internal, and keywords cost on the hot path
+    ) -> None:
+        self.body = body
+        self.served_model = served_model
+        self.started_s = started_s
+        self.encoded_s = encoded_s
+        self.timeout_s = timeout_s
+        self.deadline_s = started_s + timeout_s
+        self.idempotent = idempotent
+        self.queue_s = 0.0
+        self.token_s = 0.0
+        self.backoff_s = 0.0
+        self.tried_s = encoded_s
+        self.grant: Grant | None = None
+        self.attempts: tuple[Attempt, ...] = ()
+        self.progress = FIRST_TRY
+        self.advice = _STOP
+
+    @property
+    def wait_s(self) -> float:
+        """How long the current try was waited for."""
+        return self.advice.wait_s
+
+
+class _TryFailed(Exception):  # noqa: N818 - an internal signal
+    """One try failed: why, in the policies' terms, and the error a user would see."""
+
+    def __init__(self, failure: Failure, error: ServingError) -> None:
+        super().__init__(failure.cause)
+        self.failure = failure
+        self.error = error
+
+
+class Story:
+    """How one client calls one endpoint."""
+
+    __slots__ = ("_attempt_timeout_s", "_idle_s", "endpoint", "settings", "world")
+
+    def __init__(self, endpoint: str, settings: Settings, world: World) -> None:
+        self.endpoint = endpoint
+        self.settings = settings
+        self.world = world
+        self._attempt_timeout_s = settings.pool.attempt_timeout_s
+        # A connection that died unnoticed costs an idempotent call one free resend, any other call
+        # an error: those reuse only what was in use a moment ago.
+        self._idle_s = {True: math.inf, False: settings.pool.keepalive_unsafe_s}
+
+    async def predict(
+        self,
+        inputs: object,
+        params: Mapping[str, object] | None,
+        client_request_id: str | None,
+        usage_context: Mapping[str, str] | None,
+        served_model: str | None,
+        timeout_s: float,
+        idempotent: bool,  # noqa: FBT001
+    ) -> Prediction:
+        """Score ``inputs``; the doors say what each argument is."""
+        now = self.world.now
+        started_s = now()
+        body = self._encode(inputs, params, client_request_id, usage_context, stream=False)
+        call = _Call(body, served_model, started_s, now(), timeout_s, idempotent)
+        try:
+            try:
+                reply = await self._try(call)
+            except _TryFailed as failed:
+                reply = await self._again(call, failed, self._try)
+            done_s = now()
+            values = predictions(reply.body, reply.header(b"content-type"), wrapped=body.wrapped)
+        except ServingError as error:
+            self._failed(call, error)
+            raise
+        ended_s = now()
+        settle(call.progress, self.world.quota, self.settings.retry)
+        for observer in self.world.observers:
+            observer.call_ended(
+                CallEnded(
+                    self.endpoint,
+                    _OK,
+                    None,
+                    ended_s - started_s,
+                    call.queue_s,
+                    len(call.attempts) + 1,
+                    len(body.data),
+                    len(reply.body),
+                )
+            )
+        last = Attempt(_OK, call.wait_s, None, done_s - call.tried_s, None)
+        return Prediction(
+            values,
+            reply.headers,
+            (*call.attempts, last),
+            (
+                call.encoded_s - started_s,
+                call.queue_s,
+                call.token_s,
+                reply.connect_s,
+                reply.first_byte_s - reply.sent_s,
+                ended_s - done_s,
+                call.backoff_s,
+                ended_s - started_s,
+            ),
+            _OK,
+        )
+
+    def _encode(
+        self,
+        inputs: object,
+        params: Mapping[str, object] | None,
+        client_request_id: str | None,
+        usage_context: Mapping[str, str] | None,
+        *,
+        stream: bool,
+    ) -> Body:
+        try:
+            return encode(
+                inputs,
+                params=params,
+                client_request_id=client_request_id,
+                usage_context=usage_context,
+                settings=self.settings.payload,
+                stream=stream,
+            )
+        except ServingError as error:
+            error.endpoint = self.endpoint
+            raise
+
+    async def warmup(self, timeout_s: float) -> None:
+        """Have route, token and connections at hand before the first call."""
+        world = self.world
+        deadline_s = world.now() + timeout_s
+        try:
+            grant = await world.access.obtain(None, deadline_s)
+            count = 1 + self.settings.pool.prewarm
+            await world.wire.warm(grant.target.origin, count, deadline_s)
+        except WireFault as fault:
+            raise _explain.fault_error(fault, self.endpoint, 0) from None
+
+    async def _try(self, call: _Call) -> Reply:
+        """One try: a place in the queue, a grant, an exchange."""
+        world = self.world
+        gate = world.gate
+        began_s = world.now()
+        try:
+            if not gate.try_enter():
+                await gate.enter(call.deadline_s)
+            try:
+                grant = await self._grant(call, began_s)
+                reply = await world.wire.send(
+                    grant.target,
+                    call.body.data,
+                    attempt_deadline(call.deadline_s, self._attempt_timeout_s, call.tried_s),
+                    max_idle_s=self._max_idle_s(call),
+                )
+            finally:
+                gate.leave()
+        except WireFault as fault:
+            raise self._fault(call, fault) from None
+        if reply.status != _OK:
+            raise self._refusal(call, grant, reply)
+        return reply
+
+    async def _grant(self, call: _Call, began_s: float) -> Grant:
+        """Where to send and with what token; waits only when none is at hand."""
+        world = self.world
+        entered_s = world.now()
+        call.queue_s += entered_s - began_s
+        grant = world.access.ready(call.served_model, entered_s)
+        if grant is None:
+            grant = await world.access.obtain(call.served_model, call.deadline_s)
+            entered_s, obtained_s = world.now(), entered_s
+            call.token_s += entered_s - obtained_s
+        if len(call.body.data) > grant.max_request_bytes:
+            check_size(call.body, grant.max_request_bytes)
+        call.grant = grant
+        call.tried_s = entered_s
+        return grant
+
+    async def open(
+        self,
+        inputs: object,
+        params: Mapping[str, object] | None,
+        client_request_id: str | None,
+        usage_context: Mapping[str, str] | None,
+        served_model: str | None,
+        timeout_s: float,
+        idempotent: bool,  # noqa: FBT001
+    ) -> OpenStream:
+        """Like ``predict``, but returns at the head of a streamed reply.
+
+        The time-out ends there; each piece of the stream then has ``Pool.stream_idle_s``.
+        """
+        now = self.world.now
+        started_s = now()
+        body = self._encode(inputs, params, client_request_id, usage_context, stream=True)
+        call = _Call(body, served_model, started_s, now(), timeout_s, idempotent)
+        try:
+            try:
+                reply = await self._try_open(call)
+            except _TryFailed as failed:
+                reply = await self._again(call, failed, self._try_open)
+        except ServingError as error:
+            self._failed(call, error)
+            raise
+        settle(call.progress, self.world.quota, self.settings.retry)
+        last = Attempt(_OK, call.wait_s, None, now() - call.tried_s, request_id(reply.headers))
+        return OpenStream(
+            self.endpoint, self.world, started_s, len(body.data), (*call.attempts, last), reply
+        )
+
+    async def _try_open(self, call: _Call) -> StreamedReply:
+        """One try at a stream. Its place is kept until the stream is closed."""
+        world = self.world
+        gate = world.gate
+        began_s = world.now()
+        try:
+            if not gate.try_enter():
+                await gate.enter(call.deadline_s)
+            try:
+                grant = await self._grant(call, began_s)
+                reply = await world.wire.open(
+                    grant.target,
+                    call.body.data,
+                    attempt_deadline(call.deadline_s, self._attempt_timeout_s, call.tried_s),
+                    max_idle_s=self._max_idle_s(call),
+                )
+                if reply.status != _OK:
+                    raise self._refusal(call, grant, await _whole(reply, call.tried_s))
+            except BaseException:
+                gate.leave()
+                raise
+        except WireFault as fault:
+            raise self._fault(call, fault) from None
+        return reply
+
+    def _max_idle_s(self, call: _Call) -> float:
+        if call.advice.action is Action.RESEND_NEW_LANE:
+            return 0.0
+        return self._idle_s[call.idempotent]
+
+    # After a failure --------------------------------------------------------------------------
+
+    def _fault(self, call: _Call, fault: WireFault) -> _TryFailed:
+        failure = classify_fault(fault)
+        error = _explain.fault_error(fault, self.endpoint, len(call.body.data))
+        self._note(call, failure, None)
+        return _TryFailed(failure, error)
+
+    def _refusal(self, call: _Call, grant: Grant, reply: Reply) -> _TryFailed:
+        detail: ErrorDetail = error_detail(reply.body, reply.header(b"content-type"), grant.secrets)
+        failure = classify_reply(
+            reply.status,
+            reply.header(b"retry-after"),
+            reply.header(b"date"),
+            detail,
+            cap_s=self.settings.retry.retry_after_cap_s,
+            route_optimized=grant.route_optimized,
+        )
+        error = _explain.reply_error(
+            reply, detail, self.endpoint, len(call.body.data), failure.hint.wait_s
+        )
+        error.request_id = request_id(reply.headers)
+        error.sent = failure.sent
+        self._note(call, failure, error.request_id)
+        return _TryFailed(failure, error)
+
+    def _note(self, call: _Call, failure: Failure, reply_id: str | None) -> None:
+        spent_s = self.world.now() - call.tried_s
+        attempt = Attempt(failure.status, call.wait_s, failure.cause, spent_s, reply_id)
+        call.attempts += (attempt,)
+        for observer in self.world.observers:
+            observer.attempt_failed(AttemptEnded(self.endpoint, attempt))
+
+    async def _again(
+        self, call: _Call, failed: _TryFailed, again: Callable[[_Call], Awaitable[T]]
+    ) -> T:
+        """Retry. The loop's first round repeats, without sending, how the first try failed."""
+        first = [failed]
+
+        async def next_try() -> T:
+            if first:
+                raise first.pop()
+            return await again(call)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            assert state.outcome is not None
+            problem = state.outcome.exception()
+            assert isinstance(problem, _TryFailed)
+            return self._advise(call, problem.failure)
+
+        retrying = tenacity.AsyncRetrying(
+            sleep=self._sleep_of(call),
+            wait=wait,
+            stop=lambda _state: call.advice.action is Action.STOP,
+            retry=tenacity.retry_if_exception_type(_TryFailed),
+            reraise=True,
+        )
+        try:
+            return await retrying(next_try)
+        except _TryFailed as last:
+            last.__traceback__ = None  # its frames hold the payload, in a cycle with tenacity's
+            error = self._final(call, last.error)
+            cause = None if error is last.error else last.error
+        raise error from cause
+
+    def _sleep_of(self, call: _Call) -> Callable[[float], Awaitable[None]]:
+        async def sleep(seconds: float) -> None:
+            if seconds > 0.0:
+                call.backoff_s += seconds
+                await self.world.sleep(seconds)
+
+        return sleep
+
+    def _advise(self, call: _Call, failure: Failure) -> float:
+        """Ask the policy, and do what its advice needs before the next try."""
+        world = self.world
+        advice = advise(
+            failure,
+            call.progress,
+            self.settings.retry,
+            world.quota,
+            idempotent=call.idempotent,
+            remaining_s=call.deadline_s - world.now(),
+            rand=world.rand(),
+        )
+        if not self._possible(call, advice):
+            advice = _STOP
+        call.advice = advice
+        call.progress = call.progress.after(advice)
+        return advice.wait_s
+
+    def _possible(self, call: _Call, advice: Advice) -> bool:
+        """Whether another token or address can be had, where the advice needs one."""
+        if call.grant is None:
+            return True
+        if advice.action is Action.RENEW_TOKEN:
+            return self.world.access.reject(call.grant)
+        if advice.action is Action.RERESOLVE:
+            return self.world.access.moved(call.grant)
+        return True
+
+    def _final(self, call: _Call, last: ServingError) -> ServingError:
+        stopped_by = call.advice.stopped_by
+        if stopped_by == "deadline" and not isinstance(last, TimeoutError):
+            tries = len(call.attempts)
+            error = _explain.deadline_error(self.endpoint, call.timeout_s, tries, last)
+            error.request_id = last.request_id
+            last.attempts = call.attempts
+            return error
+        if stopped_by is not None:
+            last.stopped_by = stopped_by
+        return last
+
+    def _failed(self, call: _Call, error: ServingError) -> None:
+        """Complete an error on its way to the caller."""
+        elapsed_s = self.world.now() - call.started_s
+        error.endpoint = self.endpoint
+        error.attempts = call.attempts
+        error.elapsed_s = elapsed_s
+        event = CallEnded(
+            self.endpoint,
+            error.status_code,
+            type(error).__name__,
+            elapsed_s,
+            call.queue_s,
+            len(call.attempts),
+            len(call.body.data),
+            0,
+        )
+        tell(self.world, event)
+
+
+async def _whole(reply: StreamedReply, sent_s: float) -> Reply:
+    """An error reply that came where a stream was asked for, read to its end."""
+    try:
+        body = b"".join([piece async for piece in reply.chunks()])
+    finally:
+        await reply.aclose()
+    return Reply(reply.status, reply.headers, body, sent_s, sent_s, 0.0)

@@ -1,0 +1,257 @@
+"""The blocking door."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from servingclient._call import Story
+from servingclient._open import changed_settings, checked_timeout
+from servingclient._ports import Observer, World
+from servingclient._prediction import Prediction
+from servingclient._step import run
+from servingclient._stream import Stream
+from servingclient._version import __version__
+from servingclient.auth.access import Access
+from servingclient.auth.background import ThreadBackground
+from servingclient.auth.blocking import ThreadBlocking
+from servingclient.auth.credentials import credentials_from
+from servingclient.auth.single_flight import ThreadSingleFlight
+from servingclient.auth.workspace import Ports
+from servingclient.policies.quota import Quota
+from servingclient.settings import Settings
+from servingclient.transport.clock import ThreadClock
+from servingclient.transport.gate import ThreadGate
+from servingclient.transport.wire import SyncWire, sync_wire
+
+if TYPE_CHECKING:
+    import httpx
+    from databricks.sdk.core import Config
+
+
+class ServingClient:
+    """Calls one Databricks Model Serving endpoint, from any number of threads.
+
+    It also works inside a running event loop, such as a notebook's, and in a forked child. Make
+    one per endpoint and keep it: it holds warm connections and tokens.
+
+    Args:
+        endpoint: Name of the serving endpoint.
+        host: Workspace URL or host name; ``http://`` for loopback hosts only.
+        token: Personal access token or other bearer (standard endpoints).
+        client_id: Application id of a service principal (needed for route-optimized endpoints).
+        client_secret: Its OAuth secret.
+        config: A ``databricks.sdk.core.Config``. With none of these, Databricks unified
+            authentication decides: environment, profile, notebook.
+        settings: See :class:`~servingclient.settings.Settings`.
+        transport: Any httpx transport to use instead of the own connections.
+        observers: Objects that are told of finished calls and failed attempts.
+
+    Raises:
+        ConfigError: An argument is wrong or they contradict each other. Nothing was sent.
+
+    Example:
+        >>> with ServingClient("demo", **credentials) as client:
+        ...     client.predict([{"a": 1.0, "b": 2.0}]).predictions
+        [3.0]
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        host: str | None = None,
+        token: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        config: Config | None = None,
+        settings: Settings | None = None,
+        transport: httpx.BaseTransport | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        settings = Settings() if settings is None else settings
+        credentials, origin = credentials_from(
+            host=host,
+            token=token,
+            client_id=client_id,
+            client_secret=client_secret,
+            config=config,
+            settings=settings,
+        )
+        self._clock = clock = ThreadClock()
+        self._wire: SyncWire = sync_wire(settings, transport)
+        self._gate = ThreadGate(settings.pool.max_lanes, settings.queue.max_calls)
+        ports = Ports(
+            self._wire,
+            clock,
+            random,
+            ThreadSingleFlight(clock),
+            ThreadBackground(),
+            ThreadBlocking(clock),
+        )
+        self._access = Access(endpoint, credentials, origin, settings, ports, version=__version__)
+        world = World(
+            clock.now,
+            clock.sleep,
+            random.random,
+            self._wire,
+            self._gate,
+            self._access,
+            Quota(settings.retry.quota_capacity, threading.Lock()),
+            tuple(observers),
+        )
+        self._story = Story(endpoint, settings, world)
+
+    @property
+    def endpoint(self) -> str:
+        """Name of the serving endpoint."""
+        return self._story.endpoint
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._story.settings
+
+    def predict(
+        self,
+        inputs: Any,
+        *,
+        params: Mapping[str, Any] | None = None,
+        client_request_id: str | None = None,
+        usage_context: Mapping[str, str] | None = None,
+        served_model: str | None = None,
+        timeout: float | None = None,
+        idempotent: bool | None = None,
+    ) -> Prediction:
+        """Score ``inputs`` and return the predictions.
+
+        Args:
+            inputs: A pandas or polars DataFrame, pyarrow Table, list of dicts, dict of columns,
+                numpy array or dict of arrays, list of rows, or an explicit body such as
+                ``{"dataframe_split": ...}``.
+            params: Parameters of the model.
+            client_request_id: Your id for the request, stored in the inference table.
+            usage_context: Labels stored in the usage table.
+            served_model: Served model to use, past the traffic split.
+            timeout: Seconds for the whole call: queue, token, attempts, backoff.
+            idempotent: Whether running it twice does no harm; decides what may be resent.
+
+        Returns:
+            The predictions with request id, attempts and timing.
+
+        Raises:
+            PayloadError: The input cannot be sent; names row and column.
+            BadRequest: The endpoint refused the input.
+            AuthError: The credential was refused, also after a refresh.
+            Throttled: The endpoint stayed at its limit.
+            DeadlineExceeded: Time ran out.
+            ServingError: Any other failure; the root of all of these.
+        """
+        settings = self._story.settings
+        return run(
+            self._story.predict(
+                inputs,
+                params,
+                client_request_id,
+                usage_context,
+                served_model,
+                settings.timeout_s if timeout is None else checked_timeout(timeout),
+                settings.idempotent if idempotent is None else idempotent,
+            )
+        )
+
+    def stream(
+        self,
+        inputs: Any,
+        *,
+        params: Mapping[str, Any] | None = None,
+        client_request_id: str | None = None,
+        usage_context: Mapping[str, str] | None = None,
+        served_model: str | None = None,
+        timeout: float | None = None,
+        idempotent: bool | None = None,
+    ) -> Stream:
+        """Ask for a stream of events and return an iterator over them.
+
+        Use it in ``with``, which gives the connection back whatever happens. Arguments and
+        errors are those of ``predict``; ``timeout`` ends when the reply begins, and each event then
+        may take ``settings.pool.stream_idle_s``.
+
+        Raises:
+            StreamError: While iterating: the stream broke after it began.
+            ServingError: As for ``predict``, before it begins.
+        """
+        settings = self._story.settings
+        return Stream(
+            run(
+                self._story.open(
+                    inputs,
+                    params,
+                    client_request_id,
+                    usage_context,
+                    served_model,
+                    settings.timeout_s if timeout is None else checked_timeout(timeout),
+                    settings.idempotent if idempotent is None else idempotent,
+                )
+            )
+        )
+
+    def warmup(self, *, timeout: float | None = None) -> None:
+        """Resolve the endpoint, get a token and open connections before the first call.
+
+        Args:
+            timeout: Seconds for all of it.
+
+        Raises:
+            ServingError: One of these failed.
+        """
+        settings = self._story.settings
+        limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
+        run(self._story.warmup(limit_s))
+
+    def with_options(self, **changes: Any) -> ServingClient:
+        """A copy with other settings that shares connections, queue, token and retry quota.
+
+        Args:
+            **changes: Fields of :class:`~servingclient.settings.Settings`, such as
+                ``timeout_s=2.0`` or ``idempotent=False``.
+
+        Raises:
+            ConfigError: A name is no setting, or one that needs connections of its own.
+        """
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        settings = changed_settings(self._story.settings, changes)
+        copy._story = Story(self.endpoint, settings, self._story.world)
+        return copy
+
+    def close(self) -> None:
+        """Admit no more calls, wait ``close_timeout_s`` for those running, then end them.
+
+        Copies made by ``with_options`` close with it. May be called again.
+        """
+        self._gate.refuse()
+        self._clock.wake()
+        self._gate.wait_empty(self._story.settings.close_timeout_s)
+        self._wire.close()
+        run(self._access.close())
+
+    def __enter__(self) -> ServingClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"ServingClient({self.endpoint!r}, {self._gate.inside} running, "
+            f"{self._gate.waiting} waiting)"
+        )

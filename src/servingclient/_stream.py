@@ -1,0 +1,202 @@
+"""Streamed replies: the part of the story behind the head, and what the doors hand out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+from servingclient import _explain
+from servingclient._ports import CallEnded, StreamedReply, World, tell
+from servingclient._prediction import request_id
+from servingclient._step import iterate, run
+from servingclient._types import Attempt, WireFault
+from servingclient.errors import StreamError
+from servingclient.payload.sse import SseParser, event_value
+
+_OK: Final = 200
+
+
+class OpenStream:
+    """A stream under way: the events of one reply. Holds a place and a connection until closed.
+
+    Attributes:
+        headers: Header lines of the reply.
+        attempts: The tries it took to open, the good one last.
+    """
+
+    __slots__ = (
+        "_endpoint",
+        "_reply",
+        "_request_bytes",
+        "_started_s",
+        "_world",
+        "attempts",
+        "headers",
+    )
+
+    def __init__(
+        self,
+        endpoint: str,
+        world: World,
+        started_s: float,
+        request_bytes: int,
+        attempts: tuple[Attempt, ...],
+        reply: StreamedReply,
+    ) -> None:
+        self._endpoint = endpoint
+        self._world = world
+        self._started_s = started_s
+        self._request_bytes = request_bytes
+        self._reply: StreamedReply | None = reply
+        self.attempts = attempts
+        self.headers = reply.headers
+
+    async def events(self) -> AsyncIterator[object]:
+        """The decoded ``data:`` of each event, up to ``[DONE]`` or the end of the reply.
+
+        Raises:
+            StreamError: The stream broke, stalled, or holds an error event. What was yielded
+                before stands; nothing is sent again after the first piece.
+        """
+        reply = self._reply
+        if reply is None:
+            return
+        parser = SseParser()
+        try:
+            async for piece in reply.chunks():
+                for event in parser.feed(piece):
+                    yield event_value(event)
+                if parser.done:
+                    return
+            parser.finish()
+        except WireFault as fault:
+            text = _explain.stream_text(fault, self._endpoint)
+            raise self._broken(StreamError(text)) from None
+        except StreamError as error:
+            raise self._broken(error) from None
+        finally:
+            await self.aclose()
+
+    def _broken(self, error: StreamError) -> StreamError:
+        error.endpoint = self._endpoint
+        error.attempts = self.attempts
+        error.elapsed_s = self._world.now() - self._started_s
+        error.request_id = request_id(self.headers)
+        error.sent = "yes"
+        error.status_code = _OK
+        return error
+
+    async def aclose(self) -> None:
+        """Give place and connection back. May be called again."""
+        reply, self._reply = self._reply, None
+        if reply is None:
+            return
+        world = self._world
+        try:
+            await reply.aclose()
+        finally:
+            world.gate.leave()
+            tell(
+                world,
+                CallEnded(
+                    self._endpoint,
+                    _OK,
+                    None,
+                    world.now() - self._started_s,
+                    0.0,
+                    len(self.attempts),
+                    self._request_bytes,
+                    0,
+                ),
+            )
+
+
+class Stream(Iterator[object]):
+    """The events of a streamed reply, decoded, as they arrive.
+
+    Iterate it, best inside ``with``: that gives the connection back whatever happens. It is also
+    given back at the end of the stream, on an error, and when the object goes out of use.
+
+    Yields:
+        The JSON value of each event's data.
+
+    Raises:
+        StreamError: While iterating: the stream broke or stalled. Nothing is sent again then.
+    """
+
+    def __init__(self, opened: OpenStream) -> None:
+        self._opened = opened
+        self._events = iterate(opened.events())
+
+    @property
+    def request_id(self) -> str | None:
+        """Id the service gave the reply."""
+        return request_id(self._opened.headers)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The tries it took to open."""
+        return self._opened.attempts
+
+    def __iter__(self) -> Iterator[object]:
+        return self
+
+    def __next__(self) -> object:
+        return next(self._events)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop, and give the connection back."""
+        run(self._opened.aclose())
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class AsyncStream(AsyncIterator[object]):
+    """The events of a streamed reply, decoded, as they arrive.
+
+    Iterate it, best inside ``async with``: that gives the connection back whatever happens. It is
+    also given back at the end of the stream and on an error.
+
+    Yields:
+        The JSON value of each event's data.
+
+    Raises:
+        StreamError: While iterating: the stream broke or stalled. Nothing is sent again then.
+    """
+
+    def __init__(self, opened: OpenStream) -> None:
+        self._opened = opened
+        self._events = opened.events()
+
+    @property
+    def request_id(self) -> str | None:
+        """Id the service gave the reply."""
+        return request_id(self._opened.headers)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The tries it took to open."""
+        return self._opened.attempts
+
+    def __aiter__(self) -> AsyncIterator[object]:
+        return self
+
+    async def __anext__(self) -> object:
+        return await self._events.__anext__()
+
+    async def __aenter__(self) -> AsyncStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop, and give the connection back."""
+        await self._opened.aclose()
