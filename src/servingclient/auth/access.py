@@ -251,6 +251,7 @@ class Access:
             self._headers,
             token=token,
             state=state,
+            route_optimized=described.url is not None,
             max_request_bytes=described.max_request_bytes if limit is None else limit,
             good_until_s=min(token.span.stale_s, self._reading.again_s),
         )

@@ -13,6 +13,15 @@ _MOST_GRANTS = 256
 """Served models an endpoint is called with by name; documented are ten or so."""
 
 
+class QuietGrant(Grant):
+    """A grant whose ``repr`` shows neither its secrets nor the target's headers."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Grant({self.target!r}, token={self.token})"
+
+
 class Book:
     """All grants of one endpoint that hold one token.
 
@@ -29,6 +38,8 @@ class Book:
         "_limit",
         "_origin",
         "_path",
+        "_route_optimized",
+        "_secrets",
         "good_until_s",
         "grants",
         "state",
@@ -43,6 +54,7 @@ class Book:
         *,
         token: Token,
         state: TokenState,
+        route_optimized: bool,
         max_request_bytes: int,
         good_until_s: float,
     ) -> None:
@@ -53,6 +65,8 @@ class Book:
         self._origin = origin
         self._path = path
         self._headers = (*headers, *carried)
+        self._secrets = tuple(value.partition(" ")[2] or value for _, value in carried)
+        self._route_optimized = route_optimized
         self._limit = max_request_bytes
         self.grants: dict[str | None, Grant] = {}
 
@@ -69,7 +83,9 @@ class Book:
         if served_model is not None:
             path = served_model_path(path, check_served_model_name(served_model))
         target = make_target(self._origin, "POST", path, self._headers)
-        made = Grant(target, self.token.number, self._limit)
+        made = QuietGrant(
+            target, self.token.number, self._limit, self._route_optimized, self._secrets
+        )
         if len(self.grants) < _MOST_GRANTS:
             self.grants[served_model] = made
         return made

@@ -11,9 +11,7 @@ import logging
 import math
 from typing import NamedTuple
 
-import orjson
-
-from servingclient._types import ErrorDetail, FaultKind, WireFault
+from servingclient._types import FaultKind, WireFault
 from servingclient.auth.endpoint import (
     UNDESCRIBED,
     Description,
@@ -24,6 +22,7 @@ from servingclient.auth.headers import make_target, standard_headers
 from servingclient.auth.token_state import Token
 from servingclient.auth.workspace import Workspace
 from servingclient.errors import ClientClosedError
+from servingclient.payload.errors_body import error_detail
 from servingclient.policies.failure import FailureClass, classify_reply
 from servingclient.settings import Token as Rules
 
@@ -119,16 +118,7 @@ class Reading:
 
 
 def _says_token_is_bad(status: int, body: bytes) -> bool:
-    code, message = None, ""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        value = None
-    if isinstance(value, dict):
-        found = value.get("error_code", value.get("error"))
-        code = None if found is None else str(found)
-        message = str(value.get("message", ""))
     failure = classify_reply(
-        status, None, None, ErrorDetail(code, message), cap_s=0.0, route_optimized=False
+        status, None, None, error_detail(body), cap_s=0.0, route_optimized=False
     )
     return failure.cls is FailureClass.TOKEN

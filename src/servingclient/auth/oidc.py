@@ -12,14 +12,16 @@ from urllib.parse import urlencode
 
 import orjson
 
-from servingclient.auth.secret import Secret, redacted
+from servingclient.auth.secret import Secret
 from servingclient.errors import AuthError, PermissionDenied, TokenRefreshError
+from servingclient.payload.errors_body import error_detail
 
 TOKEN_PATH = "/oidc/v1/token"  # noqa: S105 - a path
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _SCOPE = "all-apis"
 DEFAULT_LIFETIME_S = 3600.0
 """Life of a token whose reply does not say it: what the service documents for its tokens."""
+_LONGEST_QUOTE = 300
 _LONGEST_LIFETIME_S = 365 * 86400.0
 
 
@@ -97,18 +99,16 @@ def read_token(body: bytes, host: str) -> Issued:
 
 def refusal(status: int, body: bytes, host: str, login: Login) -> AuthError:
     """The error for a reply other than 200, in the service's own words."""
-    value = _json(body)
-    code = value.get("error") or value.get("error_code")
-    words = value.get("error_description") or value.get("message") or ""
-    said = redacted(": ".join(str(part) for part in (code, words) if part), login.secrets)
-    if code == "invalid_authorization_details" or "requested authorizations" in said:
+    found = error_detail(body, None, tuple(secret.reveal() for secret in login.secrets))
+    said = ": ".join(part for part in (found.code, found.message) if part)[:_LONGEST_QUOTE]
+    if "invalid_authorization_details" in said or "requested authorizations" in said:
         denied = PermissionDenied(
             f"The workspace {host} issues no token for this endpoint ({said}). Ask its owner to "
             "grant CAN QUERY to the principal."
         )
         denied.status_code = status
         return denied
-    if status == 200 or status >= 500:
+    if status == 429 or status >= 500:
         advice = "Try again later."
     elif login.basic is not None:
         advice = "Check client_id and client_secret, and the workspace's IP access list."

@@ -17,7 +17,7 @@ from servingclient.auth import oidc, token_state
 from servingclient.auth.credentials import requires_oauth
 from servingclient.auth.headers import check_header
 from servingclient.auth.origin import parse_host
-from servingclient.auth.secret import Secret, SecretHeaders, redacted
+from servingclient.auth.secret import Secret, SecretHeaders, quoted
 from servingclient.auth.token_state import Span, Token
 from servingclient.auth.workspace import Ports, SignedIn, Workspace, no_token
 from servingclient.errors import ConfigError, ServingError, TokenRefreshError
@@ -159,7 +159,7 @@ def _opened(given: Mapping[str, str | Secret], rules: Rules) -> Any:
         )
     except ValueError as error:
         # its text may hold what it was given, so neither the text as it is nor the error is kept
-        said = redacted(str(error), [v for v in given.values() if isinstance(v, Secret)])
+        said = quoted(str(error), [v for v in given.values() if isinstance(v, Secret)])
     raise ConfigError(
         f"databricks-sdk found no credentials: {said} Pass host with token, or with client_id "
         "and client_secret, or log in with `databricks auth login`."
@@ -172,7 +172,7 @@ def _renewed(config: Any) -> Any:
     try:
         mine.init_auth()
     except ValueError as error:
-        said = redacted(str(error))
+        said = quoted(str(error))
     else:
         return mine
     raise TokenRefreshError(f"databricks-sdk could not log in again: {said}")
@@ -184,7 +184,7 @@ def _read(config: Any) -> _Answer:
     except ServingError:
         raise
     except Exception as error:  # noqa: BLE001 - requests', subprocess', json's, its own
-        said = redacted(f"{type(error).__name__}: {error}")
+        said = quoted(f"{type(error).__name__}: {error}")
     else:
         secret = config.client_secret
         return _Answer(

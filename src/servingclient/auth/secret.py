@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import NoReturn
 
+from servingclient.payload.errors_body import redacted
+
 _SHOWN = "***"
 _LONGEST_QUOTE = 300
-
-# What a credential looks like: a header's value, a JWT, a personal access token, an OAuth secret.
-_LOOKS_SECRET = re.compile(
-    r"(?i:bearer|basic)\s+[A-Za-z0-9+/=._~-]+"
-    r"|eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*"
-    r"|dapi[0-9a-f-]{8,}"
-    r"|dose[0-9a-f]{8,}"
-)
 
 
 class Secret:
@@ -63,10 +56,8 @@ SecretHeaders = tuple[tuple[str, Secret], ...]
 """Header lines that carry a credential."""
 
 
-def redacted(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """``text`` in one short line, without ``secrets`` and without anything that looks like one."""
-    for secret in secrets:
-        if secret.reveal():
-            text = text.replace(secret.reveal(), _SHOWN)
-    text = " ".join(_LOOKS_SECRET.sub(_SHOWN, text).split())
-    return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…"
+def quoted(text: str, secrets: Iterable[Secret] = ()) -> str:
+    """``text`` as one short line, without ``secrets`` and without what looks like one."""
+    clean = redacted(text, tuple(secret.reveal() for secret in secrets))
+    line = " ".join(clean.split())
+    return line if len(line) <= _LONGEST_QUOTE else line[: _LONGEST_QUOTE - 4] + " ..."
