@@ -65,14 +65,14 @@ class TaskBackground:
         if task is not None and not task.done() and task.get_loop() is loop:
             return
         self._task = spawn(loop, action)
-        self._task.add_done_callback(_retrieve)
+        self._task.add_done_callback(_report)
 
     async def close(self) -> None:
         """End the action."""
         await end(self._task)
 
 
-def _retrieve(task: asyncio.Task[None]) -> None:
+def _report(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
         _log.error("background action failed", exc_info=error)

@@ -43,7 +43,15 @@ def own_copy(error: BaseException) -> BaseException:
 
 def spawn(loop: asyncio.AbstractEventLoop, action: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
     """A task outside the caller's context: its trace span ends before this does."""
-    return Context().run(loop.create_task, cast("Coroutine[Any, Any, T]", action()))
+    task = Context().run(loop.create_task, cast("Coroutine[Any, Any, T]", action()))
+    task.add_done_callback(_seen)
+    return task
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Mark its error as looked at: all who waited may have left by then."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _Flight:
