@@ -1,8 +1,9 @@
 """Every Python example in the README, the docs and the docstrings runs, on the emulator.
 
 An example may use any endpoint name: each one a page names exists there. Credentials come from the
-environment, as they do for a reader who is logged in. The names ``frame`` (a small DataFrame) and
-``emulator`` are given. Top-level ``await`` is allowed, as in a notebook.
+environment, as they do for a reader who is logged in. Given are the names ``frame`` (a small
+DataFrame), ``emulator``, and ``credentials`` (its host and token). Top-level ``await`` is allowed,
+as in a notebook.
 
 In Markdown a fenced block marked ``python`` runs; what is only shown is marked ``text``,
 ``console`` or ``bash``. In docstrings, what stands below ``Example:`` runs, ``>>>`` or not.
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import doctest
+import io
 import re
 import textwrap
 from collections.abc import Iterator
@@ -23,8 +26,8 @@ import pandas as pd
 import pytest
 from sybil import Document, Example, Region
 from sybil.document import PythonDocStringDocument
+from sybil.parsers.abstract import DocTestStringParser
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
-from sybil.parsers.rest import DocTestParser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")})
@@ -35,30 +38,49 @@ SECTION = re.compile(r"^([ ]*)Examples?:{1,2}[ ]*\n((?:[ ]*\n|\1[ ]+.*(?:\n|\Z))
 DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def evaluate(example: Example) -> None:
-    code = compile(
-        "\n" * example.line + str(example.parsed),
-        example.path,
-        "exec",
-        flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
-        dont_inherit=True,
-    )
+def execute(example: Example, source: str, mode: str) -> None:
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    padded = "\n" * example.line + source  # so that a traceback names the line
+    code = compile(padded, example.path, mode, flags=flags, dont_inherit=True)
     result = eval(code, example.namespace)
     if asyncio.iscoroutine(result):
         asyncio.run(result)
+
+
+def run_block(example: Example) -> None:
+    execute(example, str(example.parsed), "exec")
+
+
+def run_doctest(example: Example) -> str | None:
+    """Run one ``>>>`` example; what it returns is its failure.
+
+    Sybil's own runs it through doctest, which knows no top-level ``await``.
+    """
+    wanted: doctest.Example = example.parsed
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        execute(example, wanted.source, "single")
+    checker = doctest.OutputChecker()
+    if checker.check_output(wanted.want, printed.getvalue(), DOCTEST_FLAGS):
+        return None
+    return checker.output_difference(wanted, printed.getvalue(), DOCTEST_FLAGS)
+
+
+def doctests(document: Document) -> Iterator[Region]:
+    for region in DocTestStringParser()(document.text, document.path):
+        yield Region(region.start, region.end, region.parsed, run_doctest)
 
 
 def example_sections(document: Document) -> Iterator[Region]:
     """What stands below ``Example:`` in a docstring and is no doctest."""
     for match in SECTION.finditer(document.text):
         if ">>>" not in match[2]:
-            yield Region(match.start(2), match.end(2), textwrap.dedent(match[2]), evaluate)
+            yield Region(match.start(2), match.end(2), textwrap.dedent(match[2]), run_block)
 
 
 def parsed(path: Path) -> Document:
     if path.suffix == ".md":
-        return Document.parse(str(path), CodeBlockParser("python", evaluate), SkipParser())
-    return PythonDocStringDocument.parse(str(path), DocTestParser(DOCTEST_FLAGS), example_sections)
+        return Document.parse(str(path), CodeBlockParser("python", run_block), SkipParser())
+    return PythonDocStringDocument.parse(str(path), doctests, example_sections)
 
 
 def with_examples(paths: list[Path]) -> list[Any]:
@@ -88,6 +110,7 @@ def test_examples(
     monkeypatch.setenv("DATABRICKS_HOST", emulator.host)
     monkeypatch.setenv("DATABRICKS_TOKEN", emulator.token)
     document.namespace["emulator"] = emulator
+    document.namespace["credentials"] = {"host": emulator.host, "token": emulator.token}
     document.namespace["frame"] = pd.DataFrame({"amount": [12.5, 980.0], "country": [1, 7]})
     for example in document.examples():
         example.evaluate()

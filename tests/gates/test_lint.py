@@ -68,7 +68,7 @@ def test_every_ignore_gives_its_reason(request: pytest.FixtureRequest) -> None:
 VIOLATIONS = {
     "policies/quota.py": "import time",  # contract 2
     "errors.py": "from servingclient import _call",  # contract 1
-    "_client.py": "import httpx",  # contract 3
+    "auth/access.py": "import socket",  # contract 3
     "transport/pool.py": "import databricks.sdk",  # contract 4
     "emulator/scoring.py": "import servingclient.payload",  # contract 5
 }
@@ -101,9 +101,9 @@ def test_contracts_break_when_they_should(copied: Path) -> None:
         path.write_text(f"{path.read_text()}\n{line}\n")
     output = lint_imports(copied)
     for number in range(1, len(VIOLATIONS) + 1):
-        assert re.search(rf"^{number} .*BROKEN$", output, re.MULTILINE), output
+        assert re.search(rf"^{number} .*BROKEN\b", output, re.MULTILINE), output
 
 
 def test_a_new_module_must_choose_its_floor(copied: Path) -> None:
     (copied / "servingclient" / "helpers.py").write_text('"""New."""\n')
-    assert re.search(r"^1 .*BROKEN$", lint_imports(copied), re.MULTILINE)
+    assert re.search(r"^1 .*BROKEN\b", lint_imports(copied), re.MULTILINE)

@@ -511,6 +511,10 @@ def _echo(data: Any) -> list[dict[str, Any]]:
     ]
 
 
+def _tensor(data: Any) -> Any:
+    return np.asarray(data, dtype=float)
+
+
 def _raises(data: Any) -> None:
     raise KeyError("no such feature")
 
@@ -526,6 +530,7 @@ EMULATED: dict[str, tuple[Callable[..., Any], Mapping[str, str] | None]] = {
     "frame": (_frame, NUMBERS_SCHEMA),
     "kinds": (_echo, KINDS_SCHEMA),
     "echo": (_echo, None),
+    "tensor": (_tensor, None),
     "series": (_always(pd.Series([3.5, 7.0])), None),
     "dict": (_always({"mean": 3.5, "rows": [1, 2]}), None),
     "scalar": (_always(4.25), None),

@@ -53,6 +53,13 @@ class Frame(PythonModel):
         return model_input
 
 
+class Tensor(PythonModel):
+    """An array's values as floats."""
+
+    def predict(self, context, model_input, params=None):
+        return np.asarray(model_input, dtype=float)
+
+
 class Returns(PythonModel):
     """Always the same value, whatever the input."""
 
@@ -90,6 +97,7 @@ def pyfuncs():
             ),
         ),
         "echo": (Rows(), None),
+        "tensor": (Tensor(), None),
         "series": (Returns(pd.Series([3.5, 7.0])), None),
         "dict": (Returns({"mean": 3.5, "rows": [1, 2]}), None),
         "scalar": (Returns(4.25), None),

@@ -78,7 +78,7 @@ def streams(client: ServingClient) -> Iterator[Any]:
 
 
 async def streams_async(client: AsyncServingClient) -> AsyncIterator[Any]:
-    async with client.stream({"messages": [{"role": "user", "content": "hello"}]}) as events:
+    async with await client.stream({"messages": [{"role": "user", "content": "hello"}]}) as events:
         async for event in events:
             yield event
 
