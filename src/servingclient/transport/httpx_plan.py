@@ -37,15 +37,16 @@ def is_stock(transport: object) -> bool:
 
 def proxy_transport(settings: Settings) -> httpx.HTTPTransport:
     """A stock transport with the proxy and certificates of ``settings``, and nobody else's."""
-    return httpx.HTTPTransport(**_transport_options(settings))
+    return httpx.HTTPTransport(**transport_options(settings))
 
 
 def async_proxy_transport(settings: Settings) -> httpx.AsyncHTTPTransport:
     """``proxy_transport`` for asyncio."""
-    return httpx.AsyncHTTPTransport(**_transport_options(settings))
+    return httpx.AsyncHTTPTransport(**transport_options(settings))
 
 
-def _transport_options(settings: Settings) -> dict[str, Any]:
+def transport_options(settings: Settings) -> dict[str, Any]:
+    """What httpx's transports are made with, so that the environment has no say."""
     context = ssl_context(settings.tls)
     pool = settings.pool
     limits = httpx.Limits(
