@@ -41,7 +41,7 @@ def emulated() -> Iterator[Place]:
     params=[
         "emulator",
         pytest.param("mlflow", marks=[pytest.mark.peer, pytest.mark.timeout(120)]),
-    ]
+    ],
 )
 def place(request: pytest.FixtureRequest) -> Place:
     if request.param == "emulator":
