@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from servingclient.payload.dtypes import NATIVE
+from servingclient.payload.dtypes import NATIVE, is_numpy
 from servingclient.payload.refusals import column_names, refused
-from servingclient.payload.values import STRICT, TOO_DEEP, fault, stand_in
+from servingclient.payload.values import STRICT, fault, stand_in
 from servingclient.settings import Payload
 
 TABULAR = frozenset({"dataframe_split", "dataframe_records", "instances", "inputs"})
@@ -99,7 +99,7 @@ def shape(given: Mapping[str, Any]) -> tuple[int | None, bool]:
 
 def _rows(key: str, content: Any) -> int | None:
     if key == "dataframe_split":
-        if not isinstance(content, Mapping) or not isinstance(content.get("data"), (list, tuple)):
+        if not isinstance(content, Mapping) or not is_column(content.get("data")):
             raise refused(
                 "dataframe_split must be an object with columns and data (a list of rows), not "
                 f"{_described(content)}."
@@ -152,7 +152,7 @@ def write(body: Mapping[str, Any], settings: Payload) -> bytes:
 def _write_slowly(body: Mapping[str, Any], settings: Payload) -> bytes:
     try:
         return orjson.dumps(body, partial(stand_in, decimal=settings.decimal), STRICT)
-    except (TypeError, RecursionError) as error:
+    except TypeError as error:
         report(body, settings)
         raise refused(f"The input has no JSON form: {error}.") from None
 
@@ -179,13 +179,12 @@ def report(body: Mapping[str, Any], settings: Payload) -> None:
     Raises:
         PayloadError: A value cannot be sent.
     """
-    try:
-        for row, column, value in cells(body):
-            problem = fault(value, settings)
-            if problem is not None:
-                raise refused(problem, row=row, column=column)
-    except RecursionError:
-        raise refused(TOO_DEEP) from None
+    for row, column, value in cells(body):
+        problem = fault(value, settings)
+        if problem is not None and row is None and column in body:
+            raise refused(f"In {column}: {problem}")
+        if problem is not None:
+            raise refused(problem, row=row, column=column)
 
 
 Cell = tuple["int | None", "str | None", Any]
@@ -222,16 +221,18 @@ def _split_cells(split: Mapping[str, Any]) -> Iterator[Cell]:
 def _column_cells(name: Any, values: Any) -> Iterator[Cell]:
     if type(name) is not str:
         yield None, str(name), {name: None}
-    if not isinstance(values, (list, tuple)):
-        yield None, name, values
-        return
-    for row, value in enumerate(values):
+    listed = values.tolist() if is_numpy(values) else values
+    for row, value in enumerate(listed if isinstance(listed, (list, tuple)) else ()):
         yield row, name, value
+    if listed is not values or not isinstance(values, (list, tuple)):
+        yield None, name, values
 
 
 def _row_cells(rows: Any, known: Any) -> Iterator[Cell]:
+    if is_numpy(rows):
+        yield from _row_cells(rows.tolist(), known)
     if not isinstance(rows, (list, tuple)):
-        yield None, None, rows
+        yield None, None, rows  # whole: a list made from an array no longer shows its NaT
         return
     for position, row in enumerate(rows):
         if isinstance(row, dict):

@@ -19,6 +19,8 @@ from servingclient.payload.refusals import UnfitError
 NATIVE = orjson.OPT_SERIALIZE_NUMPY
 """For data checked before: with numpy allowed, orjson writes NaT as a date in 1677."""
 
+NoneType = type(None)
+
 
 def numpy() -> Any:
     """numpy, if someone loaded it; None otherwise."""
@@ -127,11 +129,10 @@ def _iso(array: Any, gone: Any) -> Any:
     if gone is not None:
         same |= gone
     if same.all():
-        values = coarse.astype(object)
-        if gone is not None:
-            values[gone] = None
-        if all(value is None or isinstance(value, datetime) for value in values.flat):
-            return values.tolist()
+        # numpy gives None for NaT, and plain integers for what Python's datetime cannot hold
+        flat = coarse.ravel().tolist()
+        if set(map(type, flat)) <= {datetime, NoneType}:
+            return flat if coarse.ndim == 1 else coarse.tolist()
     elif numpy().datetime_data(array.dtype)[0] in {"ns", "ps", "fs", "as"}:
         texts = array.astype(str).astype(object)
         if gone is not None:

@@ -24,7 +24,7 @@ from servingclient.errors import PayloadTooLarge
 from servingclient.payload import arrays, columnar, dtypes, frames
 from servingclient.payload.body import Body, is_body, is_column, shape, write, write_checked
 from servingclient.payload.refusals import column_names, refused, shown
-from servingclient.payload.values import listed
+from servingclient.payload.values import TOO_DEEP, listed
 from servingclient.settings import Payload
 
 __all__ = ["Body", "check_size", "encode"]
@@ -58,9 +58,12 @@ def encode(
     extras = None
     if stream or not (params is None and client_request_id is None and usage_context is None):
         extras = _extras(params, client_request_id, usage_context, stream=stream)
-    if type(inputs) is list and inputs and type(inputs[0]) is dict:  # the hot path: first
-        return _records(inputs, extras, settings)
-    return _encode_other(inputs, extras or {}, settings)
+    try:
+        if type(inputs) is list and inputs and type(inputs[0]) is dict:  # the hot path: first
+            return _records(inputs, extras, settings)
+        return _encode_other(inputs, extras or {}, settings)
+    except RecursionError:  # the search for a bad value, when the caller's stack was deep already
+        raise refused(TOO_DEEP) from None
 
 
 def check_size(body: Body, limit_bytes: int) -> None:

@@ -167,9 +167,7 @@ _QUOTES_INPUT = re.compile(r"^Failed to (predict|enforce schema of) ?(data)? ?['
 _QUOTED_VALUE = re.compile(
     r"""(?x) (\b(?:value|got|data|of|literal)\s | :\s*) (?: `[^`]*`? | b?'[^']*'? | b?"[^"]*"? )"""
 )
-_END = re.compile(
-    r"\n?\s*(?:Input:\s*\n|Traceback \(most recent call last\)|Stack ?trace:)", re.IGNORECASE
-)
+_END = re.compile(r"\bInput:|Traceback \(most recent call last\)|Stack ?trace:", re.IGNORECASE)
 
 
 def _without_echo(message: str) -> str:
@@ -179,9 +177,8 @@ def _without_echo(message: str) -> str:
         _, found, reason = message.rpartition("Error: ")
         what = "predict" if quoting.group(1) == "predict" else "enforce the schema"
         message = f"Failed to {what} (the input is not shown). {reason if found else ''}"
-    message = _END.split(message, maxsplit=1)[0].strip()
-    message = message.split("\n", 1)[0]
-    return _QUOTED_VALUE.sub(r"\1[not shown]", message[: 4 * MESSAGE_BYTES])
+    message = _END.split(message, maxsplit=1)[0].strip().split("\n", 1)[0]
+    return _QUOTED_VALUE.sub(r"\1[not shown]", message[:PREFIX_BYTES])
 
 
 _SECRETS = re.compile(

@@ -73,10 +73,13 @@ def column(series: Any, name: str, settings: Payload) -> list[Any]:
     Raises:
         PayloadError: A value or the dtype cannot be sent.
     """
+    plain = series.values  # noqa: PD011 - five times cheaper than to_numpy()
+    if isinstance(plain, dtypes.numpy().ndarray) and plain.dtype == series.dtype:
+        return arrays.column(plain, name, settings, none_missing=True)
     dtype = series.dtype
-    if isinstance(dtype, dtypes.numpy().dtype):
-        return arrays.column(series.to_numpy(), name, settings, none_missing=True)
     kind = type(dtype).__name__
+    if kind == "StringDtype":
+        return listed(series.tolist(), name, settings, none_missing=True)
     if kind in _REFUSED:
         raise refused(f"The dtype {dtype} has no JSON form. {_REFUSED[kind]}", column=name)
     if kind == "DatetimeTZDtype":

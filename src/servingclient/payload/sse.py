@@ -82,10 +82,13 @@ class SseParser:
             StreamError: A line or event is too long, or no valid UTF-8.
         """
         events: list[SseEvent] = []
+        if not chunk:
+            return events
         self._open.append(chunk)
         self._open_bytes += len(chunk)
         # joined only when a line may have ended: joining every piece would be quadratic
-        if b"\n" in chunk or b"\r" in chunk or (len(self._open) > 1 and self._held_cr()):
+        held = any(piece.endswith(b"\r") for piece in self._open[-2:-1])
+        if held or b"\n" in chunk or b"\r" in chunk:
             *lines, rest = _LINE_END.split(b"".join(self._open))
             self._open, self._open_bytes = [rest], len(rest)
             for line in lines:
@@ -114,9 +117,6 @@ class SseParser:
                 "The stream ended before [DONE]: the connection, a proxy or the model broke it "
                 "off. What was received before stands; the rest is lost."
             )
-
-    def _held_cr(self) -> bool:
-        return any(piece.endswith(b"\r") for piece in self._open[-2:-1])
 
     def _line(self, raw: bytes, events: list[SseEvent]) -> None:
         self._lines += 1

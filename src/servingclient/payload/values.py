@@ -158,7 +158,7 @@ def listed(
     """
     kinds = set(map(type, values))
     if kinds <= _UNCHECKED or (kinds == {float} and all(map(isfinite, values))):
-        return list(values)
+        return values if isinstance(values, list) else list(values)
     return [
         value
         if type(value) in _UNCHECKED
