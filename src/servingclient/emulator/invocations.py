@@ -54,8 +54,9 @@ def find(
             return None
         served_model = parts[3]
     endpoint = workspace.endpoints.get(parts[1])
-    if endpoint is not None and endpoint_id is not None and endpoint_id != endpoint.id:
-        endpoint = None
+    if endpoint is not None and endpoint_id is not None:
+        lives_here = endpoint.spec.route_optimized and endpoint.id == endpoint_id
+        endpoint = endpoint if lives_here else None
     if (
         endpoint is not None
         and served_model is not None

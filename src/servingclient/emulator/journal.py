@@ -72,8 +72,7 @@ class Journal:
         """Keep at most ``limit`` requests."""
         self._entries: deque[tuple[Request, Note, int | None, float]] = deque(maxlen=limit)
         self._keep_body_bytes = keep_body_bytes
-        self._changed = threading.Condition()
-        self._waiting = 0
+        self._waiting: list[threading.Event] = []
         self.counts: Counter[str] = Counter()
         self.accepted: Counter[HostName] = Counter()
 
@@ -87,18 +86,25 @@ class Journal:
 
     def touch(self) -> None:
         """Wake whoever waits for a change."""
-        if self._waiting:
-            with self._changed:
-                self._changed.notify_all()
+        for woken in tuple(self._waiting):
+            woken.set()
 
     def wait_for(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until the predicate holds; it is asked again after every change."""
-        self._waiting += 1
+        """Wait until the predicate holds; it is asked again after every change.
+
+        It is asked without any lock held, so it may itself call the emulator.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        woken = threading.Event()
+        self._waiting.append(woken)
         try:
-            with self._changed:
-                return self._changed.wait_for(predicate, timeout_s)
+            while not predicate():
+                if not woken.wait(deadline_s - time.monotonic()):
+                    return predicate()
+                woken.clear()
+            return True
         finally:
-            self._waiting -= 1
+            self._waiting.remove(woken)
 
     def snapshot(self) -> list[RequestRecord]:
         """Return the records in the order they were decided."""

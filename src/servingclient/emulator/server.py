@@ -67,6 +67,7 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._listener.connections.add(self)
+        self._workspace.journal.touch()
         self._watch_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -74,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._pending.clear()
         self._listener.connections.discard(self)
+        self._workspace.journal.touch()
         self._watch_idle(stop=True)
 
     def data_received(self, data: bytes) -> None:

@@ -1,0 +1,263 @@
+"""Bodies in and out, beyond the facts that are put to the real MLflow server in tests/peers."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from servingclient.emulator import Emulator
+from tests.emulator.peer import TWO_ROWS, TWO_SUMS, call
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (TWO_ROWS, [3.5, 7.0]),
+        ({"dataframe_split": {"data": [[1, 2]]}}, [3.0]),
+        ({"dataframe_split": {"columns": ["a"], "data": []}}, []),
+        (
+            {
+                "dataframe_records": [
+                    {"a": 1, "b": "x", "c": None},
+                    {"c": "", "b": [2, {"z": 3}], "a": True},
+                ]
+            },
+            [1.0, 6.0],
+        ),
+        ({"instances": [[1, 2], [3, 4]]}, [3.0, 7.0]),
+        ({"instances": [1, 2]}, [1.0, 2.0]),
+        ({"instances": [{"t": [[1, 2], [3]]}, {"t": [4]}]}, [6.0, 4.0]),
+        ({"inputs": {"a": [1, 2], "b": [3, 4]}}, [4.0, 6.0]),
+        ({"inputs": [[0.1] * 10]}, [1.0]),
+        ({"inputs": 5}, 5.0),
+    ],
+)
+def test_the_default_model_sums_each_row(emu: Emulator, value: Any, expected: Any) -> None:
+    assert call(emu, value=value).json() == {"predictions": expected}
+
+
+def test_sums_do_not_depend_on_the_order_of_columns(emu: Emulator) -> None:
+    numbers = [0.1, 1e16, -1e16, 0.2, 7.0]
+    bodies = [{"inputs": [row]} for row in (numbers, numbers[::-1])]
+    first, second = (call(emu, value=body).json() for body in bodies)
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        ("[NaN, 1]", math.isnan),
+        ("[Infinity, 1]", math.isinf),
+        ("[Infinity, -Infinity]", math.isnan),
+        ("[1e308, 1e308]", math.isinf),
+    ],
+)
+def test_what_is_no_finite_number_leaves_as_a_bare_word(
+    emu: Emulator, text: str, check: Any
+) -> None:
+    answer = call(emu, value=f'{{"inputs": [{text}]}}'.encode())
+    assert b"null" not in answer.body
+    assert check(json.loads(answer.body)["predictions"][0])
+
+
+def test_a_model_gets_rows_and_params(emu: Emulator) -> None:
+    seen: list[Any] = []
+
+    def model(rows: Any, params: Any = None) -> list[int]:
+        seen.append((rows, params))
+        return [1]
+
+    emu.add_endpoint("mine", model)
+    emu.add_endpoint("plain", lambda rows: [len(rows)])
+    body = {**TWO_ROWS, "params": {"p": 1}}
+    assert call(emu, "mine", body).json() == {"predictions": [1]}
+    assert seen == [([{"a": 1, "b": 2.5}, {"a": 3, "b": 4}], {"p": 1})]
+    assert call(emu, "plain", body).json() == {"predictions": [2]}
+
+
+def test_a_model_gets_other_forms_as_they_are(emu: Emulator) -> None:
+    seen: list[Any] = []
+    emu.add_endpoint("mine", seen.append)
+    for value in ({"a": [1, 2]}, [[1, 2]], "text"):
+        call(emu, "mine", {"inputs": value})
+        assert seen.pop() == value
+
+
+def test_short_rows_and_missing_keys_are_nan(emu: Emulator) -> None:
+    emu.add_endpoint("echo", lambda rows: rows)
+    split = {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [3]]}}
+    records = {"dataframe_records": [{"a": 1}, {"b": 2}]}
+    assert call(emu, "echo", split).body.endswith(b'{"a": 3, "b": NaN}]}')
+    assert call(emu, "echo", records).body.endswith(b'[{"a": 1, "b": NaN}, {"a": NaN, "b": 2}]}')
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"instances": [{"a": 1}, {"a": 2, "b": 3}]}, "The length of values for each input"),
+        ({"instances": [[1, 2], [3]]}, "The detected shape was (2,) + inhomogeneous part."),
+        ({"inputs": [[1, 2], 3]}, "setting an array element with a sequence."),
+        ({"dataframe_split": {"columns": ["a"], "data": 5}}, "constructor not properly called!"),
+        ({"dataframe_split": 3}, "must be a dictionary. Got type <class 'int'>."),
+        ({"dataframe_records": None}, "Got type <class 'NoneType'>."),
+        (b"3", "Received unexpected input type '<class 'int'>."),
+    ],
+)
+def test_refusals(emu: Emulator, value: Any, message: str) -> None:
+    answer = call(emu, value=value)
+    assert (answer.status, answer.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert answer.message.startswith("Invalid input. ")
+    assert message in answer.message
+    assert not emu.executions("demo")
+
+
+def test_bad_json_is_echoed(emu: Emulator) -> None:
+    answer = call(emu, value=b'{"inputs": [secret')
+    assert "JSONDecodeError" in answer.message
+    assert "b'{\"inputs\": [secret'" in answer.message
+
+
+def test_nesting_without_end_is_a_500(emu: Emulator) -> None:
+    answer = call(emu, value=b'{"inputs":' + b"[" * 100_000)
+    assert (answer.status, answer.body) == (500, b"Internal Server Error")
+
+
+def test_csv_is_not_assumed_to_be_accepted(emu: Emulator) -> None:
+    answer = call(emu, value=b"a\n1\n", content_type="text/csv")
+    assert answer.status == 415
+    assert answer.body.endswith(b"Types: ['application/json']. Got 'text/csv'.")
+
+
+def test_a_failing_model_leaks_its_stack_trace(emu: Emulator) -> None:
+    emu.add_endpoint("fails", lambda rows: 1 / 0)
+    answer = call(emu, "fails")
+    assert answer.status == 400
+    assert "ZeroDivisionError" in answer.json()["stack_trace"]
+    assert emu.requests[-1].executed
+
+
+def test_a_value_without_a_json_form_fails_like_a_model(emu: Emulator) -> None:
+    emu.add_endpoint("odd", lambda rows: object())
+    answer = call(emu, "odd")
+    assert (answer.status, "not JSON serializable" in answer.json()["stack_trace"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (pd.Series([3.5, 7.0]), '[{"0": 3.5}, {"0": 7.0}]'),
+        (pd.DataFrame({"a": [1]}), '[{"a": 1}]'),
+        ({"a": [1, 2]}, '{"a": [1, 2]}'),
+        (4.25, "4.25"),
+        (b"abc", '"YWJj\\n"'),
+        ([{"raw": b"abc"}], '[{"raw": "YWJj\\n"}]'),
+        ([float("nan"), 1.0], "[NaN, 1.0]"),
+        ([{"t": pd.NaT}], '[{"t": "NaT"}]'),
+        ([pd.Series([1.5])[0]], "[1.5]"),
+        ([{"t": pd.Timestamp("2024-05-01")}], '[{"t": "2024-05-01T00:00:00"}]'),
+        ([{"d": pd.Timestamp("2024-05-01").date()}], '[{"d": "2024-05-01"}]'),
+    ],
+    ids=repr,
+)
+def test_predictions_are_written_as_mlflow_writes_them(
+    emu: Emulator, value: Any, text: str
+) -> None:
+    emu.add_endpoint("mine", lambda rows: value)
+    body = call(emu, "mine").body.decode()
+    assert body.replace(" ", "") == f'{{"predictions": {text}}}'.replace(" ", "")
+
+
+def test_traffic_is_split_and_repeats_for_a_seed() -> None:
+    def served(seed: int) -> list[str]:
+        with Emulator(tls=False, seed=seed) as emu:
+            emu.add_endpoint("split", served_models={"a": 80, "b": 20})
+            return [call(emu, "split").headers["served-model-name"] for _ in range(60)]
+
+    first = served(1)
+    assert first == served(1)
+    assert first != served(2)
+    assert 36 <= Counter(first)["a"] <= 58
+
+
+def test_one_served_model_can_be_asked_for(emu: Emulator) -> None:
+    emu.add_endpoint(
+        "split", {"a": lambda rows: "A", "b": lambda rows: "B"}, served_models={"a": 100, "b": 0}
+    )
+    path = "/serving-endpoints/split/served-models/{}/invocations"
+    assert call(emu, "split").json() == {"predictions": "A"}
+    asked = call(emu, path=path.format("b"))
+    assert (asked.headers["served-model-name"], asked.json()) == ("b", {"predictions": "B"})
+    assert call(emu, path=path.format("c")).status == 404
+    assert emu.requests[1].served_model == "b"
+
+
+def test_request_ids_come_in_all_three_headers_and_can_be_switched(emu: Emulator) -> None:
+    names = ("x-databricks-request-id", "databricks-request-id", "x-request-id")
+    headers = call(emu).headers
+    assert {headers[name] for name in names} == {emu.requests[-1].request_id}
+    emu.change(request_id_headers=("x-request-id",))
+    headers = call(emu).headers
+    assert [name in headers for name in names] == [False, False, True]
+
+
+def test_gzip_requests_are_refused_until_they_are_switched_on(emu: Emulator) -> None:
+    packed = gzip.compress(json.dumps(TWO_ROWS).encode())
+    refused = call(emu, value=packed, content_encoding="gzip")
+    assert (refused.status, "UnicodeDecodeError" in refused.message) == (400, True)
+    emu.change(gzip_requests=True)
+    assert call(emu, value=packed, content_encoding="gzip").json() == TWO_SUMS
+    assert call(emu).json() == TWO_SUMS
+    for damaged in (packed[:-9], b"no gzip"):
+        assert call(emu, value=damaged, content_encoding="gzip").status == 400
+
+
+def test_the_size_limit_holds_for_what_a_gzip_request_inflates_to(emu: Emulator) -> None:
+    emu.change(gzip_requests=True)
+    emu.change_endpoint("demo", max_request_bytes=1000)
+    packed = gzip.compress(json.dumps({"inputs": [0] * 1000}).encode())
+    assert len(packed) < 1000
+    answer = call(emu, value=packed, content_encoding="gzip")
+    assert (answer.status, answer.message) == (400, "Request size cannot exceed 1000 bytes")
+
+
+def test_gzip_replies_for_those_who_accept_them(emu: Emulator) -> None:
+    emu.change(gzip_replies=True)
+    packed = call(emu, accept_encoding="gzip, deflate")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert json.loads(gzip.decompress(packed.body)) == TWO_SUMS
+    assert call(emu).json() == TWO_SUMS
+
+
+def test_features_answer_with_outputs(emu: Emulator) -> None:
+    emu.add_endpoint("features", kind="feature")
+    body = {"dataframe_records": [{"id": 7, "x": 1.5}]}
+    assert call(emu, "features", body).json() == {
+        "outputs": [{"id": 7, "x": 1.5, "feature_sum": 8.5}]
+    }
+
+
+def test_unified_input_is_answered_unwrapped(emu: Emulator) -> None:
+    emu.add_endpoint("chat", lambda value: {"got": sorted(value)})
+    body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+    assert call(emu, "chat", body).json() == {"got": ["max_tokens", "messages"]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"schema": {"a": "number"}}, "unknown column type 'number'"),
+        ({"kind": "other"}, "unknown kind 'other'"),
+        ({"served_models": {"a": 0}}, "no traffic goes to any"),
+    ],
+)
+def test_a_senseless_endpoint_is_refused_at_once(
+    emu: Emulator, spec: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        emu.add_endpoint("bad", **spec)
