@@ -65,16 +65,21 @@ class Verdict:
         sign = "≤" if self.at_most else "≥"
         return (
             self.what,
-            f"{self.measured:.1f} {self.unit}",
+            f"{number(self.measured)} {self.unit}",
             spread(self.values),
             f"{sign} {self.target:g} {self.unit}",
             "pass" if self.met else "MISS",
         )
 
 
+def number(value: float) -> str:
+    """Three figures or more; a ratio of 1.34 must not look like 1.3."""
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
 def spread(values: list[float]) -> str:
     low, high = quartiles(values)
-    return f"{low:.1f}–{high:.1f}"
+    return f"{number(low)}–{number(high)}"
 
 
 # ---------------------------------------------------------------- where and with what
@@ -127,9 +132,9 @@ def cell_rows(cell: Cell, ours: str = "servingclient") -> list[tuple[str, ...]]:
         rows.append(
             (
                 name,
-                f"{series.median_us:,.1f}",
+                number(series.median_us),
                 spread(series.cpu_us),
-                f"{statistics.median(times):.2f}" if times else "",
+                number(statistics.median(times)) if times else "",
                 spread(times) if times else "",
                 f"{max(series.calls_per_s):,.0f}",
             )
