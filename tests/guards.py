@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -118,7 +119,7 @@ def _machine_unseen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def _tasks_are_awaited() -> Iterator[None]:
     """Report tasks that still run when their event loop ends: asyncio cancels them in silence."""
-    real = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]
+    real = asyncio.runners._cancel_all_tasks
 
     def report_and_cancel(loop: asyncio.AbstractEventLoop) -> None:
         for task in asyncio.all_tasks(loop):
@@ -127,6 +128,11 @@ def _tasks_are_awaited() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncio.runners, "_cancel_all_tasks", report_and_cancel)
+        if sys.version_info < (3, 11):
+            # pytest-asyncio runs its tests on the backport of asyncio.Runner there
+            from backports.asyncio.runner import runner
+
+            patch.setattr(runner, "_cancel_all_tasks", report_and_cancel)
         yield
 
 

@@ -65,9 +65,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def members(door: type) -> dict[str, object]:
     """Public methods and properties under the names of the sync door."""
+    found = {name: inspect.getattr_static(door, name) for name in dir(door)}
     return {
         RENAMED.get(name, name): value
-        for name, value in inspect.getmembers_static(door)
+        for name, value in found.items()
         if (not name.startswith("_") or name in {*RENAMED, *RENAMED.values(), "__init__"})
     }
 
