@@ -14,6 +14,7 @@ from typing import Any
 from servingclient._types import Origin, RawHeaders, Reply, WireFault
 from servingclient.transport import faults
 from servingclient.transport.exchange import Limits, ReplyParser
+from servingclient.transport.tls_session import TlsSession
 
 _ONE_WRITE_BYTES = 64 * 1024
 
@@ -24,12 +25,14 @@ class AsyncLane(asyncio.Protocol):
     Attributes are those of ``lane.Lane``.
     """
 
-    def __init__(self, origin: Origin, limits: Limits) -> None:
+    def __init__(self, origin: Origin, context: ssl.SSLContext | None, limits: Limits) -> None:
         self.origin = origin
         self.connect_s = 0.0
         self.retire_s = 0.0
         self.idle_since_s = 0.0
         self.used = False
+        self._tls = None if context is None else TlsSession(context, origin.host)
+        self._shaking: asyncio.Future[None] | None = None
         self._parser = ReplyParser(limits)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -51,6 +54,14 @@ class AsyncLane(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
+        tls = self._tls
+        if tls is not None:
+            if self._shaking is not None:
+                self._shake(data)
+                return
+            data = self._decrypted(tls, data)
+            if not data:
+                return
         waiter = self._waiter
         parser = self._parser
         if waiter is None and not self._streaming:
@@ -67,7 +78,26 @@ class AsyncLane(asyncio.Protocol):
         if done or (self._streaming and parser.head_done):
             self._wake()
 
+    def _decrypted(self, tls: TlsSession, data: bytes) -> bytes:
+        """What TLS does not keep for itself (part of a record, a ticket, a goodbye)."""
+        try:
+            plain = tls.decrypt(data)
+        except ssl.SSLError as error:
+            self._end(self._lost(_words(error)))
+            return b""
+        if not plain:
+            if tls.closed:
+                self.eof_received()
+            elif self._transport is not None and (answer := tls.to_send()):
+                self._transport.write(answer)
+        return plain
+
     def eof_received(self) -> bool:
+        if self._shaking is not None and not self._shaking.done():
+            error = ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "closed during the handshake")
+            self._shaking.set_exception(error)
+        if self._tls is not None and not self._tls.closed:
+            return False  # an end without TLS's goodbye may be a forged one: connection_lost says
         if self._waiter is not None or self._streaming:
             try:
                 self._parser.eof()
@@ -80,6 +110,8 @@ class AsyncLane(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._broken = True
+        if self._shaking is not None and not self._shaking.done():
+            self._shaking.set_exception(error or ConnectionResetError("closed while it opened"))
         # The server may close right behind a complete reply whose caller has not run yet.
         if (self._waiter is not None or self._streaming) and not self._parser.done:
             self._end(self._lost(_words(error)))
@@ -87,6 +119,36 @@ class AsyncLane(asyncio.Protocol):
         self._stop_timer()
 
     # What the wire calls --------------------------------------------------------------------
+
+    async def shake_hands(self) -> None:
+        """After connecting: set up TLS, if this lane has it.
+
+        Raises:
+            OSError: TLS was refused or the connection broke.
+        """
+        if self._tls is None:
+            return
+        self._shaking = self._loop.create_future()
+        self._shake(b"")
+        try:
+            await self._shaking
+        finally:
+            self._shaking = None
+
+    def _shake(self, data: bytes) -> None:
+        shaking, tls, transport = self._shaking, self._tls, self._transport
+        if shaking is None or tls is None or transport is None or shaking.done():
+            return
+        try:
+            answer, done = tls.handshake(data)
+        except ssl.SSLError as error:
+            transport.write(tls.last_words())
+            shaking.set_exception(error)
+            return
+        if answer:
+            transport.write(answer)
+        if done:
+            shaking.set_result(None)
 
     async def exchange(self, head: bytes, body: bytes, deadline_s: float) -> Reply:
         """Send one request and read its reply.
@@ -135,10 +197,14 @@ class AsyncLane(asyncio.Protocol):
         if transport is None or self._broken:
             raise self._lost("it was closed while idle")
         self._waiter = self._loop.create_future()
+        tls = self._tls
         if len(body) <= _ONE_WRITE_BYTES:
-            transport.write(head + body)
-        else:
+            whole = head + body
+            transport.write(whole if tls is None else tls.encrypt(whole))
+        elif tls is None:
             transport.writelines([head, body])
+        else:
+            transport.write(tls.encrypt(head) + tls.encrypt(body))
         return time.monotonic()
 
     async def _wait(self, deadline_s: float) -> None:
@@ -273,8 +339,8 @@ async def dial(
     """
     started_s = time.monotonic()
     left_s = deadline_s - started_s
-    lane = AsyncLane(origin, limits)
-    connecting = asyncio.ensure_future(_connect(lane, context, left_s))
+    lane = AsyncLane(origin, context, limits)
+    connecting = asyncio.ensure_future(_connect(lane))
     # Not wait_for: before Python 3.12 it can lose a cancellation, or a connection made just then.
     try:
         await asyncio.wait({connecting}, timeout=max(0.0, left_s))
@@ -293,21 +359,16 @@ async def dial(
     return lane
 
 
-async def _connect(lane: AsyncLane, context: ssl.SSLContext | None, left_s: float) -> None:
+async def _connect(lane: AsyncLane) -> None:
     loop = asyncio.get_running_loop()
     origin = lane.origin
     try:
         await loop.create_connection(
-            lambda: lane,
-            origin.host,
-            origin.port,
-            ssl=context,
-            server_hostname=origin.host if context is not None else None,
-            happy_eyeballs_delay=0.25,
-            ssl_handshake_timeout=max(left_s, 0.001) if context is not None else None,
+            lambda: lane, origin.host, origin.port, happy_eyeballs_delay=0.25
         )
     except UnicodeError:
         raise socket.gaierror(socket.EAI_NONAME, "no valid host name") from None
+    await lane.shake_hands()
 
 
 def _abandon(connecting: asyncio.Future[None], lane: AsyncLane) -> None:

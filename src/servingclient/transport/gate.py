@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+import weakref
 from collections import deque
 
 from servingclient._types import FaultKind, WireFault
@@ -41,6 +42,7 @@ class ThreadGate:
         self.places = places
         self._max_waiting = max_waiting
         self._renew()
+        _gates.add(self)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
@@ -48,12 +50,9 @@ class ThreadGate:
         self._waiting: deque[threading.Lock] = deque()
         self._all_left: threading.Event | None = None
         self._closed = False
-        self._pid = os.getpid()
 
     def try_enter(self) -> bool:
         """See ``_ports.Gate.try_enter``."""
-        if self._pid != os.getpid():  # a thread of the parent may have held the lock at the fork
-            self._renew()
         with self._lock:
             if self._free > 0 and not self._waiting and not self._closed:
                 self._free -= 1
@@ -102,7 +101,10 @@ class ThreadGate:
     def leave(self) -> None:
         """See ``_ports.Gate.leave``."""
         with self._lock:
-            self._pass_on()
+            if self._waiting or self._all_left is not None:
+                self._pass_on()
+            else:
+                self._free += 1
 
     def _pass_on(self) -> None:
         if self._waiting:
@@ -142,6 +144,19 @@ class ThreadGate:
     def waiting(self) -> int:
         """Calls in the queue now."""
         return len(self._waiting)
+
+
+_gates: weakref.WeakSet[ThreadGate] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    """In a forked child: a thread of the parent may have held a lock, and none runs here."""
+    for gate in list(_gates):
+        gate._renew()  # noqa: SLF001 - the same module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
 
 
 class LoopGate:

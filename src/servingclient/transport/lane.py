@@ -7,6 +7,8 @@ import ipaddress
 import select
 import socket
 import ssl
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +16,11 @@ from collections.abc import Callable, Iterator
 from servingclient._types import FaultKind, Origin, Reply, WireFault
 from servingclient.transport import faults
 from servingclient.transport.exchange import Limits, ReplyParser
+from servingclient.transport.tls_session import TlsSession
 
 _READ_BYTES = 64 * 1024
-_ONE_WRITE_BYTES = 64 * 1024  # head and body in one TLS record; above, joining costs a copy
-_TIMEOUT_SLACK_S = 0.002  # setting a socket's time-out is a system call; 2 ms late is in time
+_WRITE_BYTES = 256 * 1024  # head and body go as one piece up to here; above, piece by piece
+_TIMEOUT_SLACK_S = 0.002  # setting a time-out is a system call; 2 ms late is in time
 
 _EARLY_REPLY_S = 1.0  # how long to look for a reply after the server closed during an upload
 
@@ -38,9 +41,11 @@ class Lane:
     __slots__ = (
         "_closed",
         "_parser",
+        "_read_timeout_s",
         "_readable",
         "_sock",
-        "_timeout_s",
+        "_tls",
+        "_write_timeout_s",
         "connect_s",
         "idle_since_s",
         "origin",
@@ -48,16 +53,20 @@ class Lane:
         "used",
     )
 
-    def __init__(self, origin: Origin, sock: socket.socket, limits: Limits) -> None:
+    def __init__(
+        self, origin: Origin, sock: socket.socket, tls: TlsSession | None, limits: Limits
+    ) -> None:
         self.origin = origin
         self.connect_s = 0.0
         self.retire_s = 0.0
         self.idle_since_s = 0.0
         self.used = False
         self._sock = sock
+        self._tls = tls
         self._parser = ReplyParser(limits)
         self._readable = _readable_check(sock)
-        self._timeout_s = -1.0
+        self._read_timeout_s = -1.0
+        self._write_timeout_s = -1.0
         self._closed = False
 
     def exchange(self, head: bytes, body: bytes, deadline_s: float) -> Reply:
@@ -87,31 +96,45 @@ class Lane:
         """
         self._parser.begin()
         try:
-            if len(body) <= _ONE_WRITE_BYTES:
+            if len(body) <= _WRITE_BYTES:
                 self._write(head + body, deadline_s)
             else:
                 self._write(head, deadline_s)
-                self._write(body, deadline_s)
-        except TimeoutError:
+                whole = memoryview(body)
+                for start in range(0, len(body), _WRITE_BYTES):
+                    self._write(whole[start : start + _WRITE_BYTES], deadline_s)
+        except (TimeoutError, BlockingIOError):
             raise faults.timed_out(self.origin, 0) from None
         except OSError as error:
             self._early_reply(error, deadline_s)
 
-    def _write(self, data: bytes, deadline_s: float) -> None:
-        self._set_timeout(deadline_s, time.monotonic())
+    def _write(self, data: bytes | memoryview, deadline_s: float) -> None:
+        if self._tls is not None:
+            data = self._tls.encrypt(data)
+        self._allow_write(deadline_s)
         sent = self._sock.send(data)
-        view = memoryview(data)
-        while sent < len(data):
-            self._set_timeout(deadline_s, time.monotonic())
-            sent += self._sock.send(view[sent:])
+        if sent < len(data):
+            view = memoryview(data)
+            while sent < len(data):
+                self._allow_write(deadline_s)
+                sent += self._sock.send(view[sent:])
 
-    def _set_timeout(self, deadline_s: float, now_s: float) -> None:
-        left = deadline_s - now_s
-        if left <= 0:
+    # The kernel's own time-outs on a blocking socket: with ``settimeout`` each read would be
+    # three system calls (read in vain, poll, read) instead of one.
+
+    def _allow_write(self, deadline_s: float) -> None:
+        left_s = _left(deadline_s)
+        if not -_TIMEOUT_SLACK_S < self._write_timeout_s - left_s < _TIMEOUT_SLACK_S:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(left_s))
+            self._write_timeout_s = left_s
+
+    def _allow_read(self, deadline_s: float, now_s: float) -> None:
+        left_s = deadline_s - now_s
+        if left_s <= 0:
             raise TimeoutError
-        if not -_TIMEOUT_SLACK_S < self._timeout_s - left < _TIMEOUT_SLACK_S:
-            self._sock.settimeout(left)
-            self._timeout_s = left
+        if not -_TIMEOUT_SLACK_S < self._read_timeout_s - left_s < _TIMEOUT_SLACK_S:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(left_s))
+            self._read_timeout_s = left_s
 
     def _early_reply(self, error: OSError, deadline_s: float) -> None:
         """The server closed while we sent: it may have answered first (too large, say)."""
@@ -129,15 +152,31 @@ class Lane:
         """Read once; True when the reply is complete."""
         parser = self._parser
         try:
-            self._set_timeout(deadline_s, now_s)
+            self._allow_read(deadline_s, now_s)
             data = self._sock.recv(_READ_BYTES)
-        except TimeoutError:
+            if self._tls is not None and data:
+                data = self._tls.decrypt(data)
+                if not data:
+                    return self._no_plain_text(deadline_s)
+        except (TimeoutError, BlockingIOError):
             raise faults.timed_out(self.origin, parser.received_bytes) from None
         except OSError as error:
             raise self._lost(error) from None
         if data:
             return parser.feed(data)
+        if self._tls is not None:  # an end without TLS's goodbye may be a forged one
+            raise self._lost(ConnectionError("the server closed it"))
         return self._at_eof()
+
+    def _no_plain_text(self, deadline_s: float) -> bool:
+        """TLS took what arrived for itself: part of a record, a ticket, or a goodbye."""
+        assert self._tls is not None
+        if self._tls.closed:
+            return self._at_eof()
+        if answer := self._tls.to_send():
+            self._allow_write(deadline_s)
+            self._sock.send(answer)
+        return False
 
     def _at_eof(self) -> bool:
         if self._closed:
@@ -192,10 +231,10 @@ class Lane:
         """Whether an idle lane is still good: a close or a stray byte would make it readable."""
         if not self._readable(0):
             return True
-        if self.used or not isinstance(self._sock, ssl.SSLSocket):
+        if self.used or self._tls is None:
             return False
         # TLS 1.3 session tickets wait on a lane that has not read yet; only an end is fatal.
-        return socket.socket.recv(self._sock, 1, socket.MSG_PEEK) != b""
+        return self._sock.recv(1, socket.MSG_PEEK) != b""
 
     def abort(self) -> None:
         """From another thread: end the exchange under way; its caller gets ``CLOSED``."""
@@ -231,12 +270,9 @@ def dial(origin: Origin, context: ssl.SSLContext | None, limits: Limits, deadlin
         raise faults.dial_fault(error, origin) from None
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if context is not None:
-            sock.settimeout(_left(deadline_s))
-            sock = context.wrap_socket(
-                sock, server_hostname=origin.host, suppress_ragged_eofs=False
-            )
-        lane = Lane(origin, sock, limits)
+        tls = None if context is None else _shake_hands(sock, context, origin, deadline_s)
+        sock.settimeout(None)
+        lane = Lane(origin, sock, tls, limits)
     except OSError as error:
         sock.close()
         raise faults.dial_fault(error, origin) from None
@@ -245,6 +281,36 @@ def dial(origin: Origin, context: ssl.SSLContext | None, limits: Limits, deadlin
         raise
     lane.connect_s = time.monotonic() - started_s
     return lane
+
+
+def _shake_hands(
+    sock: socket.socket, context: ssl.SSLContext, origin: Origin, deadline_s: float
+) -> TlsSession:
+    tls = TlsSession(context, origin.host)
+    data = b""
+    while True:
+        try:
+            answer, done = tls.handshake(data)
+        except ssl.SSLError:
+            with contextlib.suppress(OSError):
+                sock.send(tls.last_words())
+            raise
+        sock.settimeout(_left(deadline_s))
+        if answer:
+            sock.sendall(answer)
+        if done:
+            return tls
+        data = sock.recv(_READ_BYTES)
+        if not data:
+            raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "closed during the handshake")
+
+
+def _timeval(seconds: float) -> bytes:
+    """A kernel time-out; zero would mean none at all."""
+    if sys.platform == "win32":
+        return struct.pack("L", max(1, round(seconds * 1e3)))
+    whole = int(seconds)
+    return struct.pack("ll", whole, max(1, int((seconds - whole) * 1e6)))
 
 
 def _left(deadline_s: float) -> float:
