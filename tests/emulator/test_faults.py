@@ -305,7 +305,7 @@ def test_wrong_content_type(emu: Emulator) -> None:
 def test_truncated_json_is_a_complete_reply(emu: Emulator) -> None:
     answer = under(emu, faults.truncated_json())
     assert answer.status == 200
-    with pytest.raises(ValueError, match="Unterminated|Expecting"):
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
         answer.json()
 
 
@@ -370,7 +370,7 @@ def test_token_requests_may_be_slow_and_damaged(emu: Emulator) -> None:
     began = time.monotonic()
     assert token_request(emu).json()["token_type"] == "Bearer"
     assert time.monotonic() - began >= 0.05
-    with pytest.raises(ValueError, match="Unterminated|Expecting"):
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
         token_request(emu).json()
 
 

@@ -50,7 +50,7 @@ def script(workspace: Workspace, request: Request) -> Reply:
         wanted = json_text.loads(request.body)
         queue = _queue(workspace, wanted)
         found = tuple(faults.from_json(entry) for entry in wanted["faults"])
-    except (ValueError, KeyError, TypeError) as wrong:
+    except (ValueError, KeyError, TypeError, AttributeError) as wrong:
         return json_reply(400, {"error": str(wrong)})
     if wanted.get("always"):
         queue.standing = found[-1] if found else None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["invocation", "token", "describe", "discovery", "admin", "other"]
 
-_SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
+_SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class RequestRecord:
     path: str
     headers: dict[str, str]
     body: bytes | None
-    """The body as received, ``None`` when larger than ``keep_body_bytes``."""
+    """The body as received; ``None`` for token requests and above ``keep_body_bytes``."""
     request_bytes: int
     rows: int | None
     received_at_s: float
@@ -78,7 +78,8 @@ class Journal:
 
     def add(self, request: Request, note: Note, status: int | None) -> None:
         """Record a decision before its reply leaves: who has the reply sees the record."""
-        if len(request.body) > self._keep_body_bytes:
+        # a token request's form holds the secret
+        if len(request.body) > self._keep_body_bytes or note.kind == "token":
             request.body = b""
         self._entries.append((request, note, status, time.monotonic()))
         self.counts[note.kind] += 1
@@ -141,4 +142,7 @@ def _record(request: Request, note: Note, status: int | None, decided_at_s: floa
 
 
 def _shown(name: str, value: str) -> str:
-    return f"{value.partition(' ')[0]} ***" if name in _SECRET else value
+    if name not in _SECRET:
+        return value
+    scheme, _, secret = value.partition(" ")
+    return f"{scheme} ***" if secret and name.endswith("authorization") else "***"

@@ -73,7 +73,8 @@ def _features(parsed: Parsed) -> Any:
 
 
 def _agent(parsed: Parsed) -> Any:
-    messages = parsed.data.get("messages") or parsed.data.get("input") or parsed.data.get("prompt")
+    asked = parsed.data if isinstance(parsed.data, dict) else {}
+    messages = asked.get("messages") or asked.get("input") or asked.get("prompt") or ""
     last = messages[-1] if isinstance(messages, list) and messages else messages
     text = last.get("content", "") if isinstance(last, dict) else last
     return str(text)
