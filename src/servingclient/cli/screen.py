@@ -1,0 +1,92 @@
+"""Where the demo writes: plain lines, or rich where it is installed and a terminal is there."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterable
+from typing import Protocol
+
+Fact = tuple[str, str]
+"""A name and what is to say about it."""
+
+_NAME_WIDTH = 13
+_WIDTH = 100
+
+
+class Screen(Protocol):
+    """Shows headings, facts and verdicts, one below the other."""
+
+    def heading(self, text: str) -> None:
+        """Begin a part."""
+
+    def facts(self, facts: Iterable[Fact]) -> None:
+        """Show names with their values."""
+
+    def verdict(self, text: str, *, good: bool) -> None:
+        """Say how it went."""
+
+
+class PlainScreen:
+    """Lines of text."""
+
+    def heading(self, text: str) -> None:
+        """Begin a part."""
+        print(f"\n{text}", flush=True)
+
+    def facts(self, facts: Iterable[Fact]) -> None:
+        """Show names with their values."""
+        for name, value in facts:
+            print(
+                textwrap.fill(
+                    value,
+                    _WIDTH,
+                    initial_indent=f"    {name:{_NAME_WIDTH}}",
+                    subsequent_indent=" " * (4 + _NAME_WIDTH),
+                    break_on_hyphens=False,
+                )
+            )
+
+    def verdict(self, text: str, *, good: bool) -> None:
+        """Say how it went."""
+        print(f"    {text}", flush=True)
+
+
+class RichScreen:
+    """The same with colours and columns that fit the window."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(highlight=False)
+
+    def heading(self, text: str) -> None:
+        """Begin a part."""
+        self._console.print(f"\n{text}", style="bold", markup=False)
+
+    def facts(self, facts: Iterable[Fact]) -> None:
+        """Show names with their values."""
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(style="cyan", no_wrap=True, min_width=_NAME_WIDTH - 2)
+        table.add_column()
+        for name, value in facts:
+            table.add_row(name, Text(value))
+        self._console.print(Padding(table, (0, 0, 0, 4)))
+
+    def verdict(self, text: str, *, good: bool) -> None:
+        """Say how it went."""
+        self._console.print(f"    {text}", style="green" if good else "bold red", markup=False)
+
+
+def screen(*, plain: bool) -> Screen:
+    """The screen that fits: rich only where it is installed and someone looks on."""
+    if plain or not sys.stdout.isatty():
+        return PlainScreen()
+    try:
+        return RichScreen()
+    except ImportError:
+        return PlainScreen()
