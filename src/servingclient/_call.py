@@ -26,7 +26,7 @@ from servingclient._ports import (
 )
 from servingclient._prediction import Prediction, request_id
 from servingclient._stream import OpenStream
-from servingclient._types import Attempt, ErrorDetail, Reply, WireFault
+from servingclient._types import Attempt, ErrorDetail, FaultKind, Reply, WireFault
 from servingclient.errors import ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
@@ -318,6 +318,9 @@ class Story:
 
     def _fault(self, call: _Call, fault: WireFault) -> _TryFailed:
         failure = classify_fault(fault)
+        grant = call.grant
+        if fault.kind is FaultKind.NO_NAME and grant is not None and grant.route_optimized:
+            self.world.access.moved(grant)  # an endpoint made anew has another host
         error = _explain.fault_error(fault, self.endpoint, len(call.body.data))
         self._note(call, failure, None)
         return _TryFailed(failure, error)

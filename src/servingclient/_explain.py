@@ -87,6 +87,7 @@ def _closed(fault: WireFault, _endpoint: str, _bytes: int) -> errors.ServingErro
 
 _FAULTS: Final = {
     FaultKind.NOT_CONNECTED: _not_connected,
+    FaultKind.NO_NAME: _not_connected,
     FaultKind.TLS: _tls,
     FaultKind.STALE: _lost,
     FaultKind.CUT_OFF: _lost,

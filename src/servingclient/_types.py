@@ -88,7 +88,9 @@ class FaultKind(Enum):
     """What went wrong below HTTP, in the terms the resend table needs."""
 
     NOT_CONNECTED = "not_connected"
-    """Name look-up, refusal or connect time-out: nothing was sent."""
+    """Refusal or connect time-out: nothing was sent."""
+    NO_NAME = "no_name"
+    """The host name does not resolve: nothing was sent, and the host may be gone for good."""
     TLS = "tls"
     """Certificate or protocol refused: nothing was sent, and trying again cannot help."""
     STALE = "stale"

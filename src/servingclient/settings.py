@@ -277,7 +277,8 @@ class Settings:
         _number(self, "close_timeout_s")
         if isinstance(self.headers, Mapping):
             object.__setattr__(self, "headers", tuple(self.headers.items()))
-        if isinstance(self.trusted_hosts, str):
+        trusted_hosts: object = self.trusted_hosts
+        if isinstance(trusted_hosts, str):
             raise ConfigError("Settings.trusted_hosts is a tuple of host names, not one string.")
 
     def replace(self, **changes: Any) -> Settings:

@@ -30,7 +30,12 @@ _PAUSE_S = 0.2
 """Longest pause before the second try, at random from 0; before the third twice that. A token is
 awaited by users, so it is tried again sooner than a call."""
 
-_QUICK_FAULTS = (FaultKind.NOT_CONNECTED, FaultKind.STALE, FaultKind.CUT_OFF)
+_QUICK_FAULTS = (
+    FaultKind.NOT_CONNECTED,
+    FaultKind.NO_NAME,
+    FaultKind.STALE,
+    FaultKind.CUT_OFF,
+)
 # TIMEOUT is not among them: a hung login stays hung, and everyone would wait for it twice.
 
 
@@ -167,7 +172,7 @@ def no_token(fault: WireFault, host: str) -> ServingError:
     if fault.kind is FaultKind.CLOSED:
         return ClientClosedError("The client was closed while it fetched a token.")
     error: ServingError
-    if fault.kind is FaultKind.NOT_CONNECTED:
+    if fault.kind in (FaultKind.NOT_CONNECTED, FaultKind.NO_NAME):
         error = ConnectionFailed(
             f"No connection to {host} for a token: {fault.detail}. Check host and network."
         )

@@ -144,6 +144,7 @@ def _reason(status: int) -> str:
 
 _FAULTS: Final[dict[FaultKind, tuple[FailureClass, str]]] = {
     FaultKind.NOT_CONNECTED: (FailureClass.NEVER_SENT, "not connected"),
+    FaultKind.NO_NAME: (FailureClass.NEVER_SENT, "host name unknown"),
     FaultKind.TLS: (FailureClass.FATAL, "TLS refused"),
     FaultKind.STALE: (FailureClass.STALE, "idle connection had been closed"),
     FaultKind.CUT_OFF: (FailureClass.AMBIGUOUS, "connection cut off"),

@@ -22,9 +22,7 @@ def dial_fault(error: Exception, origin: Origin) -> WireFault:
         reason = (error.reason or str(error)).replace("_", " ").lower()
         return _fault(FaultKind.TLS, f"TLS failed: {reason}", origin)
     if isinstance(error, socket.gaierror):
-        return _fault(
-            FaultKind.NOT_CONNECTED, f"the name does not resolve ({error.strerror})", origin
-        )
+        return _fault(FaultKind.NO_NAME, f"the name does not resolve ({error.strerror})", origin)
     if isinstance(error, TimeoutError):
         return _fault(FaultKind.NOT_CONNECTED, "no answer to the connection in time", origin)
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):

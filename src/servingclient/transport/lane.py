@@ -207,7 +207,7 @@ class Lane:
         return self._parser.status, self._parser.headers
 
     def read_pieces(self, idle_s: float) -> Iterator[bytes]:
-        """After ``read_head``: the body as it arrives, waiting at most ``idle_s`` for each piece."""
+        """After ``read_head``: the body as it arrives; ``idle_s`` is the longest gap."""
         parser = self._parser
         while True:
             if piece := parser.body():
