@@ -270,7 +270,7 @@ class SyncWorld(World):
         def work() -> None:
             try:
                 outcome.append((True, self.run(action)))
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - handed on
                 outcome.append((False, error))
 
         thread = threading.Thread(target=work)

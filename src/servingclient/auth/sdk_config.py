@@ -172,7 +172,7 @@ def _renewed(config: Any) -> Any:
     try:
         mine.init_auth()
     except ValueError as error:
-        said = quoted(str(error))
+        said = quoted(str(error), _secrets_of(config))
     else:
         return mine
     raise TokenRefreshError(f"databricks-sdk could not log in again: {said}")
@@ -184,7 +184,7 @@ def _read(config: Any) -> _Answer:
     except ServingError:
         raise
     except Exception as error:  # noqa: BLE001 - requests', subprocess', json's, its own
-        said = quoted(f"{type(error).__name__}: {error}")
+        said = quoted(f"{type(error).__name__}: {error}", _secrets_of(config))
     else:
         secret = config.client_secret
         return _Answer(
@@ -199,6 +199,13 @@ def _read(config: Any) -> _Answer:
     failed = TokenRefreshError(f"databricks-sdk ({config.auth_type}) gave no token: {said}")
     failed.retryable = True
     raise failed
+
+
+def _secrets_of(config: Any) -> list[Secret]:
+    """What an error of the SDK's must not repeat."""
+    names = ("token", "client_secret", "password", "azure_client_secret", "google_credentials")
+    values = (getattr(config, name, None) for name in names)
+    return [Secret(value) for value in values if isinstance(value, str)]
 
 
 def _lifetime(config: Any) -> float:
