@@ -70,18 +70,21 @@ OWN_PART_CELLS = ("sync_1", "sync_8", "async_16")
 MOST_OWN_PART_US = 20.0
 MOST_GROWTH = 1.3
 """CPU per call at 1,024 in flight against 16."""
+MOST_DISTURBED = 0.1
+"""Share of disturbed slices up to which a run is worth reading."""
 
 
 # ---------------------------------------------------------------- running
 
 
-def run_cell(plan: Plan, place: dict[str, str], rounds: int, loop: Loop) -> harness.Cell:
+def run_cell(plan: Plan, server: harness.Server, rounds: int, loop: Loop) -> harness.Cell:
     with ExitStack() as stack:
         subjects = {}
         for label in plan.who:
             name = OURS if label.startswith(OURS) else label
             at = Place(
-                **place,
+                server.host,
+                server.ca_file,
                 concurrency=16 if label == OURS_AT_16 else plan.concurrency,
                 default_pool=label == OURS_AS_SHIPPED,
             )
@@ -95,6 +98,7 @@ def run_cell(plan: Plan, place: dict[str, str], rounds: int, loop: Loop) -> harn
             rounds=rounds,
             slice_s=plan.slice_s,
             least_calls=2 * plan.concurrency,
+            server_waited_s=server.waited_s,
         )
 
 
@@ -133,11 +137,11 @@ def check(name: str, answer: object) -> None:
         raise SystemExit(f"{name} returned {answer!r} instead of the server's predictions")
 
 
-def profile(name: str, cell: str, place: dict[str, str], seconds: float, loop: Loop) -> None:
+def profile(name: str, cell: str, server: harness.Server, seconds: float, loop: Loop) -> None:
     """One contender alone, in this thread, under cProfile."""
     plan = PLANS[cell]
     profiler = cProfile.Profile()
-    at = Place(**place, concurrency=plan.concurrency)
+    at = Place(server.host, server.ca_file, plan.concurrency)
     if plan.colour == "sync":
         client = contenders.SYNC[name](at)
         client.call()
@@ -219,10 +223,10 @@ def main() -> None:
     harness.allow_many_files()
     rounds = 3 if options.quick else options.rounds
     loop = asyncio.new_event_loop()  # one for all, as in a service
-    with harness.server(server_core) as place:
-        contenders.prepare_environment(place["host"], place["ca_file"])
+    with harness.server(server_core) as server:
+        contenders.prepare_environment(server.host, server.ca_file)
         if options.profile:
-            profile(*options.profile, place, options.seconds, loop)
+            profile(*options.profile, server, options.seconds, loop)
             return
         if server_core is None:
             print(
@@ -230,7 +234,7 @@ def main() -> None:
             )
         cells = {}
         for name in options.cells:
-            cells[name] = run_cell(PLANS[name], place, rounds, loop)
+            cells[name] = run_cell(PLANS[name], server, rounds, loop)
             table = report.text_table(report.CELL_COLUMNS, report.cell_rows(cells[name]))
             print(f"\n{name}\n{table}", flush=True)
     loop.close()
@@ -239,6 +243,8 @@ def main() -> None:
         rows = [verdict.row() for verdict in judged]
         print(f"\n{report.text_table(report.VERDICT_COLUMNS, rows)}")
     print(f"\n{report.noise(cells.values())}")
+    if report.disturbed_share(cells.values()) > MOST_DISTURBED:
+        print("The machine was not quiet: take nothing from this run.")
     if options.json:
         figures = report.as_json(cells, judged, own_parts(judged))
         options.json.write_text(json.dumps(figures, indent=2) + "\n")

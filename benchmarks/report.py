@@ -9,12 +9,12 @@ import platform
 import re
 import ssl
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import REFERENCE_JOB_S, Cell, quartiles
+from harness import DISTURBED, REFERENCE_JOB_S, Cell, quartiles
 
 DISTRIBUTIONS = (
     "servingclient",
@@ -132,24 +132,31 @@ def cell_rows(cell: Cell, ours: str = "servingclient") -> list[tuple[str, ...]]:
         rows.append(
             (
                 name,
-                number(series.median_us),
+                number(statistics.median(series.cpu_us)),
                 spread(series.cpu_us),
                 number(statistics.median(times)) if times else "",
                 spread(times) if times else "",
-                f"{max(series.calls_per_s):,.0f}",
+                f"{series.best_calls_per_s:,.0f}",
             )
         )
     return rows
 
 
-def noise(cells: Iterable[Cell]) -> str:
-    """How steady the machine was, by the fixed job: a quiet one shows a narrow range."""
-    job_ms = [seconds * 1000 for cell in cells for seconds in cell.job_s]
+def noise(cells: Collection[Cell]) -> str:
+    """How steady the machine was: what a reader must know before believing a figure."""
+    slices = [one for cell in cells for one in cell.slices()]
+    job_ms = [one.job_s * 1000 for one in slices]
     low, high = quartiles(job_ms)
     return (
-        f"fixed job {min(job_ms):.2f} ms at best, quartiles {low:.2f}–{high:.2f} "
-        f"(figures are scaled to {REFERENCE_JOB_S * 1000:.1f} ms)"
+        f"fixed job {min(job_ms):.2f} ms at best, quartiles {low:.2f}–{high:.2f} (figures are "
+        f"scaled to {REFERENCE_JOB_S * 1000:.1f} ms); another process wanted a core in "
+        f"{disturbed_share(cells):.0%} of the slices"
     )
+
+
+def disturbed_share(cells: Collection[Cell]) -> float:
+    slices = [one for cell in cells for one in cell.slices()]
+    return sum(one.disturbed > DISTURBED for one in slices) / len(slices)
 
 
 def text_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -184,9 +191,13 @@ def as_json(
     of the two medians in ``cpu_us_per_call``. ``own_part_us`` is the largest of
     ``own_part_us_by_cell``.
     """
+    slices = [one for cell in cells.values() for one in cell.slices()]
     return {
         "cpu_us_per_call": {
-            name: {who: round(series.median_us, 1) for who, series in cell.series.items()}
+            name: {
+                who: round(statistics.median(series.cpu_us), 1)
+                for who, series in cell.series.items()
+            }
             for name, cell in cells.items()
         },
         "own_part_us": round(max(own_part_us.values()), 1) if own_part_us else None,
@@ -202,7 +213,7 @@ def as_json(
         },
         "quartiles_us": {
             name: {
-                who: [round(us, 1) for us in series.quartiles_us]
+                who: [round(us, 1) for us in quartiles(series.cpu_us)]
                 for who, series in cell.series.items()
             }
             for name, cell in cells.items()
@@ -215,9 +226,10 @@ def as_json(
             }
             for v in verdicts
         },
-        "rounds": max(len(cell.job_s) // 2 // len(cell.series) for cell in cells.values()),
+        "rounds": max(len(one.slices) for cell in cells.values() for one in cell.series.values()),
+        "disturbed_share": round(disturbed_share(cells.values()), 3),
         "fixed_job_ms": {
-            "median": round(statistics.median(s for c in cells.values() for s in c.job_s) * 1e3, 2),
+            "median": round(statistics.median(one.job_s for one in slices) * 1e3, 2),
             "scaled_to": REFERENCE_JOB_S * 1e3,
         },
         "machine": machine(),
