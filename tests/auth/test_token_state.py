@@ -263,5 +263,5 @@ class TokenMachine(RuleBasedStateMachine):
         assert self.state.next_try_s(self.now_s) <= self.now_s + RULES.cooldown_cap_s
 
 
-TokenMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TokenMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestTokenMachine = TokenMachine.TestCase

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from servingclient._ports import Grant
 from servingclient._types import Origin
 from servingclient.auth.endpoint import served_model_path
@@ -14,12 +16,15 @@ _MOST_GRANTS = 256
 
 
 class QuietGrant(Grant):
-    """A grant whose ``repr`` shows neither its secrets nor the target's headers."""
+    """A grant that keeps its bearer out of ``repr`` and refuses to be pickled."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return f"Grant({self.target!r}, token={self.token})"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a grant holds a credential and is not pickled")
 
 
 class Book:
