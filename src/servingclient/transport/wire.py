@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Union
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Target, WireFault
 from servingclient.errors import ConfigError
 from servingclient.settings import Settings
+from servingclient.transport import patched
 from servingclient.transport.async_lane import AsyncLane
 from servingclient.transport.async_pool import AsyncLanePool
 from servingclient.transport.lane import Lane
@@ -18,7 +19,8 @@ from servingclient.transport.pool import LanePool
 if TYPE_CHECKING:
     import httpx
 
-    from servingclient.transport.httpx_wire import AsyncHttpxWire, HttpxWire
+    from servingclient.transport.async_httpx_wire import AsyncHttpxStream, AsyncHttpxWire
+    from servingclient.transport.httpx_wire import HttpxStream, HttpxWire
 
 SyncWire = Union["LaneWire", "HttpxWire"]
 AsyncWire = Union["AsyncLaneWire", "AsyncHttpxWire"]
@@ -65,16 +67,22 @@ def _head(target: Target, body: bytes) -> bytes:
 
 
 class LaneWire:
-    """Blocking. Methods are ``async def`` that never suspend: ``_step.run`` steps them."""
+    """Blocking. Methods are ``async def`` that never suspend: ``_step.run`` steps them.
+
+    While httpx is patched (mocks, tracing) requests go through stock httpx, as the patch expects.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.pool = LanePool(settings.pool, settings.tls)
-        self._stream_idle_s = settings.pool.stream_idle_s
+        self._settings = settings
+        self._stock: HttpxWire | None = None
 
     async def send(
         self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
     ) -> Reply:
         """See ``_ports.Wire.send``."""
+        if patched.sync_patched():
+            return await self._stock_wire().send(target, body, deadline_s)
         pool = self.pool
         taken_s = time.monotonic()
         lane = pool.take(target.origin, deadline_s, max_idle_s)
@@ -88,8 +96,10 @@ class LaneWire:
 
     async def open(
         self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
-    ) -> LaneStream:
+    ) -> LaneStream | HttpxStream:
         """See ``_ports.Wire.open``."""
+        if patched.sync_patched():
+            return await self._stock_wire().open(target, body, deadline_s)
         pool = self.pool
         taken_s = time.monotonic()
         lane = pool.take(target.origin, deadline_s, max_idle_s)
@@ -99,15 +109,26 @@ class LaneWire:
         except BaseException as error:
             _after_failure(pool, lane, taken_s, error)
             raise
-        return LaneStream(pool, lane, taken_s, status, headers, self._stream_idle_s)
+        return LaneStream(pool, lane, taken_s, status, headers, self._settings.pool.stream_idle_s)
 
     async def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
         """Open lanes ahead of the first calls."""
+        if patched.sync_patched():
+            return
         self.pool.warm(origin, count, deadline_s)
+
+    def _stock_wire(self) -> HttpxWire:
+        if self._stock is None:
+            from servingclient.transport.httpx_wire import HttpxWire
+
+            self._stock = HttpxWire.of_settings(self._settings)
+        return self._stock
 
     def close(self) -> None:
         """End what runs and close all lanes."""
         self.pool.close()
+        if self._stock is not None:
+            self._stock.close()
 
 
 def _after_failure(pool: LanePool, lane: Lane, taken_s: float, error: BaseException) -> None:
@@ -153,16 +174,22 @@ class LaneStream:
 
 
 class AsyncLaneWire:
-    """For asyncio. A cancelled call closes its own lane; nothing awaits in the clean-up."""
+    """For asyncio. A cancelled call closes its own lane; nothing awaits in the clean-up.
+
+    While httpx is patched (mocks, tracing) requests go through stock httpx, as the patch expects.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.pool = AsyncLanePool(settings.pool, settings.tls)
-        self._stream_idle_s = settings.pool.stream_idle_s
+        self._settings = settings
+        self._stock: AsyncHttpxWire | None = None
 
     async def send(
         self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
     ) -> Reply:
         """See ``_ports.Wire.send``."""
+        if patched.async_patched():
+            return await self._stock_wire().send(target, body, deadline_s)
         pool = self.pool
         taken_s = time.monotonic()
         lane = await pool.take(target.origin, deadline_s, max_idle_s)
@@ -176,8 +203,10 @@ class AsyncLaneWire:
 
     async def open(
         self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
-    ) -> AsyncLaneStream:
+    ) -> AsyncLaneStream | AsyncHttpxStream:
         """See ``_ports.Wire.open``."""
+        if patched.async_patched():
+            return await self._stock_wire().open(target, body, deadline_s)
         pool = self.pool
         taken_s = time.monotonic()
         lane = await pool.take(target.origin, deadline_s, max_idle_s)
@@ -186,15 +215,28 @@ class AsyncLaneWire:
         except BaseException as error:
             _after_async_failure(pool, lane, taken_s, error)
             raise
-        return AsyncLaneStream(pool, lane, taken_s, status, headers, self._stream_idle_s)
+        return AsyncLaneStream(
+            pool, lane, taken_s, status, headers, self._settings.pool.stream_idle_s
+        )
 
     async def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
         """Open lanes ahead of the first calls."""
+        if patched.async_patched():
+            return
         await self.pool.warm(origin, count, deadline_s)
+
+    def _stock_wire(self) -> AsyncHttpxWire:
+        if self._stock is None:
+            from servingclient.transport.async_httpx_wire import AsyncHttpxWire
+
+            self._stock = AsyncHttpxWire.of_settings(self._settings)
+        return self._stock
 
     async def aclose(self) -> None:
         """End what runs and close all lanes."""
         await self.pool.aclose()
+        if self._stock is not None:
+            await self._stock.aclose()
 
 
 def _after_async_failure(
