@@ -163,7 +163,11 @@ class Prediction:
         kinds: set[type] = set()
         shape = _shape(values, kinds)
         if kinds <= {int, float} or len(kinds) <= 1:
-            return np.array(values).reshape(shape)
+            made = np.array(values).reshape(shape)
+            if (
+                kinds != {int} or made.dtype.kind in "iu"
+            ):  # numpy may take large integers for floats
+                return made
         array = np.empty(shape, dtype=object)
         array[...] = np.array(values, dtype=object).reshape(shape)
         return array

@@ -84,8 +84,11 @@ TENSORS = {
     "a class of one's own": (np.array([[1, 2]]).view(OwnArray), [[1, 2]], 1),
     "objects": (np.array([[1, "a"], [None, 2.5]], dtype=object), [[1, "a"], [None, 2.5]], 2),
     "texts": (np.array([["a"], ["b"]]), [["a"], ["b"]], 2),
-    "times": (np.array([["2024-01-02", "2024-01-03"]], "M8[D]"),
-              [["2024-01-02T00:00:00", "2024-01-03T00:00:00"]], 1),
+    "times": (
+        np.array([["2024-01-02", "2024-01-03"]], "M8[D]"),
+        [["2024-01-02T00:00:00", "2024-01-03T00:00:00"]],
+        1,
+    ),
 }
 
 
@@ -133,7 +136,7 @@ def test_an_explicit_body_goes_as_it_is(given, rows, wrapped, enc):
         {"inputs": [1, 2], "label": [0, 1]},
         {"messages": pd.Series(["a"]), "kind": pd.Series(["b"])},
     ],
-    ids=lambda columns: "+".join(columns),
+    ids="+".join,
 )
 def test_columns_that_are_named_like_body_keys_stay_columns(columns, sent):
     assert sent(columns)["dataframe_split"]["columns"] == list(columns)

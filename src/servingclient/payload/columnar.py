@@ -133,7 +133,7 @@ def _polars_floats(series: Any, kind: str, name: str, settings: Payload) -> list
 def _polars_times(series: Any, name: str, settings: Payload) -> list[Any]:
     if series.dtype.time_zone is not None:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    if series.dtype.time_unit == "ns" and (series.dt.nanosecond() % 1000).any():
+    if series.dtype.time_unit == "ns" and (series.dt.nanosecond() % 1000 != 0).any():
         return list(series.dt.to_string("%Y-%m-%dT%H:%M:%S%.9f").to_list())
     try:
         return listed(series.to_list(), name, settings, none_missing=True)

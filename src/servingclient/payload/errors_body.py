@@ -164,8 +164,9 @@ def _from_text(start: bytes, size: int) -> Found:
 # ------------------------------------------------------------------------------- what may be said
 
 _QUOTES_INPUT = re.compile(r"^Failed to (predict|enforce schema of) ?(data)? ?['`]")
+# to the last quote of the line: a value may hold quotes itself
 _QUOTED_VALUE = re.compile(
-    r"""(?x) (\b(?:value|got|data|of|literal)\s | :\s*) (?: `[^`]*`? | b?'[^']*'? | b?"[^"]*"? )"""
+    r"""(?x) (\b(?:value|got|data|of|literal)\s | :\s*) b? ([`'"]) (?: .*\2 | .* )"""
 )
 _END = re.compile(r"\bInput:|Traceback \(most recent call last\)|Stack ?trace:", re.IGNORECASE)
 

@@ -73,10 +73,10 @@ def column(series: Any, name: str, settings: Payload) -> list[Any]:
     Raises:
         PayloadError: A value or the dtype cannot be sent.
     """
-    plain = series.values  # noqa: PD011 - five times cheaper than to_numpy()
-    if isinstance(plain, dtypes.numpy().ndarray) and plain.dtype == series.dtype:
-        return arrays.column(plain, name, settings, none_missing=True)
     dtype = series.dtype
+    if isinstance(dtype, dtypes.numpy().dtype):
+        plain = series.values
+        return arrays.column(plain, name, settings, none_missing=True)
     kind = type(dtype).__name__
     if kind == "StringDtype":
         return listed(series.tolist(), name, settings, none_missing=True)

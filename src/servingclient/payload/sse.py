@@ -49,6 +49,7 @@ class SseParser:
     __slots__ = (
         "_data",
         "_event",
+        "_held",
         "_id",
         "_limit",
         "_lines",
@@ -60,6 +61,7 @@ class SseParser:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self.done = False
+        self._held: StreamError | None = None
         self._limit = max_event_bytes
         self._open: list[bytes] = []  # pieces of the line that has not ended yet
         self._open_bytes = 0
@@ -79,11 +81,22 @@ class SseParser:
             The events that are complete now, without ``[DONE]``.
 
         Raises:
-            StreamError: A line or event is too long, or no valid UTF-8.
+            StreamError: A line or event is too long, or no valid UTF-8. Events before it are
+                returned first; the error comes with the next call.
         """
+        self._raise_held()
         events: list[SseEvent] = []
-        if not chunk:
+        if not chunk or self.done:
             return events
+        try:
+            self._take(chunk, events)
+        except StreamError as error:
+            self._held = error
+            if not events:
+                raise
+        return events
+
+    def _take(self, chunk: bytes, events: list[SseEvent]) -> None:
         self._open.append(chunk)
         self._open_bytes += len(chunk)
         # joined only when a line may have ended: joining every piece would be quadratic
@@ -96,7 +109,10 @@ class SseParser:
                     break
                 self._line(line, events)
         self._bound(self._open_bytes)
-        return events
+
+    def _raise_held(self) -> None:
+        if self._held is not None:
+            raise self._held
 
     def finish(self) -> None:
         """Say that the stream has ended.
@@ -106,6 +122,7 @@ class SseParser:
         Raises:
             StreamError: It ended without ``[DONE]``.
         """
+        self._raise_held()
         if not self.done:
             rest = b"".join(self._open).removesuffix(b"\r")
             if rest:

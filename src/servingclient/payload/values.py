@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
+from enum import Enum
 from functools import partial
 from math import isfinite, isnan
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -65,6 +67,10 @@ def stand_in(value: Any, *, decimal: str) -> object:
         return float(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, UUID):
+        return str(value)
     raise UnfitError(_no_form(value))
 
 
