@@ -55,6 +55,22 @@ def test_the_list(emu: Emulator) -> None:
     assert [endpoint["name"] for endpoint in listed] == ["demo", "demo-fast"]
 
 
+def test_the_list_wants_credentials(emu: Emulator) -> None:
+    assert read(emu, PREFIX).status == 401
+
+
+def test_where_a_standard_endpoint_is_called(emu: Emulator) -> None:
+    assert emu.endpoint_url("demo") == f"{emu.host}/serving-endpoints/demo/invocations"
+
+
+def test_paths_that_are_nearly_invocations(emu: Emulator) -> None:
+    for path in ("/serving-endpoints/demo/x/y/invocations", "/serving-endpoints/demo"):
+        with connected(emu) as peer:
+            peer.send(post(emu, path=path))
+            assert peer.answer().status == 404
+    assert not emu.executions("demo")
+
+
 def test_an_unknown_endpoint(emu: Emulator) -> None:
     answer = read(emu, f"{PREFIX}/nope", emu.token)
     assert (answer.status, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")

@@ -114,6 +114,12 @@ def test_reset_forgets_what_happened_and_what_was_planned(emu: Emulator) -> None
     assert (call(emu).status, call_fast(emu).status) == (200, 200)
 
 
+def test_reading_again_and_again_is_cheap(emu: Emulator) -> None:
+    # a test waits by asking for the records after every request
+    call(emu)
+    assert emu.requests[0] is emu.requests[0]
+
+
 def test_waiting_gives_up(emu: Emulator) -> None:
     assert emu.wait_for(lambda: False, timeout_s=0.01) is False
     assert emu.wait_for(lambda: True, timeout_s=0.0) is True

@@ -8,11 +8,12 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from servingclient.emulator import Emulator
-from tests.emulator.peer import TWO_ROWS, TWO_SUMS, call
+from tests.emulator.peer import TWO_ROWS, TWO_SUMS, call, call_fast
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_sums_do_not_depend_on_the_order_of_columns(emu: Emulator) -> None:
         ("[NaN, 1]", math.isnan),
         ("[Infinity, 1]", math.isinf),
         ("[Infinity, -Infinity]", math.isnan),
-        ("[1e308, 1e308]", math.isinf),
+        ("[1e+308, 1e+308]", math.isinf),
     ],
 )
 def test_what_is_no_finite_number_leaves_as_a_bare_word(
@@ -79,6 +80,11 @@ def test_a_model_gets_rows_and_params(emu: Emulator) -> None:
     assert call(emu, "mine", body).json() == {"predictions": [1]}
     assert seen == [([{"a": 1, "b": 2.5}, {"a": 3, "b": 4}], {"p": 1})]
     assert call(emu, "plain", body).json() == {"predictions": [2]}
+
+
+def test_a_model_without_a_signature_gets_rows_alone(emu: Emulator) -> None:
+    emu.add_endpoint("builtin", max)
+    assert call(emu, "builtin", {"instances": [1, 5, 3]}).json() == {"predictions": 5}
 
 
 def test_a_model_gets_other_forms_as_they_are(emu: Emulator) -> None:
@@ -134,6 +140,62 @@ def test_csv_is_not_assumed_to_be_accepted(emu: Emulator) -> None:
     assert answer.body.endswith(b"Types: ['application/json']. Got 'text/csv'.")
 
 
+@pytest.mark.parametrize(
+    ("content_type", "words"),
+    [
+        (
+            "application/msgpack",
+            "['text/csv', 'application/json', 'application/vnd.apache.parquet']",
+        ),
+        ("application/json; charset=latin-1", "The scoring server only supports UTF-8"),
+        ("application/json; version=1", "Unrecognized content type parameters: version."),
+    ],
+)
+def test_other_labels_are_a_415_in_plain_text(emu: Emulator, content_type: str, words: str) -> None:
+    answer = call(emu, content_type=content_type)
+    assert (answer.status, words in answer.body.decode()) == (415, True)
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_charset_utf_8_is_no_other_label(emu: Emulator) -> None:
+    assert call(emu, content_type="application/json; charset=UTF-8").json() == TWO_SUMS
+
+
+def test_no_label_is_a_500(emu: Emulator) -> None:
+    answer = call(emu, content_type=None)
+    assert (answer.status, answer.body) == (500, b"Internal Server Error")
+
+
+@pytest.mark.parametrize("value", [{}, {"inputs": [1], "instances": [1]}, [1]])
+def test_exactly_one_of_the_four_keys(emu: Emulator, value: Any) -> None:
+    answer = call(emu, value=value)
+    assert (answer.status, answer.json()["sqlstate"]) == (400, "KAM00")
+    assert "exactly one of the input fields" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"columns": ["a"]}, "must have 'data' field and optionally 'columns' and 'index'"),
+        ({"columns": ["a"], "data": [], "x": 1}, "must have 'data' field"),
+        ({"columns": ["a"], "data": [[1, 2]]}, "1 columns passed, passed data had 2 columns"),
+        ([], "Dataframe split format must be a dictionary. Got list."),
+    ],
+)
+def test_a_split_that_is_none(emu: Emulator, value: Any, words: str) -> None:
+    assert words in call(emu, value={"dataframe_split": value}).message
+
+
+def test_without_orjson_all_is_the_same(emu: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    from servingclient.emulator import json_text
+
+    monkeypatch.setattr(json_text, "_fast_loads", None)
+    monkeypatch.setattr(json_text, "_fast_dumps", None)
+    assert call(emu).body == b'{"predictions":[3.5,7.0]}'
+    assert "JSONDecodeError" in call(emu, value=b"nope").message
+    assert call_fast(emu).json() == TWO_SUMS
+
+
 def test_a_failing_model_leaks_its_stack_trace(emu: Emulator) -> None:
     emu.add_endpoint("fails", lambda rows: 1 / 0)
     answer = call(emu, "fails")
@@ -160,6 +222,10 @@ def test_a_value_without_a_json_form_fails_like_a_model(emu: Emulator) -> None:
         ([float("nan"), 1.0], "[NaN, 1.0]"),
         ([{"t": pd.NaT}], '[{"t": "NaT"}]'),
         ([pd.Series([1.5])[0]], "[1.5]"),
+        (np.arange(4.0).reshape(2, 2), "[[0.0, 1.0], [2.0, 3.0]]"),
+        ([{"v": np.array([1, 2])}], '[{"v": [1, 2]}]'),
+        ([1.0, "x"], '[1.0, "x"]'),
+        ([1e308, 1e308], "[1e+308, 1e+308]"),
         ([{"t": pd.Timestamp("2024-05-01")}], '[{"t": "2024-05-01T00:00:00"}]'),
         ([{"d": pd.Timestamp("2024-05-01").date()}], '[{"d": "2024-05-01"}]'),
     ],

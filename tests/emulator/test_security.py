@@ -26,6 +26,15 @@ def test_basic_with_the_user_token_opens_it_too(emu: Emulator) -> None:
         assert call(emu, authorization=f"Basic {basic}").status == status
 
 
+@pytest.mark.parametrize("value", ["Basic ?", "Digest x", "Bearer", "token"])
+def test_other_schemes_are_no_credentials(emu: Emulator, value: str) -> None:
+    assert call(emu, authorization=value).status == 401
+
+
+def test_the_scheme_may_be_in_small_letters(emu: Emulator) -> None:
+    assert call(emu, authorization=f"bearer {emu.token}").status == 200
+
+
 def test_an_oauth_token_opens_a_standard_endpoint(emu: Emulator) -> None:
     assert call(emu, token=oauth(emu)).status == 200
 

@@ -60,6 +60,25 @@ class Note:
     rows: int | None = None
 
 
+class _Entry:
+    """A request as it was noted; its record is built when it is first read, and kept."""
+
+    __slots__ = ("_note", "_record", "_request", "_status", "_when_s")
+
+    def __init__(self, request: Request, note: Note, status: int | None, when_s: float) -> None:
+        self._request = request
+        self._note = note
+        self._status = status
+        self._when_s = when_s
+        self._record: RequestRecord | None = None
+
+    def record(self) -> RequestRecord:
+        """Return the record."""
+        if self._record is None:
+            self._record = _record(self._request, self._note, self._status, self._when_s)
+        return self._record
+
+
 class Journal:
     """Keeps the latest requests, and counts for ever.
 
@@ -70,7 +89,7 @@ class Journal:
 
     def __init__(self, limit: int, keep_body_bytes: int) -> None:
         """Keep at most ``limit`` requests."""
-        self._entries: deque[tuple[Request, Note, int | None, float]] = deque(maxlen=limit)
+        self._entries: deque[_Entry] = deque(maxlen=limit)
         self._keep_body_bytes = keep_body_bytes
         self._waiting: list[threading.Event] = []
         self.counts: Counter[str] = Counter()
@@ -81,7 +100,7 @@ class Journal:
         # a token request's form holds the secret
         if len(request.body) > self._keep_body_bytes or note.kind == "token":
             request.body = b""
-        self._entries.append((request, note, status, time.monotonic()))
+        self._entries.append(_Entry(request, note, status, time.monotonic()))
         self.counts[note.kind] += 1
         self.touch()
 
@@ -109,7 +128,7 @@ class Journal:
 
     def snapshot(self) -> list[RequestRecord]:
         """Return the records in the order they were decided."""
-        return [_record(*entry) for entry in self._entries.copy()]
+        return [entry.record() for entry in self._entries.copy()]
 
     def clear(self) -> None:
         """Forget records and counts."""

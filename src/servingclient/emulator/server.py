@@ -72,6 +72,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client; what it asked for is still carried out."""
+        if self._transport is not None:
+            # Python 3.10's TLS transport warns that it was never closed when the client went first
+            self._transport.close()
         self._transport = None
         self._pending.clear()
         self._listener.connections.discard(self)
