@@ -26,7 +26,7 @@ def test_basic_with_the_user_token_opens_it_too(emu: Emulator) -> None:
         assert call(emu, authorization=f"Basic {basic}").status == status
 
 
-@pytest.mark.parametrize("value", ["Basic ?", "Digest x", "Bearer", "token"])
+@pytest.mark.parametrize("value", ["Basic abc", "Digest x", "Bearer", "token"])
 def test_other_schemes_are_no_credentials(emu: Emulator, value: str) -> None:
     assert call(emu, authorization=value).status == 401
 
