@@ -29,9 +29,12 @@ from sybil.document import PythonDocStringDocument
 from sybil.parsers.abstract import DocTestStringParser
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
+import servingclient
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")})
-MODULES = sorted(ROOT.glob("src/servingclient/**/*.py"))
+PACKAGE = Path(str(servingclient.__file__)).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ENDPOINT = re.compile(r"""ServingClient\(\s*["']([\w.-]+)["']""")
 SECTION = re.compile(r"^([ ]*)Examples?:{1,2}[ ]*\n((?:[ ]*\n|\1[ ]+.*(?:\n|\Z))+)", re.MULTILINE)
@@ -85,7 +88,7 @@ def parsed(path: Path) -> Document:
 
 def with_examples(paths: list[Path]) -> list[Any]:
     return [
-        pytest.param(path, id=str(path.relative_to(ROOT)))
+        pytest.param(path, id="/".join(path.parts[-2:]))
         for path in paths
         if any(parsed(path).examples())
     ]

@@ -61,6 +61,7 @@ def test_core_dependencies_are_these(project: dict[str, Any]) -> None:
     }
 
 
+@pytest.mark.checkout
 def test_what_is_tested_lies_in_the_allowed_ranges(
     project: dict[str, Any], pins: dict[str, Requirement]
 ) -> None:
@@ -73,6 +74,7 @@ def test_what_is_tested_lies_in_the_allowed_ranges(
         assert wanted.specifier.contains(pinned_version(pin)), f"{wanted} against {pin}"
 
 
+@pytest.mark.checkout
 def test_what_is_installed_is_what_is_pinned(pins: dict[str, Requirement]) -> None:
     differing = {}
     for dist in metadata.distributions():
