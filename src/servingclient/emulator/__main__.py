@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--seed", type=int, default=0, help="seeds traffic split and request ids")
     made.add_argument("--token-ttl-s", type=float, default=3600.0, help="life of a token")
-    made.add_argument("--journal-limit", type=int, default=50_000, help="requests remembered")
+    made.add_argument("--journal-limit", type=int, default=5_000, help="requests remembered")
     made.add_argument(
         "--endpoint",
         action="append",
