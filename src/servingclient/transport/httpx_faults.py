@@ -11,7 +11,8 @@ from servingclient.errors import ServingError
 from servingclient.transport import faults
 from servingclient.transport.httpx_lifeline import Lifeline
 
-_NO_HTTP = ("illegal status line", "Transfer-Encoding")  # what h11 says of them
+_NO_HTTP = ("illegal status line", "Transfer-Encoding", "status_code should be", "SWITCH_UPGRADE")
+"""Words of h11 about what is no reply to this request at all."""
 
 
 def fault_of(error: Exception, origin: Origin, line: Lifeline, *, stock: bool) -> Exception:

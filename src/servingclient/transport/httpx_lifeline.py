@@ -141,11 +141,14 @@ class Lifeline:
             _close_soon(stream)
 
     def _stream_in_pool(self) -> Any:
-        """The connection httpcore chose for this request, before it has answered anything.
+        """The reused connection this request went out on, before it has answered anything.
 
-        A reused connection is reported by nobody, so httpcore's own records are searched. They are
-        private: should they change, a reused connection ends by its per-read time-outs only.
+        httpcore reports no reused connection, so its own records are searched. They are private:
+        should they change, a reused connection ends by its per-read time-outs only. Before sending
+        the records mean nothing, for several requests may be promised the same connection.
         """
+        if not self._sending:
+            return None
         for entry in list(getattr(self._pool, "_requests", ())):
             request = getattr(entry, "request", None)
             if request is not None and request.extensions is self.extensions:
