@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
@@ -276,6 +277,55 @@ def test_in_the_margin_a_call_waits_for_a_new_token_but_takes_the_old_one_if_the
     assert bearer(world.ready(access)) == "Bearer tok-2"
 
 
+# ------------------------------------------- databricks-sdk's test_refreshable.py, over the port
+
+NOT_AHEAD = Settings(token=Token(refresh_ahead_s=0.0, refresh_jitter_s=0.0, endpoint_ttl_s=1e6))
+
+
+@pytest.mark.parametrize(
+    ("after_s", "at_hand", "logins"),
+    [
+        pytest.param(0.0, True, 1, id="test_disable_async_fresh_does_not_refresh"),
+        pytest.param(3539.0, True, 1, id="test_disable_async_stale_does_not_refresh"),
+        pytest.param(3601.0, False, 2, id="test_disable_async_expired_does_refresh"),
+    ],
+)
+def test_without_renewal_ahead(world: World, after_s: float, at_hand: bool, logins: int) -> None:
+    world.settings = NOT_AHEAD
+    access = world.access()
+    world.obtain(access)
+    world.clock.time_s += after_s
+    assert (world.ready(access) is not None) is at_hand
+    world.grant(access)
+    world.settle()
+    assert len(world.wire.logins) == logins
+
+
+def test_disable_async_no_token_does_refresh(world: World) -> None:
+    world.settings = NOT_AHEAD
+    access = world.access()
+    assert world.ready(access) is None
+    assert bearer(world.obtain(access)) == "Bearer tok-1"
+
+
+def test_multiple_calls_dont_start_many_threads(world: World) -> None:
+    access = world.access()
+    world.obtain(access)
+    held, hold = world.hold()
+    world.wire.token_steps.append(held)
+    world.clock.time_s += 2500
+    for _ in range(100):
+        world.ready(access)
+        world.clock.time_s += 1.0
+    world.until(hold.reached)
+    ours = [t for t in threading.enumerate() if t.name.startswith("servingclient-")]
+    assert len(ours) == (2 if world.colour == "sync" else 0)
+    hold.let_go()
+    world.settle()
+    assert bearer(world.ready(access)) == "Bearer tok-2"
+    assert len(world.wire.logins) == 2
+
+
 # --------------------------------------------------------------------- small retries, one layer
 
 
@@ -384,6 +434,42 @@ def test_a_flight_that_began_before_the_refusal_does_not_bring_the_refused_token
     assert bearer(waiting()) == "Bearer tok-2"
 
 
+def test_a_token_refused_while_it_is_looked_at_is_not_handed_out(world: World) -> None:
+    access = world.access()
+    grant = world.obtain(access)
+
+    class Refusing:
+        def start(self, action: object) -> None:
+            access.reject(grant)
+
+        async def close(self) -> None:
+            pass
+
+    access._ports = access._ports._replace(background=Refusing())
+    world.clock.time_s += 2500
+    assert world.ready(access) is None
+
+
+def test_a_token_that_is_dead_on_arrival_is_asked_for_once_more(world: World) -> None:
+    async def slow() -> object:
+        world.clock.time_s += 10
+        return world.wire.good_token()
+
+    world.wire.lifetime_s = 5
+    world.wire.token_steps += [slow, slow]  # type: ignore[list-item]
+    assert bearer(world.obtain(world.access())) is not None
+
+
+def test_grants_for_served_models_are_bounded(world: World) -> None:
+    access = world.access()
+    world.obtain(access)
+    for n in range(1000):
+        grant = world.obtain(access, f"m-{n}")
+        assert grant.target.path.endswith(f"/m-{n}/invocations")
+    assert access._book is not None
+    assert len(access._book.grants) == 256
+
+
 # ------------------------------------------------------------------------------- description
 
 
@@ -421,6 +507,41 @@ def test_a_description_that_may_not_be_read_is_asked_for_every_five_minutes(worl
         assert world.ready(access) is not None
         world.settle()
     assert len(world.wire.reads) == 2
+
+
+def test_an_endpoint_made_a_minute_late_is_found_behind_the_calls(world: World) -> None:
+    world.wire.describe_steps.append(reply(404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}))
+    world.wire.description = own_url()
+    access = world.access()
+    assert not world.obtain(access).route_optimized
+    world.clock.time_s += 61
+    assert not world.ready(access).route_optimized
+    world.settle()
+    assert world.ready(access).route_optimized
+
+
+@pytest.mark.parametrize("given", [{}, {"token": "dapi-1"}])
+def test_an_endpoint_in_use_survives_a_refused_reading(world: World, given: dict[str, str]) -> None:
+    access = world.access(**given)
+    world.obtain(access)
+    world.wire.always_describe = reply(401)
+    for _ in range(10):
+        world.clock.time_s += 100
+        assert world.grant(access) is not None
+        world.settle()
+
+
+def test_an_address_that_becomes_untrusted_is_not_followed(world: World) -> None:
+    access = world.access()
+    old = world.obtain(access)
+    world.wire.description = own_url()
+    world.wire.description["data_plane_info"]["query_info"]["endpoint_url"] = "https://evil.com/x"
+    world.clock.time_s += 301
+    assert world.ready(access) is old
+    world.settle()
+    world.clock.time_s += 4000
+    with pytest.raises(UntrustedEndpointError):
+        world.obtain(access)
 
 
 def test_after_an_outage_the_description_is_read_soon_behind_the_calls(world: World) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from servingclient.auth.credentials import ClientCredentials, FixedToken, credentials_from
 from servingclient.errors import ConfigError
-from tests.auth.world import HOST, WORKSPACE
+from tests.auth.world import HOST, WORKSPACE, World
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,9 @@ def test_a5_credentials_show_no_secret(given: dict[str, str]) -> None:
     assert copy.deepcopy(credentials) is not None
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(credentials)
+
+
+@pytest.mark.parametrize("given", [{"token": "t"}, {"client_id": "id", "client_secret": "s"}])
+def test_they_know_the_workspace_they_were_given_for(given: dict[str, str], world: World) -> None:
+    credentials, _ = credentials_from(host=HOST, **given)
+    assert world.run(lambda: credentials.find_origin(world.ports(), 0.0)) == WORKSPACE

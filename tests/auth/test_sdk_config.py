@@ -83,7 +83,7 @@ def test_all_headers_are_kept_for_the_workspace(world: World) -> None:
     assert headers["Authorization"] == "Bearer sdk-1"
     assert headers["X-Databricks-Workspace-Id"] == "123"
     assert world.wire.reads[0].header("X-Databricks-Azure-SP-Management-Token") == "m"
-    assert set(grant.secrets) >= {"sdk-1", "m"}
+    assert set(grant.secrets) == {"sdk-1", "m"}
 
 
 def test_it_is_asked_in_a_thread_of_its_own(world: World) -> None:
@@ -165,6 +165,29 @@ def test_a_refused_token_is_renewed_on_a_copy_of_the_users_config(world: World) 
     assert access.reject(grant)
     assert bearer(world.obtain(access)) == "Bearer sdk-2"
     assert config.number == 1
+
+
+def test_a_refused_token_that_cannot_be_renewed_is_a_refresh_error(world: World) -> None:
+    config = Config(client_secret="canary")
+    access = access_of(world, config)
+    assert access.reject(world.obtain(access))
+
+    def fails(self: Config) -> None:
+        raise OSError("canary login expired")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, "init_auth", fails)
+        with pytest.raises(TokenRefreshError, match="could not log in again") as caught:
+            world.obtain(access)
+    assert "canary" not in str(caught.value)
+
+
+def test_headers_without_a_bearer_cannot_be_exchanged(world: World) -> None:
+    world.wire.description = own_url()
+    config = Config("custom")
+    config.authenticate = lambda: {"X-Own": "secret"}  # type: ignore[method-assign]
+    with pytest.raises(RouteOptimizedRequiresOAuth, match=r"without a bearer \(custom\)"):
+        world.obtain(access_of(world, config))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,12 @@ from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import task_ports, thread_ports
 from servingclient.emulator import Emulator, faults
-from servingclient.errors import AuthError, RouteOptimizedRequiresOAuth, TokenRefreshError
+from servingclient.errors import (
+    AuthError,
+    RouteOptimizedRequiresOAuth,
+    ServingError,
+    TokenRefreshError,
+)
 from servingclient.settings import Settings, Token
 from servingclient.transport.clock import LoopClock, ThreadClock
 from servingclient.transport.wire import AsyncLaneWire, LaneWire
@@ -337,6 +342,20 @@ def test_no_credentials_at_all(client: Client, monkeypatch: pytest.MonkeyPatch) 
     )
     with pytest.raises(ValueError, match=r"found no credentials.*databricks auth login"):
         client.run(client.call)
+
+
+@pytest.mark.usefixtures("sdk")
+def test_the_sdk_with_a_host_that_is_not_there(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_CLIENT_ID", "id")
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", "canary-secret")
+    settings = Settings(token=Token(timeout_s=5.0, try_timeout_s=0.5))
+    credentials, origin = credentials_from(host="http://127.0.0.1:9", settings=settings)
+    client.access = Access("std", credentials, origin, settings, client.ports(), version="1.0")
+    with pytest.raises(ServingError, match="databricks-sdk") as caught:
+        client.run(client.call)
+    assert "canary" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("sdk")

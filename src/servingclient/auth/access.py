@@ -210,7 +210,7 @@ class Access:
         try:
             await self._ports.flight.run(self._renew, math.inf)
         except (ServingError, WireFault) as error:
-            _log.debug("renewal_failed endpoint=%s error=%s", self._endpoint, type(error).__name__)
+            _log.warning("renewal_failed endpoint=%s error=%s", self._endpoint, error)
 
     # ------------------------------------------------------------------ the flight
 
@@ -280,8 +280,9 @@ class Access:
         if asked.token_refused:
             token = await self._tokens.workspace_token_instead_of(token, workspace)
             asked = await reading.ask(workspace, self._endpoint, token)
-        if asked.token_refused:
+        if asked.token_refused and self._reading.description is None:
             raise self._tokens.refused_for_good(token, workspace, asked.status)
+        # of an endpoint in use, the calls themselves will tell whether the token is good
         return self._reading.take(asked, self._now())
 
     def _now(self) -> float:

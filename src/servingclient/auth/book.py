@@ -15,6 +15,9 @@ _MOST_GRANTS = 256
 """Served models an endpoint is called with by name; documented are ten or so."""
 
 
+_NO_SECRETS = ("x-databricks-workspace-id", "x-databricks-azure-workspace-resource-id")
+
+
 class QuietGrant(Grant):
     """A grant that keeps its bearer out of ``repr`` and refuses to be pickled."""
 
@@ -70,7 +73,11 @@ class Book:
         self._origin = origin
         self._path = path
         self._headers = (*headers, *carried)
-        self._secrets = tuple(value.partition(" ")[2] or value for _, value in carried)
+        self._secrets = tuple(
+            value.partition(" ")[2] or value
+            for name, value in carried
+            if name.lower() not in _NO_SECRETS
+        )
         self._route_optimized = route_optimized
         self._limit = max_request_bytes
         self.grants: dict[str | None, Grant] = {}

@@ -95,8 +95,11 @@ class Reading:
             return self.keep(now_s) or self._stand_in()
         if asked.description is None and self._known() and not self.forced:
             return self.keep(now_s) or UNDESCRIBED  # permission lost or lagging: it did work
+        rules = self._rules
+        # an endpoint that is not there yet may be there soon, and then perhaps not the standard way
+        ttl_s = rules.reresolve_min_s if asked.status == 404 else rules.endpoint_ttl_s
         self._failures = 0
-        self.again_s = now_s + self._rules.endpoint_ttl_s
+        self.again_s = now_s + ttl_s
         self.forced = False
         self.description = UNDESCRIBED if asked.description is None else asked.description
         return self.description

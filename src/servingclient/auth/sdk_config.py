@@ -8,7 +8,7 @@ calls wherever a token is still good.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from servingclient.auth.origin import parse_host
 from servingclient.auth.secret import Secret, SecretHeaders, quoted
 from servingclient.auth.token_state import Span, Token
 from servingclient.auth.workspace import Ports, SignedIn, Workspace, no_token
-from servingclient.errors import ConfigError, ServingError, TokenRefreshError
+from servingclient.errors import ConfigError, TokenRefreshError
 from servingclient.settings import Token as Rules
 
 LEASE_S = 30.0
@@ -145,25 +145,28 @@ class UnifiedAuth:
 
 
 def _opened(given: Mapping[str, str | Secret], rules: Rules) -> Any:
-    from databricks.sdk.core import Config
-
     plain: dict[str, Any] = {
         key: v.reveal() if isinstance(v, Secret) else v for key, v in given.items()
     }
+    secrets = [v for v in given.values() if isinstance(v, Secret)]
     try:
+        from databricks.sdk.core import Config
+
         return Config(
             product="servingclient",
             retry_timeout_seconds=max(1, int(rules.try_timeout_s)),
             http_timeout_seconds=rules.try_timeout_s,
             **plain,
         )
-    except ValueError as error:
-        # its text may hold what it was given, so neither the text as it is nor the error is kept
-        said = quoted(str(error), [v for v in given.values() if isinstance(v, Secret)])
-    raise ConfigError(
-        f"databricks-sdk found no credentials: {said} Pass host with token, or with client_id "
-        "and client_secret, or log in with `databricks auth login`."
-    )
+    except Exception as error:  # noqa: BLE001 - ValueError, requests', its own
+        # neither its text as it is nor the error itself is kept: both may hold what it was given
+        lacking, said = isinstance(error, ValueError), _said(error, secrets)
+    if lacking:
+        raise ConfigError(
+            f"databricks-sdk found no credentials: {said} Pass host with token, or with client_id "
+            "and client_secret, or log in with `databricks auth login`."
+        )
+    raise _no_login("could not be set up", said)
 
 
 def _renewed(config: Any) -> Any:
@@ -171,20 +174,18 @@ def _renewed(config: Any) -> Any:
     mine = config.copy()
     try:
         mine.init_auth()
-    except ValueError as error:
-        said = quoted(str(error), _secrets_of(config))
+    except Exception as error:  # noqa: BLE001 - as above
+        said = _said(error, _secrets_of(config))
     else:
         return mine
-    raise TokenRefreshError(f"databricks-sdk could not log in again: {said}")
+    raise _no_login(f"({config.auth_type}) could not log in again", said)
 
 
 def _read(config: Any) -> _Answer:
     try:
         headers = config.authenticate()
-    except ServingError:
-        raise
     except Exception as error:  # noqa: BLE001 - requests', subprocess', json's, its own
-        said = quoted(f"{type(error).__name__}: {error}", _secrets_of(config))
+        said = _said(error, _secrets_of(config))
     else:
         secret = config.client_secret
         return _Answer(
@@ -196,9 +197,17 @@ def _read(config: Any) -> _Answer:
             client_id=config.client_id,
             client_secret=None if secret is None else Secret(secret),
         )
-    failed = TokenRefreshError(f"databricks-sdk ({config.auth_type}) gave no token: {said}")
-    failed.retryable = True
-    raise failed
+    raise _no_login(f"({config.auth_type}) gave no token", said)
+
+
+def _said(error: Exception, secrets: Iterable[Secret]) -> str:
+    return quoted(f"{type(error).__name__}: {error}", secrets)
+
+
+def _no_login(what: str, said: str) -> TokenRefreshError:
+    error = TokenRefreshError(f"databricks-sdk {what}: {said}")
+    error.retryable = True
+    return error
 
 
 def _secrets_of(config: Any) -> list[Secret]:
