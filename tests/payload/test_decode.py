@@ -137,6 +137,11 @@ REFUSED = {
     ),
     "39 login page, labelled JSON": (b"\n  <html>customer-4711", JSON, "web page"),
     "39 page without a tag": (b"please log in", "text/html", "web page"),
+    "stream instead of a value": (
+        b'data: {"x": "customer-4711"}\n\n',
+        "text/event-stream",
+        r"stream of events.*stream\(\.\.\.\)",
+    ),
     "40 empty body": (b"", JSON, "no body"),
     "40 empty body without label": (b"", None, "no body"),
     "40 white space": (b"  \n", JSON, "no valid JSON"),

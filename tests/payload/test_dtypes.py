@@ -294,6 +294,10 @@ POLARS_REFUSED = {
     "Int128": (pl.Series([2**70], dtype=pl.Int128), "int64 and uint64"),
     "Object": (pl.Series([{1}], dtype=pl.Object), "builtins.set"),
     "List of nanoseconds": (pl.Series([[WHEN]], dtype=pl.List(pl.Datetime("ns"))), "nanosecond"),
+    "date of the year 20000": (
+        pl.Series([6_600_000], dtype=pl.Int32).cast(pl.Date),
+        "years 1 to 9999",
+    ),
     "year 20000": (
         pl.Series([569_000_000_000_000], dtype=pl.Int64).cast(pl.Datetime("ms")),
         "years 1 to 9999",
@@ -388,6 +392,13 @@ ARROW_REFUSED = {
     "duration": (pa.array([dt.timedelta(1)]), "duration"),
     "interval": (pa.array([pa.MonthDayNano([1, 1, 1])]), "interval"),
     "decimal": (pa.array([Decimal("1.5")]), "Decimal"),
+    "date of the year 20000": (pa.array([6_600_000], pa.int32()).cast(pa.date32()), "1 to 9999"),
+    "year 20000": (pa.array([569_000_000_000], pa.timestamp("s")), "1 to 9999"),
+    "year 20000 in a list": (pa.array([[569_000_000_000]], pa.list_(pa.timestamp("s"))), "1 to"),
+    "map with a key twice": (
+        pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64())),
+        "key twice",
+    ),
     "time64[ns]": (pa.array([1], pa.int64()).cast(pa.time64("ns")), "nanosecond"),
     "list of nanoseconds": (pa.array([[1]], pa.list_(pa.timestamp("ns"))), "nanosecond"),
     "list of binary": (pa.array([[b"x"]]), "base64"),

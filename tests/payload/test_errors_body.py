@@ -133,16 +133,16 @@ TEXTS = [
     UNEXPECTED,
     "Request size cannot exceed 16777216 bytes",
     (
-        "Exceeded max number of parallel requests. Please contact your Databricks representative to "
-        "increase the limit"
+        "Exceeded max number of parallel requests. Please contact your Databricks representative "
+        "to increase the limit"
     ),
     (
-        "Too many concurrent requests. Consider increasing the provisioned concurrency of the served "
-        "entity."
+        "Too many concurrent requests. Consider increasing the provisioned concurrency of the "
+        "served entity."
     ),
     (
-        "User defined rate limit(s) exceeded for 'ep-1'. Requests-per-minute (RPM) rate limit exceeded "
-        "for user"
+        "User defined rate limit(s) exceeded for 'ep-1'. Requests-per-minute (RPM) rate limit "
+        "exceeded for user"
     ),
     "Workspace 17 exceeded the concurrent limit of 60 requests",
     "Timed out while evaluating the model. Verify that the model evaluates within the timeout.",
@@ -166,8 +166,8 @@ SCHEMA = "['age': long (required), 'name': string (required)]"
 ECHOES = {
     "predict and schema": (
         (
-            f"Failed to predict data '{FRAME}'. \nError: Failed to enforce schema of data '{FRAME}' with "
-            f"schema '{SCHEMA}'. Error: Model is missing inputs ['b']."
+            f"Failed to predict data '{FRAME}'. \nError: Failed to enforce schema of data "
+            f"'{FRAME}' with schema '{SCHEMA}'. Error: Model is missing inputs ['b']."
         ),
         "Failed to predict (the input is not shown). Model is missing inputs ['b'].",
     ),
@@ -177,8 +177,8 @@ ECHOES = {
             "convert column age to type 'int64'"
         ),
         (
-            "Failed to enforce the schema (the input is not shown). Failed to convert column age to "
-            "type 'int64'"
+            "Failed to enforce the schema (the input is not shown). Failed to convert column age "
+            "to type 'int64'"
         ),
     ),
     "schema without reason": (
@@ -195,15 +195,17 @@ ECHOES = {
     ),
     "bad JSON": (
         (
-            "Ensure that input is a valid JSON formatted string. Error: 'JSONDecodeError(\"x\")'\nInput: "
-            '\n{"name": "customer-4711"\n'
+            "Ensure that input is a valid JSON formatted string. Error: "
+            "'JSONDecodeError(\"x\")'\nInput: \n"
+            '{"name": "customer-4711"\n'
         ),
         "Ensure that input is a valid JSON formatted string. Error: [not shown]",
     ),
     "bad bytes": (
         (
-            "Ensure that input is a valid JSON formatted string. Error: 'UnicodeDecodeError('utf-8', "
-            "b'customer-4711', 0, 1, 'x')'\nInput: \nb'customer-4711'\n"
+            "Ensure that input is a valid JSON formatted string. Error: "
+            "'UnicodeDecodeError('utf-8', b'customer-4711', 0, 1, 'x')'\nInput: "
+            "\nb'customer-4711'\n"
         ),
         None,
     ),
@@ -213,8 +215,8 @@ ECHOES = {
     ),
     "a date": (
         (
-            "Failed to convert value to `datetime`. It must be convertible to datetime.date/datetime, "
-            "got `customer-4711`"
+            "Failed to convert value to `datetime`. It must be convertible to "
+            "datetime.date/datetime, got `customer-4711`"
         ),
         None,
     ),

@@ -177,6 +177,11 @@ def test_params_ids_and_labels_become_top_level_keys(inputs):
     }
 
 
+def test_a_body_that_asks_for_a_stream_itself_is_no_conflict():
+    given = {"messages": [], "stream": True}
+    assert _with_extras(given, stream=True) == given
+
+
 @pytest.mark.parametrize("key", ["params", "client_request_id", "usage_context"])
 def test_an_extra_given_twice_is_refused(key):
     value = "id" if key == "client_request_id" else {}

@@ -99,8 +99,8 @@ def polars_column(series: Any, name: str, settings: Payload) -> list[Any]:
         return list(series.to_list())
     if kind in _REFUSED:
         raise refused(f"The dtype {series.dtype} has no JSON form. {_REFUSED[kind]}", column=name)
-    if kind == "Datetime":
-        return _polars_times(series, name, settings)
+    if kind in {"Datetime", "Date"}:
+        return _polars_times(series, kind, name, settings)
     if kind in {"List", "Array", "Struct"}:
         _nested_times(str(series.dtype), name)
     return listed(series.to_list(), name, settings, none_missing=True)
@@ -130,15 +130,18 @@ def _polars_floats(series: Any, kind: str, name: str, settings: Payload) -> list
     return list(series.to_list())
 
 
-def _polars_times(series: Any, name: str, settings: Payload) -> list[Any]:
+def _polars_times(series: Any, kind: str, name: str, settings: Payload) -> list[Any]:
+    # asked first: some versions of polars panic when Python cannot hold a date
+    years = series.dt.year().drop_nulls()
+    if len(years) and not 1 <= years.min() <= years.max() <= 9999:
+        raise _out_of_range(name)
+    if kind == "Date":
+        return listed(series.to_list(), name, settings, none_missing=True)
     if series.dtype.time_zone is not None:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if series.dtype.time_unit == "ns" and (series.dt.nanosecond() % 1000 != 0).any():
         return list(series.dt.to_string("%Y-%m-%dT%H:%M:%S%.9f").to_list())
-    try:
-        return listed(series.to_list(), name, settings, none_missing=True)
-    except (ValueError, OverflowError) as error:
-        raise _out_of_range(name) from error
+    return listed(series.to_list(), name, settings, none_missing=True)
 
 
 def _out_of_range(name: str) -> Exception:
@@ -193,7 +196,12 @@ def arrow_column(values: Any, name: str, settings: Payload) -> list[Any]:
         raise refused(f"The type {kind} is bytes. Base64-encode it as text.", column=name)
     if types.is_nested(kind) or types.is_time64(kind):
         _nested_times(str(kind), name)
-    found = values.to_pylist(**({"maps_as_pydicts": "strict"} if types.is_nested(kind) else {}))
+    try:
+        found = values.to_pylist(**({"maps_as_pydicts": "strict"} if "map<" in str(kind) else {}))
+    except KeyError:  # its text would quote the key
+        raise refused("A map holds a key twice. Keep one of each.", column=name) from None
+    except (ValueError, OverflowError):
+        raise _out_of_range(name) from None
     return listed(found, name, settings, none_missing=True)
 
 

@@ -129,6 +129,11 @@ def _unreadable(body: bytes, content_type: str | None, error: Exception) -> Resp
             "Check host: is it the workspace's own, reached through a private link or a proxy that "
             "asks for a login?"
         )
+    if "event-stream" in kind.lower():
+        return ResponseFormatError(
+            f"The reply is a stream of events ({kind}), not one value. Call stream(...) for it, or "
+            "leave 'stream' out of the body."
+        )
     return ResponseFormatError(
         f"The reply is no valid JSON ({kind}, {len(body):,} bytes): {_reason(error)}. Something "
         "between here and the endpoint may have changed or cut it."

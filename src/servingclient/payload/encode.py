@@ -17,14 +17,14 @@ explicit body                                 as it is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import Any
 
 from servingclient.errors import PayloadTooLarge
 from servingclient.payload import arrays, columnar, dtypes, frames
-from servingclient.payload.body import Body, is_body, is_column, shape, write, write_checked
-from servingclient.payload.refusals import column_names, refused, shown
-from servingclient.payload.values import TOO_DEEP, listed
+from servingclient.payload.body import Body, is_body, shape, write, write_checked
+from servingclient.payload.refusals import refused
+from servingclient.payload.tables import body_of_columns, split_records
+from servingclient.payload.values import TOO_DEEP
 from servingclient.settings import Payload
 
 __all__ = ["Body", "check_size", "encode"]
@@ -123,63 +123,11 @@ def _mapping(name: str, value: Any) -> dict[Any, Any]:
     return dict(value)
 
 
-# ------------------------------------------------------------------------------- records
-
-
 def _records(rows: list[Any], extras: dict[str, Any] | None, settings: Payload) -> Body:
-    columns, data = _table(rows, settings)
-    body: dict[str, Any] = {"dataframe_split": {"columns": columns, "data": data}}
+    body: dict[str, Any] = {"dataframe_split": split_records(rows, settings)}
     if extras:
         body.update(extras)
     return Body(write(body, settings), len(rows), True)
-
-
-def _table(rows: list[Any], settings: Payload) -> tuple[list[str], list[Any]]:
-    """Columns once, and the values of every row in their order."""
-    first = rows[0]
-    keys = list(first)
-    try:
-        "".join(keys)  # the cheapest test that all are strings: 0.2 us for ten
-        columns = keys
-    except TypeError:
-        columns = column_names(keys, settings)
-    if not keys:
-        raise refused("The first row has no columns: nothing to score.", row=0)
-    if len(rows) == 1:
-        return columns, [list(first.values())]
-    if not all(isinstance(row, Mapping) for row in rows):
-        raise _uneven(rows, keys)
-    try:
-        data: list[Any] = list(map(itemgetter(*keys), rows))
-    except KeyError:
-        raise _uneven(rows, keys) from None
-    if set(map(len, rows)) != {len(keys)}:
-        raise _uneven(rows, keys)
-    return columns, data if len(keys) > 1 else [(value,) for value in data]
-
-
-def _uneven(rows: list[Any], keys: list[Any]) -> Exception:
-    for position, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            kind = type(row).__name__
-            return refused(f"The row is a {kind} among dicts. Make all rows dicts.", row=position)
-        for key in keys:
-            if key not in row:
-                return refused(
-                    "The row lacks this column, which the first row has. Every row needs the same "
-                    "keys; None stands for a value that is not known.",
-                    row=position,
-                    column=str(key),
-                )
-        for key in row:
-            if key not in rows[0]:
-                return refused(
-                    "The row has this column, which the first row lacks. Every row needs the same "
-                    "keys; None stands for a value that is not known.",
-                    row=position,
-                    column=str(key),
-                )
-    return refused("The rows do not have the same keys.")
 
 
 # ------------------------------------------------------------------------------- everything else
@@ -219,7 +167,9 @@ def _checked(
 
 def _array(array: Any, extras: dict[str, Any], settings: Payload) -> Body:
     if array.dtype.names is not None:
-        return _columns({name: array[name] for name in array.dtype.names}, extras, settings)
+        fields = {name: array[name] for name in array.dtype.names}
+        body, rows = body_of_columns(fields, settings)
+        return _checked(body, rows, extras, settings)
     return _checked({"inputs": arrays.tensor(array, settings)}, len(array), extras, settings)
 
 
@@ -236,82 +186,15 @@ def _rows(rows: list[Any], extras: dict[str, Any], settings: Payload) -> Body:
 
 def _mapping_body(given: Mapping[Any, Any], extras: dict[str, Any], settings: Payload) -> Body:
     if not is_body(given):
-        return _columns(given, extras, settings)
+        body, count = body_of_columns(given, settings)
+        return _checked(body, count, extras, settings)
     rows, wrapped = shape(given)
-    twice = sorted(extras.keys() & given.keys())
+    twice = sorted((extras.keys() & given.keys()) - {"stream"})
     if twice:
         raise refused(
             f"{' and '.join(twice)} is given twice: in the body and as an argument. Keep one."
         )
     return Body(write({**given, **extras}, settings), rows, wrapped)
-
-
-def _columns(given: Mapping[Any, Any], extras: dict[str, Any], settings: Payload) -> Body:
-    if not given:
-        raise refused("The input is an empty dict: nothing to score.")
-    names = column_names(list(given), settings)
-    values = [_column_like(name, value) for name, value in zip(names, given.values(), strict=True)]
-    if any(getattr(value, "ndim", 1) > 1 for value in values):
-        return _tensors(names, values, extras, settings)
-    lengths = list(map(len, values))
-    for name, length in zip(names, lengths, strict=True):
-        if length != lengths[0]:
-            raise refused(
-                f"The column has {length} values, column {shown(names[0])} has {lengths[0]}. Make "
-                "all columns of one length.",
-                column=name,
-            )
-    if not lengths[0]:
-        raise refused("The columns have 0 rows: nothing to score. Skip the call.")
-    columns = [_column(value, name, settings) for name, value in zip(names, values, strict=True)]
-    content = {"columns": names, "data": list(zip(*columns, strict=True))}
-    return _split(content, lengths[0], extras, settings)
-
-
-def _column_like(name: str, value: Any) -> Any:
-    if dtypes.is_numpy(value) and getattr(value, "ndim", 0) == 0:
-        raise refused("The array has shape (): a single value. Reshape it to one row.", column=name)
-    if is_column(value):
-        return value
-    raise refused(
-        f"The column is a single {type(value).__name__}, not a list. For one row pass a list with "
-        "one dict: [{...}].",
-        column=name,
-    )
-
-
-def _column(value: Any, name: str, settings: Payload) -> list[Any]:
-    np, pd = dtypes.numpy(), frames.pandas()
-    pl, pa = columnar.polars(), columnar.pyarrow()
-    if isinstance(value, (list, tuple)):
-        return listed(value, name, settings, none_missing=False)
-    if np is not None and isinstance(value, np.ndarray):
-        return arrays.column(value, name, settings)
-    if pd is not None and isinstance(value, (pd.Series, pd.Index)):
-        return frames.column(value, name, settings)
-    if pl is not None and isinstance(value, pl.Series):
-        return columnar.polars_column(value, name, settings)
-    if pa is not None and isinstance(value, (pa.Array, pa.ChunkedArray)):
-        return columnar.arrow_column(value, name, settings)
-    kind = type(value)
-    raise refused(
-        f"The column is a {kind.__module__}.{kind.__qualname__}. Pass a list or numpy array.",
-        column=name,
-    )
-
-
-def _tensors(
-    names: list[str], values: list[Any], extras: dict[str, Any], settings: Payload
-) -> Body:
-    lengths = set(map(len, values))
-    content = {
-        name: arrays.tensor(value, settings, name=name)
-        if getattr(value, "ndim", 1) > 1
-        else _column(value, name, settings)
-        for name, value in zip(names, values, strict=True)
-    }
-    rows = lengths.pop() if len(lengths) == 1 else None
-    return _checked({"inputs": content}, rows, extras, settings)
 
 
 def _no_input(inputs: Any) -> str:
