@@ -14,11 +14,8 @@ from servingclient._prediction import Prediction
 from servingclient._stream import AsyncStream
 from servingclient._version import __version__
 from servingclient.auth.access import Access
-from servingclient.auth.background import TaskBackground
-from servingclient.auth.blocking import TaskBlocking
 from servingclient.auth.credentials import credentials_from
-from servingclient.auth.single_flight import TaskSingleFlight
-from servingclient.auth.workspace import Ports
+from servingclient.auth.ports import task_ports
 from servingclient.policies.quota import Quota
 from servingclient.settings import Settings
 from servingclient.transport.clock import LoopClock
@@ -82,14 +79,7 @@ class AsyncServingClient:
         self._clock = clock = LoopClock()
         self._wire: AsyncWire = async_wire(settings, transport)
         self._gate = LoopGate(settings.pool.max_lanes, settings.queue.max_calls)
-        ports = Ports(
-            self._wire,
-            clock,
-            random,
-            TaskSingleFlight(clock),
-            TaskBackground(),
-            TaskBlocking(clock),
-        )
+        ports = task_ports(self._wire, clock, random)
         self._access = Access(endpoint, credentials, origin, settings, ports, version=__version__)
         world = World(
             clock.now,

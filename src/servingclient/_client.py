@@ -16,11 +16,8 @@ from servingclient._step import run
 from servingclient._stream import Stream
 from servingclient._version import __version__
 from servingclient.auth.access import Access
-from servingclient.auth.background import ThreadBackground
-from servingclient.auth.blocking import ThreadBlocking
 from servingclient.auth.credentials import credentials_from
-from servingclient.auth.single_flight import ThreadSingleFlight
-from servingclient.auth.workspace import Ports
+from servingclient.auth.ports import thread_ports
 from servingclient.policies.quota import Quota
 from servingclient.settings import Settings
 from servingclient.transport.clock import ThreadClock
@@ -84,14 +81,7 @@ class ServingClient:
         self._clock = clock = ThreadClock()
         self._wire: SyncWire = sync_wire(settings, transport)
         self._gate = ThreadGate(settings.pool.max_lanes, settings.queue.max_calls)
-        ports = Ports(
-            self._wire,
-            clock,
-            random,
-            ThreadSingleFlight(clock),
-            ThreadBackground(),
-            ThreadBlocking(clock),
-        )
+        ports = thread_ports(self._wire, clock, random)
         self._access = Access(endpoint, credentials, origin, settings, ports, version=__version__)
         world = World(
             clock.now,
