@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import tenacity
 
@@ -196,13 +196,19 @@ class Story:
     async def warmup(self, timeout_s: float) -> None:
         """Have route, token and connections at hand before the first call."""
         world = self.world
-        deadline_s = world.now() + timeout_s
+        started_s = world.now()
+        deadline_s = started_s + timeout_s
         try:
-            grant = await world.access.obtain(None, deadline_s)
-            count = 1 + self.settings.pool.prewarm
-            await world.wire.warm(grant.target.origin, count, deadline_s)
-        except WireFault as fault:
-            raise _explain.fault_error(fault, self.endpoint, 0) from None
+            try:
+                grant = await world.access.obtain(None, deadline_s)
+                count = 1 + self.settings.pool.prewarm
+                await world.wire.warm(grant.target.origin, count, deadline_s)
+            except WireFault as fault:
+                raise _explain.fault_error(fault, self.endpoint, 0) from None
+        except ServingError as error:
+            error.endpoint = self.endpoint
+            error.elapsed_s = world.now() - started_s
+            raise
 
     async def _try(self, call: _Call) -> Reply:
         """One try: a place in the queue, a grant, an exchange."""
@@ -286,7 +292,14 @@ class Story:
             _OK, call.advice.wait_s, None, now() - call.tried_s, request_id(reply.headers)
         )
         return OpenStream(
-            self.endpoint, self.world, started_s, len(body.data), (*call.attempts, last), reply
+            self.endpoint,
+            self.world,
+            started_s,
+            call.queue_s,
+            len(body.data),
+            (*call.attempts, last),
+            call.grant.secrets if call.grant else (),
+            reply,
         )
 
     async def _try_open(self, call: _Call) -> StreamedReply:
@@ -356,7 +369,7 @@ class Story:
                 secrets=grant.secrets if grant else (),
             )
         except ServingError as found:
-            error = found
+            error = found.with_traceback(None)  # which holds this frame, which holds the error
         error.status_code = reply.status
         error.request_id = request_id(reply.headers)
         error.sent = "yes"
@@ -382,6 +395,7 @@ class Story:
         async def next_try() -> T:
             if first:
                 raise first.pop()
+            call.tried_s = self.world.now()
             return await again(call)
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -390,8 +404,13 @@ class Story:
             assert isinstance(problem, _TryFailed)
             return self._advise(call, problem.failure)
 
+        async def sleep(seconds: float) -> None:
+            if seconds > 0.0:
+                call.backoff_s += seconds
+                await self.world.sleep(seconds)
+
         retrying = tenacity.AsyncRetrying(
-            sleep=self._sleep_of(call),
+            sleep=sleep,
             wait=wait,
             stop=lambda _state: call.advice.action is Action.STOP,
             retry=tenacity.retry_if_exception_type(_TryFailed),
@@ -400,18 +419,12 @@ class Story:
         try:
             return await retrying(next_try)
         except _TryFailed as last:
-            last.__traceback__ = None  # its frames hold the payload, in a cycle with tenacity's
-            error = self._final(call, last.error)
-            cause = None if error is last.error else last.error
-        raise error from cause
-
-    def _sleep_of(self, call: _Call) -> Callable[[float], Awaitable[None]]:
-        async def sleep(seconds: float) -> None:
-            if seconds > 0.0:
-                call.backoff_s += seconds
-                await self.world.sleep(seconds)
-
-        return sleep
+            last.__traceback__ = failed.__traceback__ = None
+            self._give_up(call, last)
+        finally:
+            # A cycle of tenacity's, which would hold the payload until the collector comes.
+            retrying.iter_state.actions.clear()
+            del failed
 
     def _advise(self, call: _Call, failure: Failure) -> float:
         """Ask the policy, and do what its advice needs before the next try."""
@@ -443,6 +456,16 @@ class Story:
             return self.world.access.moved(call.grant)
         return True
 
+    def _give_up(self, call: _Call, last: _TryFailed) -> NoReturn:
+        """Raise what the user gets. No frame of its traceback holds it: that would be a cycle."""
+        error = self._final(call, last.error)
+        cause = None if error is last.error else last.error
+        del last.error
+        try:
+            raise error from cause
+        finally:
+            del error, cause
+
     def _final(self, call: _Call, last: ServingError) -> ServingError:
         stopped_by = call.advice.stopped_by
         if stopped_by == "deadline" and not isinstance(last, TimeoutError):
@@ -452,7 +475,8 @@ class Story:
             error.request_id = last.request_id
             last.attempts = call.attempts
             return error
-        if stopped_by is not None:
+        out_of_time = isinstance(last, TimeoutError) and self.world.now() >= call.deadline_s
+        if stopped_by is not None and not out_of_time:
             last.stopped_by = stopped_by
         return last
 

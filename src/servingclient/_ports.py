@@ -7,7 +7,7 @@ Every wait takes a deadline: an instant of the client's monotonic clock, in seco
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
@@ -44,7 +44,7 @@ class StreamedReply(Protocol):
     status: int
     headers: RawHeaders
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncGenerator[bytes, None]:
         """The decoded body, piece by piece; waits at most the idle limit for each.
 
         Raises:

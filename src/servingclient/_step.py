@@ -6,7 +6,7 @@ steps it: its ports block instead of suspending, so one ``send(None)`` runs it t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,14 +26,18 @@ def run(story: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(f"a blocking call suspended on {leaked!r}; an async port leaked into it")
 
 
-def iterate(stream: AsyncIterator[T]) -> Iterator[T]:
-    """Step an async iterator whose waits block, one item at a time."""
-    while True:
-        try:
-            yield run(_next(stream))
-        except StopAsyncIteration:
-            return
+def iterate(stream: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+    """Step an async generator whose waits block, one item at a time; it is closed with this one."""
+    try:
+        while True:
+            try:
+                item = run(_next(stream))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        run(stream.aclose())
 
 
-async def _next(stream: AsyncIterator[T]) -> T:
+async def _next(stream: AsyncGenerator[T, None]) -> T:
     return await stream.__anext__()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from types import AsyncGeneratorType, GeneratorType
+from typing import Final, cast
 
 from servingclient import _explain
 from servingclient._ports import CallEnded, StreamedReply, World, tell
@@ -26,8 +27,12 @@ class OpenStream:
 
     __slots__ = (
         "_endpoint",
+        "_error",
+        "_queue_s",
         "_reply",
+        "_reply_bytes",
         "_request_bytes",
+        "_secrets",
         "_started_s",
         "_world",
         "attempts",
@@ -39,20 +44,29 @@ class OpenStream:
         endpoint: str,
         world: World,
         started_s: float,
+        queue_s: float,
         request_bytes: int,
         attempts: tuple[Attempt, ...],
+        secrets: tuple[str, ...],
         reply: StreamedReply,
     ) -> None:
         self._endpoint = endpoint
         self._world = world
         self._started_s = started_s
+        self._queue_s = queue_s
         self._request_bytes = request_bytes
+        self._reply_bytes = 0
+        self._error: str | None = None
+        self._secrets = secrets
         self._reply: StreamedReply | None = reply
         self.attempts = attempts
         self.headers = reply.headers
 
-    async def events(self) -> AsyncIterator[object]:
-        """The decoded ``data:`` of each event, up to ``[DONE]`` or the end of the reply.
+    async def events(self) -> AsyncGenerator[object, None]:
+        """``None`` once begun, then the decoded ``data:`` of each event, up to ``[DONE]``.
+
+        The first step waits for nothing. From it on an event loop knows the generator and ends it
+        when nobody holds it any more: a stream that is never read gives its place back, too.
 
         Raises:
             StreamError: The stream broke, stalled, or holds an error event. What was yielded
@@ -62,10 +76,13 @@ class OpenStream:
         if reply is None:
             return
         parser = SseParser()
+        pieces = reply.chunks()
         try:
-            async for piece in reply.chunks():
+            yield None
+            async for piece in pieces:
+                self._reply_bytes += len(piece)
                 for event in parser.feed(piece):
-                    yield event_value(event)
+                    yield event_value(event, self._secrets)
                 if parser.done:
                     return
             parser.finish()
@@ -75,9 +92,13 @@ class OpenStream:
         except StreamError as error:
             raise self._broken(error) from None
         finally:
-            await self.aclose()
+            try:
+                await pieces.aclose()
+            finally:
+                await self.aclose()
 
     def _broken(self, error: StreamError) -> StreamError:
+        self._error = type(error).__name__
         error.endpoint = self._endpoint
         error.attempts = self.attempts
         error.elapsed_s = self._world.now() - self._started_s
@@ -101,12 +122,12 @@ class OpenStream:
                 CallEnded(
                     self._endpoint,
                     _OK,
-                    None,
+                    self._error,
                     world.now() - self._started_s,
-                    0.0,
+                    self._queue_s,
                     len(self.attempts),
                     self._request_bytes,
-                    0,
+                    self._reply_bytes,
                 ),
             )
 
@@ -127,6 +148,7 @@ class Stream(Iterator[object]):
     def __init__(self, opened: OpenStream) -> None:
         self._opened = opened
         self._events = iterate(opened.events())
+        next(self._events)
 
     @property
     def request_id(self) -> str | None:
@@ -152,6 +174,9 @@ class Stream(Iterator[object]):
 
     def close(self) -> None:
         """Stop, and give the connection back."""
+        events = cast("GeneratorType[object, None, None]", self._events)
+        if not events.gi_running:  # another thread reads: it ends with its next piece
+            events.close()
         run(self._opened.aclose())
 
     def __del__(self) -> None:
@@ -162,7 +187,7 @@ class AsyncStream(AsyncIterator[object]):
     """The events of a streamed reply, decoded, as they arrive.
 
     Iterate it, best inside ``async with``: that gives the connection back whatever happens. It is
-    also given back at the end of the stream and on an error.
+    also given back at the end of the stream, on an error, and when the object goes out of use.
 
     Yields:
         The JSON value of each event's data.
@@ -174,6 +199,7 @@ class AsyncStream(AsyncIterator[object]):
     def __init__(self, opened: OpenStream) -> None:
         self._opened = opened
         self._events = opened.events()
+        run(self._events.__anext__())
 
     @property
     def request_id(self) -> str | None:
@@ -199,4 +225,7 @@ class AsyncStream(AsyncIterator[object]):
 
     async def aclose(self) -> None:
         """Stop, and give the connection back."""
+        events = cast("AsyncGeneratorType[object, None]", self._events)
+        if not events.ag_running:  # another task reads: its connection ends under it
+            await events.aclose()
         await self._opened.aclose()

@@ -383,7 +383,7 @@ class AsyncHttpxStream:
         self._decoder = decoder
         self._idle_s = idle_s
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """See ``_ports.StreamedReply.chunks``."""
         exchange = self._exchange
         if exchange is None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, NoReturn
 
 import httpx
@@ -232,7 +232,7 @@ class HttpxStream:
         self._line = line
         self._origin = origin
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """See ``_ports.StreamedReply.chunks``."""
         if self._response is None:
             return

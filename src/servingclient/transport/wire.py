@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Union
 
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Target, WireFault
@@ -156,7 +156,7 @@ class LaneStream:
         self._taken_s = taken_s
         self._idle_s = idle_s
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """See ``_ports.StreamedReply.chunks``."""
         lane = self._lane
         if lane is None:
@@ -266,7 +266,7 @@ class AsyncLaneStream:
         self._taken_s = taken_s
         self._idle_s = idle_s
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """See ``_ports.StreamedReply.chunks``."""
         lane = self._lane
         if lane is None:
