@@ -66,6 +66,7 @@ class Connection:
     received: bytearray = field(default_factory=bytearray)
     """Every byte read, after TLS."""
     open: bool = True
+    ending: bool = False
     reader: asyncio.StreamReader | None = None
     writer: asyncio.StreamWriter | None = None
 
@@ -107,7 +108,7 @@ class Connection:
     def write(self, data: bytes) -> None:
         """Queue bytes for sending."""
         assert self.writer is not None
-        if self.open:
+        if not self.ending:
             self.writer.write(data)
 
     async def send(self, data: bytes) -> None:
@@ -119,13 +120,13 @@ class Connection:
 
     def fin(self) -> None:
         """Close after everything written was sent."""
-        self.open = False
+        self.ending = True
         if self.writer is not None:
             self.writer.close()
 
     def rst(self) -> None:
         """Drop the connection with a reset."""
-        self.open = False
+        self.ending = True
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         if self.writer is not None:
@@ -297,15 +298,23 @@ class ScriptedServer:
         except BaseException as error:  # noqa: BLE001 - a broken script must fail its test
             self._broken.append(error)
         finally:
-            if conn.open:
-                conn.fin() if conn.writer is not None else conn.sock.close()
-            conn.open = False
+            await self._closed(conn)
             self._noticed()
+
+    async def _closed(self, conn: Connection) -> None:
+        """Close what the script left open; ``open_connections`` counts until the FIN is out."""
+        if conn.writer is None:
+            conn.sock.close()
+        else:
+            conn.writer.close()
+            with contextlib.suppress(Exception):
+                await conn.writer.wait_closed()
+        conn.open = False
 
     async def _converse(self, conn: Connection) -> None:
         if self.before_tls is not None:
             await self.before_tls(conn)
-            if not conn.open:
+            if conn.ending:
                 return
         conn.reader = asyncio.StreamReader(limit=1 << 26, loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(conn.reader, loop=self._loop)
@@ -315,7 +324,7 @@ class ScriptedServer:
         conn.writer = asyncio.StreamWriter(transport, protocol, conn.reader, self._loop)
         if self.greeting is not None:
             await self.greeting(conn)
-        while conn.open:
+        while not conn.ending:
             request = await conn.read_request()
             if request is None:
                 return
@@ -427,6 +436,20 @@ def then_fin(act: Answer) -> Act:
         conn.fin()
 
     return closing
+
+
+def with_fin(make: Callable[[Request], bytes] = predictions) -> Act:
+    """Answer and close in one segment: no client can send between the two (not over TLS)."""
+
+    async def act(conn: Connection, request: Request) -> None:
+        conn.processed(request)
+        sent = conn.sock.send(make(request), socket.MSG_MORE)
+        assert sent == len(make(request))
+        conn.sock.shutdown(socket.SHUT_WR)
+        await conn.gone()
+        conn.fin()
+
+    return act
 
 
 def then_rst(act: Answer) -> Act:
@@ -585,8 +608,7 @@ def plain_http(data: bytes) -> Greeting:
         loop = asyncio.get_running_loop()
         await loop.sock_recv(conn.sock, 65536)
         await loop.sock_sendall(conn.sock, data)
-        conn.sock.close()
-        conn.open = False
+        conn.ending = True
 
     return act
 
@@ -597,8 +619,7 @@ async def silence(conn: Connection) -> None:
     with contextlib.suppress(ConnectionError):
         while await loop.sock_recv(conn.sock, 65536):
             pass
-    conn.sock.close()
-    conn.open = False
+    conn.ending = True
 
 
 class Blackhole:

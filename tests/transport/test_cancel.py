@@ -249,5 +249,4 @@ async def never_shake_hands(conn: Connection) -> None:
     loop = asyncio.get_running_loop()
     while await loop.sock_recv(conn.sock, 65536):
         pass
-    conn.sock.close()
-    conn.open = False
+    conn.ending = True

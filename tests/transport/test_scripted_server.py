@@ -109,8 +109,8 @@ def test_poison_follows_the_reply():
 
 
 def test_a_connection_can_be_reset_before_anything_is_read():
-    with ScriptedServer(greeting=reset_at_once) as server, connect(server) as sock:
-        with pytest.raises(ConnectionError):
+    with ScriptedServer(greeting=reset_at_once) as server:
+        with pytest.raises(ConnectionError), connect(server) as sock:
             ask(sock, 1)
         assert not server.requests
 
