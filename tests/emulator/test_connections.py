@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import struct
 import time
 
 import pytest
@@ -297,3 +298,18 @@ def test_a_chunked_request_has_no_way_around_the_limit(emu: Emulator) -> None:
     with connected(emu) as peer:
         peer.send(raw + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
         assert peer.answer().status == 400
+
+
+def test_clients_that_vanish_under_tls_do_not_disturb_the_end() -> None:
+    """Fifty TLS clients reset at once while the emulator stops: it must stop all the same."""
+    with Emulator() as emulator:
+        address = ("127.0.0.1", int(emulator.host.rsplit(":", 1)[1]))
+        context = ssl.create_default_context(cafile=emulator.ca_file)
+        clients = [
+            context.wrap_socket(socket.create_connection(address), server_hostname="127.0.0.1")
+            for _ in range(50)
+        ]
+        linger = struct.pack("ii", 1, 0)
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            client.close()

@@ -224,7 +224,9 @@ class Connection(asyncio.Protocol):
         """Drop the connection with RST."""
         self._closing = True
         if self._transport is not None:
-            reset_socket(self._transport.get_extra_info("socket"))
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None:  # TLS lets go of it before it says that the client has gone
+                reset_socket(sock)
             self._transport.abort()
 
     def later(self, delay_s: float, action: Callable[[], None]) -> None:
