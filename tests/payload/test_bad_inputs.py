@@ -11,8 +11,10 @@ import enum
 import json
 import pickle
 import time
-from collections import namedtuple
+from collections import defaultdict, namedtuple
+from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,9 @@ import pyarrow as pa
 import pytest
 
 from servingclient.errors import PayloadError, PayloadTooLarge, ServingError
+from servingclient.payload.body import write_checked
 from servingclient.payload.encode import check_size
+from servingclient.settings import Payload
 
 NAN = float("nan")
 INF = float("inf")
@@ -47,6 +51,13 @@ def circle_list():
 
 
 Point = namedtuple("Point", "x y")  # noqa: PYI024
+
+
+class Tensor:
+    dtype = "float32"
+
+    def __len__(self):
+        return 1
 
 
 @dataclasses.dataclass
@@ -242,6 +253,40 @@ BAD = {
     "shape: arrow array": (pa.array([1]), "pyarrow", None, None),
     "shape: frame in a body": ({"inputs": pd.DataFrame({"a": [1]})}, "frame itself", None, None),
     "shape: series in a record": (rows(pd.Series([1])), "to_list", 2, "c"),
+    "shape: default dicts": (
+        [{"a": 1, "b": 2}, defaultdict(int, a=1)],
+        "lacks this column",
+        1,
+        "b",
+    ),
+    "shape: tensor of another library": ({"c": Tensor()}, "Tensor.*numpy array", None, "c"),
+    "shape: column in a body": ({"inputs": {"c": {1}}}, "builtins.set", None, "c"),
+    "shape: index in a body": (
+        {"dataframe_split": {"columns": ["a"], "data": [[1]], "index": [{1}]}},
+        "builtins.set",
+        None,
+        "index",
+    ),
+    "shape: number as a body key": ({"inputs": [1], 7: "x"}, "key of type int", None, "7"),
+    "class: structured scalar": (
+        rows(np.array([(1,)], dtype=[("a", "i4")])[0]),
+        "structured dtype",
+        2,
+        "c",
+    ),
+    "class: structured array in a cell": (
+        rows(np.array([(1,)], dtype=[("a", "i4")])),
+        "structured dtype",
+        2,
+        "c",
+    ),
+    "class: objects of numpy": (rows(np.array([1, {2}], object)), "builtins.set", 2, "c"),
+    "class: surrogate beside lists": (
+        pd.DataFrame({"l": [[1], [2]], "c": pd.Series(["a", "\ud800"], dtype=object)}),
+        "UTF-8",
+        1,
+        "c",
+    ),
     "class: set": (rows({1}), r"builtins.set.*list\(", 2, "c"),
     "class: range": (rows(range(3)), r"range.*list\(", 2, "c"),
     "class: data class": (rows(Record()), "dataclasses.asdict", 2, "c"),
@@ -345,6 +390,38 @@ def test_none_in_python_data_is_the_callers_own_null(sent):
     assert sent({"inputs": [None]}) == {"inputs": [None]}
 
 
+class OwnFloat(float):
+    pass
+
+
+class Changing(Mapping):
+    """Bad when it is written, good when it is looked for."""
+
+    def __init__(self):
+        self.bad = True
+
+    def __getitem__(self, key):
+        return {1}
+
+    def __len__(self):
+        return int(self.bad)
+
+    def __iter__(self):
+        bad, self.bad = self.bad, False
+        return iter(["k"] if bad else [])
+
+
+def test_a_value_that_changes_under_way_is_still_a_payload_error(enc):
+    with pytest.raises(PayloadError, match="no JSON form"):
+        enc([{"c": Changing()}])
+
+
+def test_what_orjson_refuses_and_the_rules_do_not_is_a_payload_error_too():
+    body = {"inputs": [np.datetime64("NaT")]}
+    with pytest.raises(PayloadError, match="no JSON form"):
+        write_checked(body, Payload(nan="null"))
+
+
 class Colour(enum.Enum):
     RED = "red"
 
@@ -365,6 +442,9 @@ class Colour(enum.Enum):
         (dt.date(2024, 5, 1), "2024-05-01"),
         (dt.time(1, 2, 3), "01:02:03"),
         (Colour.RED, "red"),
+        (OwnFloat(1.5), 1.5),
+        (MappingProxyType({"k": 1}), {"k": 1}),
+        (np.array([1, "a"], object), [1, "a"]),
         (True, True),
         ([np.float32(0.5), {"k": np.array([1, 2])}], [0.5, {"k": [1, 2]}]),
         (nested(250, "x"), nested(250, "x")),

@@ -89,6 +89,7 @@ NOT_WIDENED = {
     "-1e400": b'{"predictions": [-1e400, %b]}',
     "400 digits": b'{"predictions": [1%b, %%b]}' % (b"0" * 400),
     "1,025 deep": b'{"predictions": ' + b"[" * 1025 + b"%b" + b"]" * 1025 + b"}",
+    "1,010 deep": b'{"predictions": ' + b"[" * 1010 + b"%b" + b"]" * 1010 + b"}",
     "control character": b'{"predictions": ["\x01", %b]}',
     "trailing comma": b'{"predictions": [%b,]}',
     "single quotes": b"{'predictions': [%b]}",

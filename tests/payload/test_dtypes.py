@@ -93,6 +93,7 @@ NUMPY_REFUSED = {
     "void": (np.array([b"ab"], "V2"), "raw memory"),
     "year 20000": (np.array(["20000-01-01"], "M8[D]"), "years 1 to 9999"),
     "year -5": (np.array([-1975], "M8[Y]"), "years 1 to 9999"),
+    "year 20000 in microseconds": (np.array([569_000_000_000_000_000], "M8[us]"), "1 to 9999"),
     "object of bytes": (np.array([b"x", "a"], object), "base64"),
     "object of sets": (np.array([{1}, "a"], object), "builtins.set"),
 }

@@ -102,6 +102,8 @@ SHAPES = {
         (None, "Request size cannot exceed 16777216 bytes", None),
     ),
     "cut off": (b'{"error_code": "X_Y", "message": "a \\"b\\" c", "deta', ("X_Y", 'a "b" c', None)),
+    "a broken escape": (b'{"message": "a\\x b\\n c"', (None, "a\\x b", None)),
+    "validation of another shape": (b'{"detail": ["x", {"msg": "m"}]}', (None, ": m", None)),
     "cut off in the message": (
         b'{"error_code": 403, "message": "Invalid acc',
         ("403", "Invalid acc", None),
@@ -129,6 +131,9 @@ def test_every_shape_gives_code_message_and_wait(body, expected, content_type):
 
 # what the service and MLflow say, that must come through word for word
 TEXTS = [
+    "Use Bearer authentication for this endpoint",
+    "Basic authentication is not allowed",
+    "Cannot refresh token: invalid_client",
     NO_ENDPOINT,
     UNEXPECTED,
     "Request size cannot exceed 16777216 bytes",

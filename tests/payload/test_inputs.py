@@ -44,6 +44,8 @@ TABLES = {
     "dict of polars series": {"a": pl.Series([1, 2]), "b": pl.Series(["x", "y"])},
     "dict of arrow arrays": {"a": pa.array([1, 2]), "b": pa.chunked_array([["x"], ["y"]])},
     "a mapping of columns": MappingProxyType(COLUMNS),
+    "dict of pandas arrays": {"a": pd.array([1, 2]), "b": pd.Categorical(["x", "y"])},
+    "dict of pandas indexes": {"a": pd.Index([1, 2]), "b": pd.Index(["x", "y"])},
     "structured array": np.array([(1, "x"), (2, "y")], dtype=[("a", "i4"), ("b", "U1")]),
     "record array": np.rec.array([(1, "x"), (2, "y")], dtype=[("a", "i4"), ("b", "U1")]),
 }
@@ -102,6 +104,9 @@ def test_arrays_and_rows_go_as_inputs(inputs, content, rows, enc):
 
 BODIES = {
     "dataframe_split": ({"dataframe_split": {"columns": ["a"], "data": [[1], [2]]}}, 2, True),
+    "numbers as columns": ({"dataframe_split": {"columns": [0, 1], "data": [[5, 6]]}}, 1, True),
+    "lists as columns": ({"dataframe_split": {"columns": [["a"]], "data": [[5]]}}, 1, True),
+    "without columns": ({"dataframe_split": {"data": [[1]]}}, 1, True),
     "with an index": ({"dataframe_split": pd.DataFrame({"a": [1, 2]}).to_dict("split")}, 2, True),
     "dataframe_records": ({"dataframe_records": [{"a": 1}]}, 1, True),
     "instances": ({"instances": [[1], [2]]}, 2, True),

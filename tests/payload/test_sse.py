@@ -122,6 +122,21 @@ def test_58_an_event_of_many_lines_is_bounded_too():
         parser.feed(b"data: abcd\n")
 
 
+def test_58_events_before_a_fault_come_first_and_the_fault_with_the_next_call():
+    for then in (SseParser.finish, lambda parser: parser.feed(b"data: 2\n\n")):
+        parser = SseParser()
+        assert parser.feed(b"data: 1\n\ndata: \xff\n\n") == [SseEvent("message", "1", None)]
+        with pytest.raises(StreamError, match="UTF-8"):
+            then(parser)
+
+
+def test_nothing_is_read_after_done():
+    parser = SseParser()
+    assert parser.feed(b"data: [DONE]\n\n") == []
+    assert parser.feed(b"data: \xff\n\n") == []
+    parser.finish()
+
+
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc3(", b"\xed\xa0\x80"])
 def test_58_bytes_that_are_no_utf8_are_refused(bad):
     with pytest.raises(StreamError, match="UTF-8"):

@@ -26,12 +26,8 @@ def column(array: Any, name: str, settings: Payload, *, none_missing: bool = Fal
         The values, exact; ``None`` where one is missing and may be.
 
     Raises:
-        PayloadError: A value, the dtype or the shape cannot be sent.
+        PayloadError: A value or the dtype cannot be sent.
     """
-    if array.ndim != 1:
-        raise refused(
-            f"The array has shape {array.shape}, but a column has one dimension.", column=name
-        )
     if array.dtype.kind == "O" and array.size:
         return listed(array.tolist(), name, settings, none_missing=none_missing)
     values = tensor(array, settings, name=name)

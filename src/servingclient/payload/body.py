@@ -6,14 +6,14 @@ values, and only one that holds ``null`` is searched for the value that caused i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 
 from servingclient.payload.dtypes import NATIVE, is_numpy
-from servingclient.payload.refusals import column_names, refused
+from servingclient.payload.refusals import refuse_duplicates, refused
 from servingclient.payload.values import STRICT, fault, stand_in
 from servingclient.settings import Payload
 
@@ -105,8 +105,8 @@ def _rows(key: str, content: Any) -> int | None:
                 f"{_described(content)}."
             )
         names = content.get("columns")
-        if isinstance(names, (list, tuple)):
-            column_names(names, Payload())
+        if isinstance(names, (list, tuple)) and all(isinstance(name, Hashable) for name in names):
+            refuse_duplicates(names)
         return len(content["data"])
     if key == "dataframe_records" and not isinstance(content, (list, tuple)):
         raise refused(f"dataframe_records must be a list of objects, not {_described(content)}.")

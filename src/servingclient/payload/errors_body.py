@@ -185,11 +185,12 @@ def _without_echo(message: str) -> str:
 _SECRETS = re.compile(
     r"""(?ix)
       \b (?: proxy-)? authorization ["']? \s* [:=] \s* ["']? (?: (?:bearer|basic) \s+ )? [^\s"',;]+
-    | \b (?: bearer | basic ) \s+ [\w.~+/=-]{8,}
+    | \b (?: bearer | basic ) \s+ (?= \S{0,64}\d | \S{24} ) [\w.~+/=-]{8,}
     | \b eyJ [\w-]{6,} (?: \. [\w-]* ){0,2}
     | \b (?: dapi | dose | dkea ) [0-9a-f]{6,} (?: -\d+ )?
-    | \b (?: access_token | refresh_token | id_token | client_secret | api_?key | password | token )
+    | \b (?: access_token | refresh_token | id_token | client_secret | api_?key | password )
       ["']? \s* [:=] \s* ["']? [^\s"',;&]{6,}
+    | \b token ["']? \s* [:=] \s* ["']? [^\s"',;&]{16,}
     """
 )
 

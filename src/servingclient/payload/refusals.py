@@ -77,13 +77,25 @@ def column_names(names: Sequence[Any], settings: Payload) -> list[str]:
     strings = list(names)
     if set(map(type, strings)) != {str}:
         strings = [_column_name(name, settings) for name in strings]
-    if len(set(strings)) != len(strings):
-        twice = [name for name, count in Counter(strings).items() if count > 1]
+    refuse_duplicates(strings)
+    return strings
+
+
+def refuse_duplicates(names: Sequence[Any]) -> None:
+    """Raise if a column name occurs twice: pandas on the server would drop one in silence.
+
+    Args:
+        names: Column names.
+
+    Raises:
+        PayloadError: A name occurs twice.
+    """
+    if len(set(names)) != len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
         listed = ", ".join(map(shown, twice[:10]))
         raise refused(
-            f"Duplicate columns: {listed}. Give every column its own name.", column=twice[0]
+            f"Duplicate columns: {listed}. Give every column its own name.", column=str(twice[0])
         )
-    return strings
 
 
 def _column_name(name: Any, settings: Payload) -> str:

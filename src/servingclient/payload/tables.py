@@ -40,8 +40,10 @@ def split_records(rows: list[Any], settings: Payload) -> dict[str, Any]:
         raise refused("The first row has no columns: nothing to score.", row=0)
     if len(rows) == 1:
         return {"columns": columns, "data": [list(first.values())]}
-    if set(map(type, rows)) != {dict} and not all(isinstance(row, Mapping) for row in rows):
-        raise _uneven(rows, keys)
+    if set(map(type, rows)) != {dict}:
+        if not all(isinstance(row, Mapping) for row in rows):
+            raise _uneven(rows, keys)
+        rows = list(map(dict, rows))  # a defaultdict would invent what is missing
     try:
         data: list[Any] = list(map(itemgetter(*keys), rows))
     except KeyError:
@@ -56,23 +58,17 @@ def _uneven(rows: list[Any], keys: list[Any]) -> PayloadError:
         if not isinstance(row, Mapping):
             kind = type(row).__name__
             return refused(f"The row is a {kind} among dicts. Make all rows dicts.", row=position)
-        for key in keys:
-            if key not in row:
-                return refused(
-                    "The row lacks this column, which the first row has. Every row needs the same "
-                    "keys; None stands for a value that is not known.",
-                    row=position,
-                    column=str(key),
-                )
-        for key in row:
-            if key not in rows[0]:
-                return refused(
-                    "The row has this column, which the first row lacks. Every row needs the same "
-                    "keys; None stands for a value that is not known.",
-                    row=position,
-                    column=str(key),
-                )
-    return refused("The rows do not have the same keys.")
+        if row.keys() != rows[0].keys():
+            break
+    absent = [key for key in keys if key not in row]
+    added = [key for key in row if key not in rows[0]]
+    return refused(
+        f"The row {'lacks' if absent else 'has'} this column, which the first row "
+        f"{'has' if absent else 'lacks'}. Every row needs the same keys; None stands for a value "
+        "that is not known.",
+        row=position,
+        column=str((absent or added)[0]),
+    )
 
 
 # ------------------------------------------------------------------------------- columns

@@ -101,7 +101,7 @@ def _decimal(value: Decimal, policy: str) -> object:
 
 
 def _numpy_stand_in(value: Any) -> object:
-    scalar = not hasattr(value, "__setitem__")
+    scalar = not hasattr(value, "__array_finalize__")
     if value.dtype.kind == "O":
         return value.tolist()
     array = value.reshape(1) if scalar else value
