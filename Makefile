@@ -16,8 +16,9 @@ BIN := $(VENV)/bin
 
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 ARGS ?=
-# what runs on the wheel; fewer when time presses, such as WHEEL_TESTS="tests/gates tests/peers"
-WHEEL_TESTS ?= tests
+# What runs on the wheel: the tests that go in through the doors, and so through every module and
+# data file. `make test-wheel WHEEL_TESTS=tests` runs all.
+WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
 .PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage demo bench bench-call format clean
 
