@@ -124,6 +124,11 @@ class Connection:
         if self.writer is not None:
             self.writer.close()
 
+    def ragged_fin(self) -> None:
+        """FIN without TLS's goodbye, and without waiting for the client's."""
+        self.ending = True
+        self.sock.shutdown(socket.SHUT_WR)
+
     def rst(self) -> None:
         """Drop the connection with a reset."""
         self.ending = True
@@ -261,6 +266,7 @@ class ScriptedServer:
             self._loop.run_until_complete(self._end())
 
     async def _end(self) -> None:
+        await self._loop.shutdown_default_executor()
         for conn in self.connections:
             if conn.open:
                 conn.rst()
@@ -609,6 +615,24 @@ def plain_http(data: bytes) -> Greeting:
         await loop.sock_recv(conn.sock, 65536)
         await loop.sock_sendall(conn.sock, data)
         conn.ending = True
+
+    return act
+
+
+def refusing_handshake(context: ssl.SSLContext) -> Greeting:
+    """A ``before_tls`` that shakes hands as an ordinary server does, alert included, and closes.
+
+    asyncio's own TLS drops the alert that says why a handshake failed.
+    """
+
+    def shake(sock: socket.socket) -> None:
+        sock.settimeout(5)
+        with contextlib.suppress(OSError), context.wrap_socket(sock, server_side=True):
+            pass
+
+    async def act(conn: Connection) -> None:
+        conn.ending = True
+        await asyncio.get_running_loop().run_in_executor(None, shake, conn.sock)
 
     return act
 

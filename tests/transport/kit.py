@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import ssl
 import time
 from collections.abc import Callable, Coroutine
@@ -99,6 +100,22 @@ class Driver:
         """Let an async wire notice what happened to its idle connections."""
         if self.loop is not None:
             self.loop.run_until_complete(asyncio.sleep(0.02))
+
+    def idle_sockets(self) -> list[Any]:
+        """The sockets of idle connections."""
+        if self.name == "lane":
+            return [ln._sock for shelf in self.wire.pool._shelves.values() for ln in shelf.idle]
+        if self.name == "async_lane":
+            lanes = [ln for shelf in self.wire.pool._shelves.values() for ln in shelf.idle]
+            return [lane._transport.get_extra_info("socket") for lane in lanes if lane._transport]
+        streams = [c._connection._network_stream for c in self._httpcore_pool().connections]
+        return [stream.get_extra_info("socket") for stream in streams]
+
+    def see_bytes(self) -> None:
+        """Wait until something has arrived on an idle connection, and let the wire notice."""
+        sockets = [sock for sock in self.idle_sockets() if sock.fileno() >= 0]
+        assert select.select(sockets, [], [], 5)[0]
+        self.settle()
 
     def in_use(self) -> int:
         """Connections that carry a request."""

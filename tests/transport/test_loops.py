@@ -25,7 +25,10 @@ MAKERS = [AsyncLaneWire, AsyncHttpxWire.of_settings]
 @pytest.mark.parametrize("make", MAKERS)
 def test_T5_twenty_event_loops_one_after_the_other(make: Any, tls: bool, authority: Authority):
     context = authority.good() if tls else None
-    with ScriptedServer(echo(), tls=context) as server, warnings.catch_warnings(record=True) as said:
+    with (
+        ScriptedServer(echo(), tls=context) as server,
+        warnings.catch_warnings(record=True) as said,
+    ):
         warnings.simplefilter("always")
         wire = make(settings_of(ca_file=authority.ca_file if tls else None))
 
