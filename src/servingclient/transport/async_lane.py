@@ -77,6 +77,8 @@ class AsyncLane(asyncio.Protocol):
             return
         if done or (self._streaming and parser.head_done):
             self._wake()
+        if tls is not None and tls.closed:
+            self.eof_received()
 
     def _decrypted(self, tls: TlsSession, data: bytes) -> bytes:
         """What TLS does not keep for itself (part of a record, a ticket, a goodbye)."""

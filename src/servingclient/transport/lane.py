@@ -162,11 +162,16 @@ class Lane:
             raise faults.timed_out(self.origin, parser.received_bytes) from None
         except OSError as error:
             raise self._lost(error) from None
-        if data:
-            return parser.feed(data)
-        if self._tls is not None:  # an end without TLS's goodbye may be a forged one
+        if data and parser.feed(data):
+            return True
+        tls = self._tls
+        if tls is None:
+            return False if data else self._at_eof()
+        if tls.closed:
+            return self._at_eof()
+        if not data:  # an end without TLS's goodbye may be a forged one
             raise self._lost(ConnectionError("the server closed it"))
-        return self._at_eof()
+        return False
 
     def _no_plain_text(self, deadline_s: float) -> bool:
         """TLS took what arrived for itself: part of a record, a ticket, or a goodbye."""
@@ -220,6 +225,8 @@ class Lane:
     @property
     def reusable(self) -> bool:
         """The last exchange ended cleanly and the server keeps the connection."""
+        if self._tls is not None and self._tls.closed:
+            return False
         return self._parser.reusable and not self._closed
 
     @property
