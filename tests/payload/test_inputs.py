@@ -113,6 +113,8 @@ BODIES = {
     "inputs, rows": ({"inputs": [[1], [2]]}, 2, True),
     "inputs, columns": ({"inputs": {"a": [1, 2], "b": [3, 4]}}, 2, True),
     "inputs, one value": ({"inputs": "text"}, None, True),
+    "inputs, a word": ({"inputs": "null"}, None, True),
+    "inputs, named words": ({"inputs": {"a": "null", "b": ["null"]}}, None, True),
     "inputs, uneven": ({"inputs": {"a": [1, 2], "b": [3]}}, None, True),
     "inputs, scalars": ({"inputs": {"a": 1, "b": 2}}, None, True),
     "with params": ({"inputs": [1], "params": {"k": 1}}, 1, True),

@@ -7,7 +7,7 @@ from typing import Any
 
 from servingclient.payload import arrays
 from servingclient.payload.refusals import column_names, missing, refused
-from servingclient.payload.values import listed
+from servingclient.payload.values import listed, times
 from servingclient.settings import Payload
 
 
@@ -141,7 +141,7 @@ def _polars_times(series: Any, kind: str, name: str, settings: Payload) -> list[
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     if series.dtype.time_unit == "ns" and (series.dt.nanosecond() % 1000 != 0).any():
         return list(series.dt.to_string("%Y-%m-%dT%H:%M:%S%.9f").to_list())
-    return listed(series.to_list(), name, settings, none_missing=True)
+    return times(series.to_list())
 
 
 def _out_of_range(name: str) -> Exception:

@@ -93,12 +93,13 @@ def missing_class(array: Any, index: tuple[int, ...]) -> str:
     return "NaN" if np.isnan(array[index]) else "infinite"
 
 
-def writable(array: Any, gone: Any) -> Any:
+def writable(array: Any, gone: Any, *, fraction: bool = False) -> Any:
     """A fit array as something orjson writes with :data:`NATIVE`.
 
     Args:
         array: An array :func:`unfit` has nothing against, not of dtype object.
         gone: Its :func:`missing_mask`; these become null.
+        fraction: Write every time with its fraction, also where no other in the array has one.
 
     Returns:
         A native, C-contiguous array, or nested lists where orjson takes none.
@@ -114,7 +115,7 @@ def writable(array: Any, gone: Any) -> Any:
             return values.tolist()
         array = np.asarray(array.data)
     if array.dtype.kind == "M":
-        return _iso(array, gone)
+        return _iso(array, gone, fraction=fraction)
     if array.dtype.kind in "UT":
         return array.tolist()
     if not array.dtype.isnative:
@@ -122,25 +123,38 @@ def writable(array: Any, gone: Any) -> Any:
     return np.ascontiguousarray(array)
 
 
-def _iso(array: Any, gone: Any) -> Any:
-    """Nested lists of naive datetimes, or of ISO text where there are nanoseconds."""
+def _iso(array: Any, gone: Any, *, fraction: bool) -> Any:
+    """Nested lists of naive datetimes or of ISO text, all with a fraction or all without."""
     coarse = array.astype("M8[us]")
     same = coarse.astype(array.dtype) == array
     if gone is not None:
         same |= gone
-    if same.all():
-        # numpy gives None for NaT, and plain integers for what Python's datetime cannot hold
-        flat = coarse.ravel().tolist()
-        if set(map(type, flat)) <= {datetime, NoneType}:
-            return flat if coarse.ndim == 1 else coarse.tolist()
-    elif numpy().datetime_data(array.dtype)[0] in {"ns", "ps", "fs", "as"}:
-        texts = array.astype(str).astype(object)
-        if gone is not None:
-            texts[gone] = None
-        return texts.tolist()
-    raise UnfitError("a date outside the years 1 to 9999. Correct it, or send a number.")
+    if not same.all():
+        if numpy().datetime_data(array.dtype)[0] not in {"ns", "ps", "fs", "as"}:
+            raise UnfitError(YEARS)
+        return _texts(array, gone)
+    flat = coarse.ravel().tolist()
+    # numpy gives None for NaT, and plain integers for what Python's datetime cannot hold
+    if not set(map(type, flat)) <= {datetime, NoneType}:
+        raise UnfitError(YEARS)
+    fractions = coarse != coarse.astype("M8[s]")
+    if gone is not None:
+        fractions = fractions[~gone]
+    if fractions.any() != fractions.all() or (fraction and not fractions.all()):
+        return _texts(coarse, gone)
+    return flat if coarse.ndim == 1 else coarse.tolist()
+
+
+YEARS = "a date outside the years 1 to 9999. Correct it, or send a number."
+
+
+def _texts(array: Any, gone: Any) -> Any:
+    texts = array.astype(str).astype(object)
+    if gone is not None:
+        texts[gone] = None
+    return texts.tolist()
 
 
 def dumped(array: Any, gone: Any) -> bytes:
-    """A fit array as JSON text, with null for what is missing."""
-    return orjson.dumps(writable(array, gone), None, NATIVE)
+    """A fit array inside a cell as JSON text, with null for what is missing."""
+    return orjson.dumps(writable(array, gone, fraction=True), None, NATIVE)

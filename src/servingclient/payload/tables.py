@@ -54,12 +54,14 @@ def split_records(rows: list[Any], settings: Payload) -> dict[str, Any]:
 
 
 def _uneven(rows: list[Any], keys: list[Any]) -> PayloadError:
-    for position, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            kind = type(row).__name__
-            return refused(f"The row is a {kind} among dicts. Make all rows dicts.", row=position)
-        if row.keys() != rows[0].keys():
-            break
+    position, row = next(
+        (position, row)
+        for position, row in enumerate(rows)
+        if not isinstance(row, Mapping) or row.keys() != rows[0].keys()
+    )
+    if not isinstance(row, Mapping):
+        kind = type(row).__name__
+        return refused(f"The row is a {kind} among dicts. Make all rows dicts.", row=position)
     absent = [key for key in keys if key not in row]
     added = [key for key in row if key not in rows[0]]
     return refused(

@@ -7,7 +7,9 @@ Three rules hold for every kind of input:
   in Python data is the caller's own null and is sent as ``null``; in a data frame it is a missing
   value like the others.
 * Times are sent as ISO text without an offset, in UTC: the scoring server refuses ``Z`` and
-  offsets. A naive time is taken to be UTC.
+  offsets. A naive time is taken to be UTC. The server also takes the format of a column's first
+  time for all, so a column has fractions throughout or not at all; where values are written one by
+  one, always.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def stand_in(value: Any, *, decimal: str) -> object:
     if is_missing(value):
         return None
     if isinstance(value, datetime):
-        return naive_utc(value).isoformat()
+        return _with_fraction(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, time):
@@ -79,6 +81,12 @@ def naive_utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         return moment
     return moment.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def _with_fraction(moment: datetime) -> str:
+    # pandas' timestamps are datetimes that may hold nanoseconds beside
+    unit = "nanoseconds" if getattr(moment, "nanosecond", 0) else "microseconds"
+    return naive_utc(moment).isoformat(timespec=unit)
 
 
 def is_missing(value: object) -> bool:
@@ -165,12 +173,23 @@ def listed(
     kinds = set(map(type, values))
     if kinds <= _UNCHECKED or (kinds == {float} and all(map(isfinite, values))):
         return values if isinstance(values, list) else list(values)
+    if kinds == {datetime}:
+        return times(values)
     return [
         value
         if type(value) in _UNCHECKED
         else _cell(value, row, column, settings, none_missing=none_missing)
         for row, value in enumerate(values)
     ]
+
+
+def times(moments: Sequence[datetime | None]) -> list[Any]:
+    """One column of times as orjson writes them: all with a fraction, or none."""
+    naive = [None if moment is None else naive_utc(moment) for moment in moments]
+    fractions = {moment.microsecond > 0 for moment in naive if moment is not None}
+    if len(fractions) < 2:
+        return naive
+    return [None if moment is None else _with_fraction(moment) for moment in naive]
 
 
 _UNCHECKED = {str, int, bool}
