@@ -196,13 +196,20 @@ class Story:
     async def warmup(self, timeout_s: float) -> None:
         """Have route, token and connections at hand before the first call."""
         world = self.world
+        gate = world.gate
         started_s = world.now()
         deadline_s = started_s + timeout_s
         try:
             try:
-                grant = await world.access.obtain(None, deadline_s)
-                count = 1 + self.settings.pool.prewarm
-                await world.wire.warm(grant.target.origin, count, deadline_s)
+                # A place like any call's: a closed client has none, and closing waits for it.
+                if not gate.try_enter():
+                    await gate.enter(deadline_s)
+                try:
+                    grant = await world.access.obtain(None, deadline_s)
+                    count = 1 + self.settings.pool.prewarm
+                    await world.wire.warm(grant.target.origin, count, deadline_s)
+                finally:
+                    gate.leave()
             except WireFault as fault:
                 raise _explain.fault_error(fault, self.endpoint, 0) from None
         except ServingError as error:

@@ -169,7 +169,11 @@ class LaneStream:
     async def aclose(self) -> None:
         """Give the lane back; one in the middle of a reply is closed."""
         lane, self._lane = self._lane, None
-        if lane is not None:
+        if lane is None:
+            return
+        if lane.reusable:  # all of it has come, read or not: [DONE] stands before its end
+            self._pool.give(lane, self._taken_s)
+        else:
             self._pool.drop(lane)
 
 
@@ -279,5 +283,11 @@ class AsyncLaneStream:
     async def aclose(self) -> None:
         """Give the lane back; one in the middle of a reply is closed."""
         lane, self._lane = self._lane, None
-        if lane is not None:
+        if lane is None:
+            return
+        if lane.reusable:  # all of it has come, read or not: [DONE] stands before its end
+            while await lane.read(0.0):
+                pass
+            self._pool.give(lane, self._taken_s)
+        else:
             self._pool.drop(lane)
