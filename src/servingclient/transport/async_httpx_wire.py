@@ -252,7 +252,7 @@ class _Exchange:
             request = self._request(target, body, deadline_s)
             response, decoder = await self._to_head(request)
             first_byte_s = time.monotonic()
-            pieces = [decoder.feed(data) async for data in _stream(response)]
+            pieces = [p async for data in _stream(response) for p in decoder.pieces(data)]
             decoder.finish()
             return reply(response, b"".join(pieces), self.line, first_byte_s)
         except Exception as error:  # noqa: BLE001 - raised again by who waits, if anyone does
@@ -340,13 +340,6 @@ class _Exchange:
             task.cancel()
             task.add_done_callback(self._leave)  # one that never began has no ``finally``
 
-    def decoded(self, decoder: Body, data: bytes | None) -> bytes:
-        """Decode a piece; None marks the end."""
-        if data is not None:
-            return decoder.feed(data)
-        decoder.finish()
-        return b""
-
     def finish_behind(self) -> None:
         """Close the response in a task, after what still runs."""
         self._task = self._home.start(self._finish(self._task), self)
@@ -389,11 +382,14 @@ class AsyncHttpxStream:
         if exchange is None:
             return
         stream = _stream(self._response).__aiter__()
-        data: bytes | None = b""
-        while data is not None:
+        while True:
             data = await exchange.run(exchange.piece(stream), time.monotonic() + self._idle_s)
-            if piece := exchange.decoded(self._decoder, data):
-                yield piece
+            if data is None:
+                break
+            for piece in self._decoder.pieces(data):
+                if piece:
+                    yield piece
+        self._decoder.finish()
         await self.aclose()
 
     async def aclose(self) -> None:

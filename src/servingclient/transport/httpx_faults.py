@@ -11,6 +11,7 @@ from servingclient.errors import ServingError
 from servingclient.transport import faults
 from servingclient.transport.httpx_lifeline import Lifeline
 
+_UNFINISHED = (ssl.SSLWantReadError, ssl.SSLWantWriteError)  # anyio was just handling one
 _NO_HTTP = ("illegal status line", "Transfer-Encoding", "status_code should be", "SWITCH_UPGRADE")
 """Words of h11 about what is no reply to this request at all."""
 
@@ -86,8 +87,9 @@ def _root(error: BaseException) -> OSError | None:
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, ssl.SSLError):
-            return at
-        if isinstance(at, OSError) and (found is None or at.errno is not None):
+            if not isinstance(at, _UNFINISHED):
+                return at
+        elif isinstance(at, OSError) and (found is None or at.errno is not None):
             found = at
         several = getattr(at, "exceptions", None)  # a host with several addresses
         at = several[0] if several else at.__cause__ or at.__context__

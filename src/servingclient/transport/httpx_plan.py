@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -27,6 +28,7 @@ _STOCK = (
 )
 _POOLED = (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 _CANCELLABLE = (httpx.MockTransport, httpx.ASGITransport)
+_SLICE_BYTES = 4096
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2")
 
 
@@ -175,8 +177,8 @@ class Body:
         self._size = 0
         self._inflater = Inflater(limit_bytes) if zipped else None
 
-    def feed(self, data: bytes) -> bytes:
-        """Decode a piece.
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """Decode what arrived, a little at a time: 64 KB of gzip can hold 64 MB.
 
         Raises:
             WireFault: It is no gzip, or too much.
@@ -184,7 +186,12 @@ class Body:
         self._size += len(data)
         if self._size > self._limit:
             raise too_large(self._limit)
-        return data if self._inflater is None else self._inflater.feed(data)
+        inflater = self._inflater
+        if inflater is None:
+            yield data
+            return
+        for start in range(0, len(data), _SLICE_BYTES):
+            yield inflater.feed(data[start : start + _SLICE_BYTES])
 
     def finish(self) -> None:
         """The body has ended.

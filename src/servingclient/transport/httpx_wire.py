@@ -100,7 +100,8 @@ class HttpxWire:
             response = self._handle(request)
             first_byte_s = time.monotonic()
             decoder = self._head(response, line, target.origin)
-            data = b"".join(map(decoder.feed, self._read(response, target.origin, deadline_s)))
+            arriving = self._read(response, target.origin, deadline_s)
+            data = b"".join(piece for some in arriving for piece in decoder.pieces(some))
             decoder.finish()
         except Exception as error:  # noqa: BLE001 - raised again as what it means
             self._raise(error, target.origin, line)
@@ -238,8 +239,9 @@ class HttpxStream:
             return
         try:
             for data in _stream(self._response):
-                if piece := self._decoder.feed(data):
-                    yield piece
+                for piece in self._decoder.pieces(data):
+                    if piece:
+                        yield piece
             self._decoder.finish()
         except Exception as error:  # noqa: BLE001 - raised again as what it means
             self._wire._raise(error, self._origin, self._line)  # noqa: SLF001

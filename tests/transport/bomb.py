@@ -1,0 +1,38 @@
+"""A process that reads one reply and says what it cost; for ``test_bombs``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from servingclient._types import Origin, WireFault
+from tests.transport.kit import Driver, settings_of, target_at
+
+
+def memory_mib(what: str) -> float:
+    """``VmRSS`` now or ``VmHWM`` at most. (``ru_maxrss`` starts with the parent's.)"""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
+
+
+def main(name: str, port: str) -> None:
+    driver = Driver(name, settings_of())
+    target = target_at(Origin("http", "127.0.0.1", int(port)))
+    driver.send(target)
+    before, started = memory_mib("VmRSS"), time.monotonic()
+    try:
+        driver.send(target, timeout_s=15)
+        outcome = "reply"
+    except WireFault as fault:
+        outcome = fault.kind.value
+    took = time.monotonic() - started
+    driver.close()
+    print(
+        json.dumps({"outcome": outcome, "took_s": took, "grown_mib": memory_mib("VmHWM") - before})
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
