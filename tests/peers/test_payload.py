@@ -135,7 +135,6 @@ def test_float32_arrives_at_its_own_precision(mlflow_server: MlflowServer) -> No
     assert np.array(seen, dtype=np.float32).tolist() == column.tolist()
 
 
-@pytest.mark.xfail(strict=True, reason="a time is written with a fraction only where it has one")
 @pytest.mark.parametrize("form", ["pandas", "polars", "arrow table", "records", "columns"])
 def test_times_with_and_without_a_fraction_share_a_column(
     form: str, mlflow_server: MlflowServer
