@@ -202,7 +202,7 @@ def test_input_62_refused_is_known_at_once(drive: Drive):
 
 def test_input_61_a_name_that_does_not_exist(drive: Drive):
     fault = drive().fault(target_at(Origin("https", "no-such-host.invalid", 443)))
-    assert facts(fault) == (FaultKind.NOT_CONNECTED, "no")
+    assert facts(fault) == (FaultKind.NO_NAME, "no")
     assert fault.host == "no-such-host.invalid"
 
 

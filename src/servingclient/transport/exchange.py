@@ -163,8 +163,10 @@ class ReplyParser:
             self.head_done = True
             if self._coding is not None:
                 self._decode_as(self._coding)
-        else:
+        else:  # an interim reply: nothing of it counts
             self.headers = []
+            self._coding = None
+            self._framed = False
 
     def _decode_as(self, coding: bytes) -> None:
         if coding in (b"gzip", b"x-gzip"):
@@ -211,7 +213,7 @@ class ReplyParser:
             self._head_bytes += size
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._done:
                 self._refuse(error)
             self._extra = True
@@ -287,7 +289,7 @@ class ReplyParser:
             )
         self._head_bytes = 0
 
-    def _refuse(self, error: httptools.HttpParserError) -> None:
+    def _refuse(self, error: Exception) -> None:
         if self._fault is not None:
             raise self._fault from None
         kind = FaultKind.CUT_OFF if self._started else FaultKind.UNREADABLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 
@@ -31,7 +32,9 @@ def dial_fault(error: Exception, origin: Origin) -> WireFault:
     if isinstance(error, ConnectionResetError):
         # A reset in the middle of a TLS handshake: the request was not sent.
         return _fault(FaultKind.NOT_CONNECTED, "the connection was reset while it opened", origin)
-    detail = (getattr(error, "strerror", None) or type(error).__name__).lower()
+    number = getattr(error, "errno", None)
+    # The system's words: asyncio puts its own, with the address, in their place.
+    detail = os.strerror(number).lower() if number else type(error).__name__
     return _fault(FaultKind.NOT_CONNECTED, detail, origin)
 
 
@@ -50,6 +53,13 @@ def timed_out(origin: Origin, received_bytes: int) -> WireFault:
     got = f"{received_bytes} bytes of it had come" if received_bytes else "nothing had come"
     return WireFault(
         FaultKind.TIMEOUT, f"no complete reply in time; {got}", sent="maybe", host=origin.host
+    )
+
+
+def too_late(origin: Origin) -> WireFault:
+    """The time was up before anything was sent."""
+    return WireFault(
+        FaultKind.TIMEOUT, "the time was up before anything was sent", sent="no", host=origin.host
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Union
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Target, WireFault
 from servingclient.errors import ConfigError
 from servingclient.settings import Settings
-from servingclient.transport import patched
+from servingclient.transport import faults, patched
 from servingclient.transport.async_lane import AsyncLane
 from servingclient.transport.async_pool import AsyncLanePool
 from servingclient.transport.lane import Lane
@@ -85,6 +85,8 @@ class LaneWire:
             return await self._stock_wire().send(target, body, deadline_s)
         pool = self.pool
         taken_s = time.monotonic()
+        if taken_s >= deadline_s:
+            raise faults.too_late(target.origin)
         lane = pool.take(target.origin, deadline_s, max_idle_s)
         try:
             reply = lane.exchange(_head(target, body), body, deadline_s)
@@ -102,6 +104,8 @@ class LaneWire:
             return await self._stock_wire().open(target, body, deadline_s)
         pool = self.pool
         taken_s = time.monotonic()
+        if taken_s >= deadline_s:
+            raise faults.too_late(target.origin)
         lane = pool.take(target.origin, deadline_s, max_idle_s)
         try:
             lane.begin(_head(target, body), body, deadline_s)
@@ -196,6 +200,8 @@ class AsyncLaneWire:
             return await self._stock_wire().send(target, body, deadline_s)
         pool = self.pool
         taken_s = time.monotonic()
+        if taken_s >= deadline_s:
+            raise faults.too_late(target.origin)
         lane = await pool.take(target.origin, deadline_s, max_idle_s)
         try:
             reply = await lane.exchange(_head(target, body), body, deadline_s)
@@ -213,6 +219,8 @@ class AsyncLaneWire:
             return await self._stock_wire().open(target, body, deadline_s)
         pool = self.pool
         taken_s = time.monotonic()
+        if taken_s >= deadline_s:
+            raise faults.too_late(target.origin)
         lane = await pool.take(target.origin, deadline_s, max_idle_s)
         try:
             status, headers = await lane.open(_head(target, body), body, deadline_s)
