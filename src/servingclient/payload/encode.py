@@ -134,6 +134,8 @@ def _records(rows: list[Any], extras: dict[str, Any] | None, settings: Payload) 
 
 
 def _encode_other(inputs: Any, extras: dict[str, Any], settings: Payload) -> Body:
+    if isinstance(inputs, Mapping):
+        return _mapping_body(inputs, extras, settings)
     np, pd = dtypes.numpy(), frames.pandas()
     pl, pa = columnar.polars(), columnar.pyarrow()
     if pd is not None and isinstance(inputs, pd.DataFrame):
@@ -144,8 +146,6 @@ def _encode_other(inputs: Any, extras: dict[str, Any], settings: Payload) -> Bod
         return _split(columnar.polars_split(inputs, settings), inputs.height, extras, settings)
     if pa is not None and isinstance(inputs, (pa.Table, pa.RecordBatch)):
         return _split(columnar.arrow_split(inputs, settings), inputs.num_rows, extras, settings)
-    if isinstance(inputs, Mapping):
-        return _mapping_body(inputs, extras, settings)
     if isinstance(inputs, list) or type(inputs) is tuple:
         return _rows(list(inputs), extras, settings)
     raise refused(_no_input(inputs))

@@ -185,7 +185,10 @@ def listed(
 
 def times(moments: Sequence[datetime | None]) -> list[Any]:
     """One column of times as orjson writes them: all with a fraction, or none."""
-    naive = [None if moment is None else naive_utc(moment) for moment in moments]
+    naive = [
+        moment if moment is None or moment.tzinfo is None else naive_utc(moment)
+        for moment in moments
+    ]
     fractions = {moment.microsecond > 0 for moment in naive if moment is not None}
     if len(fractions) < 2:
         return naive
