@@ -13,6 +13,7 @@ from typing import Any
 
 from servingclient._types import Origin, RawHeaders, Reply, WireFault
 from servingclient.transport import faults
+from servingclient.transport.addresses import Address, resolve_async
 from servingclient.transport.exchange import Limits, ReplyParser
 from servingclient.transport.tls_session import TlsSession
 
@@ -48,6 +49,9 @@ class AsyncLane(asyncio.Protocol):
     # What asyncio calls ---------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._broken:  # closed while it was being opened
+            transport.abort()  # type: ignore[attr-defined]
+            return
         self._transport = transport  # type: ignore[assignment]
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -342,7 +346,7 @@ async def dial(
     started_s = time.monotonic()
     left_s = deadline_s - started_s
     lane = AsyncLane(origin, context, limits)
-    connecting = asyncio.ensure_future(_connect(lane))
+    connecting = asyncio.ensure_future(_connect(lane, deadline_s))
     # Not wait_for: before Python 3.12 it can lose a cancellation, or a connection made just then.
     try:
         await asyncio.wait({connecting}, timeout=max(0.0, left_s))
@@ -361,16 +365,34 @@ async def dial(
     return lane
 
 
-async def _connect(lane: AsyncLane) -> None:
-    loop = asyncio.get_running_loop()
-    origin = lane.origin
-    try:
-        await loop.create_connection(
-            lambda: lane, origin.host, origin.port, happy_eyeballs_delay=0.25
-        )
-    except UnicodeError:
-        raise socket.gaierror(socket.EAI_NONAME, "no valid host name") from None
+async def _connect(lane: AsyncLane, deadline_s: float) -> None:
+    # Not create_connection's own way to several addresses: cancelled, its race leaves sockets open.
+    sock = await _connected(await resolve_async(lane.origin), deadline_s)
+    await asyncio.get_running_loop().create_connection(lambda: lane, sock=sock)
     await lane.shake_hands()
+
+
+async def _connected(addresses: list[Address], deadline_s: float) -> socket.socket:
+    """Try each address in turn, each with an equal share of the time left."""
+    loop = asyncio.get_running_loop()
+    failure: OSError = OSError("the name has no address")
+    for position, (family, address) in enumerate(addresses):
+        share_s = (deadline_s - time.monotonic()) / (len(addresses) - position)
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            await asyncio.wait_for(loop.sock_connect(sock, address), share_s)
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, asyncio.TimeoutError):
+                failure = TimeoutError()
+            elif isinstance(error, OSError):
+                failure = error
+            else:
+                raise
+        else:
+            return sock
+    raise failure
 
 
 def _abandon(connecting: asyncio.Future[None], lane: AsyncLane) -> None:

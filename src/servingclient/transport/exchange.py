@@ -186,9 +186,10 @@ class ReplyParser:
             self._chunks.append(data)
         else:
             try:
-                self._chunks.append(self._inflater.feed(data))
+                self._chunks.extend(self._inflater.pieces(data))
             except WireFault as fault:
                 self._fault = fault
+                self._chunks.clear()
 
     def on_message_complete(self) -> None:
         if not self.head_done or self._done:  # the end of an interim reply, or one too many

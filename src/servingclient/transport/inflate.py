@@ -7,6 +7,7 @@ httpx 0.28 accepts truncated gzip as a good reply and drops all but the first me
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
 from servingclient._types import FaultKind, WireFault
 
@@ -35,14 +36,16 @@ class Inflater:
         Raises:
             WireFault: ``CORRUPT`` when it is no gzip, ``TOO_LARGE`` beyond the limit.
         """
-        pieces = []
+        return b"".join(self.pieces(data))
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """``feed`` step by step: joined, the pieces of a bomb would stand in memory twice."""
         while data:
             if self._member.eof:
                 self._member = zlib.decompressobj(_GZIP)
             self._started = True
-            pieces.append(self._step(data))
+            yield self._step(data)
             data = self._member.unconsumed_tail or self._member.unused_data
-        return b"".join(pieces)
 
     def _step(self, data: bytes) -> bytes:
         try:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import select
 import socket
 import ssl
 import struct
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 
 from servingclient._types import FaultKind, Origin, Reply, WireFault
 from servingclient.transport import faults
+from servingclient.transport.addresses import Address, resolve
 from servingclient.transport.exchange import Limits, ReplyParser
 from servingclient.transport.tls_session import TlsSession
 
@@ -23,8 +22,6 @@ _WRITE_BYTES = 256 * 1024  # head and body go as one piece up to here; above, pi
 _TIMEOUT_SLACK_S = 0.002  # setting a time-out is a system call; 2 ms late is in time
 
 _EARLY_REPLY_S = 1.0  # how long to look for a reply after the server closed during an upload
-
-Address = tuple[int, tuple[object, ...]]
 
 
 class Lane:
@@ -272,7 +269,7 @@ def dial(origin: Origin, context: ssl.SSLContext | None, limits: Limits, deadlin
     """
     started_s = time.monotonic()
     try:
-        sock = _connect(_resolve(origin, deadline_s), deadline_s)
+        sock = _connect(resolve(origin, deadline_s), deadline_s)
     except OSError as error:
         raise faults.dial_fault(error, origin) from None
     try:
@@ -344,35 +341,3 @@ def _connect(addresses: list[Address], deadline_s: float) -> socket.socket:
         else:
             return sock
     raise failure
-
-
-def _resolve(origin: Origin, deadline_s: float) -> list[Address]:
-    """Addresses of the host. ``getaddrinfo`` knows no time-out, so the wait for it is abandoned."""
-    try:
-        version = ipaddress.ip_address(origin.host).version
-    except ValueError:
-        return _resolve_name(origin, deadline_s)
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    return [(family, (origin.host, origin.port))]
-
-
-def _resolve_name(origin: Origin, deadline_s: float) -> list[Address]:
-    answer: list[list[Address] | OSError] = []
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-            answer.append([(family, address) for family, _, _, _, address in found])
-        except OSError as error:
-            answer.append(error)
-        except UnicodeError:
-            answer.append(socket.gaierror(socket.EAI_NONAME, "no valid host name"))
-
-    thread = threading.Thread(target=ask, daemon=True, name="servingclient-resolve")
-    thread.start()
-    thread.join(_left(deadline_s))
-    if not answer:
-        raise TimeoutError
-    if isinstance(answer[0], OSError):
-        raise answer[0]
-    return answer[0]
