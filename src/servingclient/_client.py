@@ -9,7 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from servingclient._call import Story
-from servingclient._open import changed_settings, checked_timeout
+from servingclient._open import (
+    changed_settings,
+    checked_idempotent,
+    checked_settings,
+    checked_timeout,
+)
 from servingclient._ports import Observer, World
 from servingclient._prediction import Prediction
 from servingclient._step import run
@@ -69,7 +74,7 @@ class ServingClient:
         transport: httpx.BaseTransport | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        settings = Settings() if settings is None else settings
+        settings = checked_settings(settings)
         credentials, origin = credentials_from(
             host=host,
             token=token,
@@ -149,7 +154,7 @@ class ServingClient:
                 usage_context,
                 served_model,
                 settings.timeout_s if timeout is None else checked_timeout(timeout),
-                settings.idempotent if idempotent is None else idempotent,
+                settings.idempotent if idempotent is None else checked_idempotent(idempotent),
             )
         )
 
@@ -184,7 +189,7 @@ class ServingClient:
                     usage_context,
                     served_model,
                     settings.timeout_s if timeout is None else checked_timeout(timeout),
-                    settings.idempotent if idempotent is None else idempotent,
+                    settings.idempotent if idempotent is None else checked_idempotent(idempotent),
                 )
             )
         )

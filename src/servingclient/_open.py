@@ -14,20 +14,51 @@ _OF_THE_POOL: Final = frozenset(
 )
 
 
+_LONGEST_S: Final = 1e6
+"""Sockets take no time-out of more than 24 days: whoever asks for centuries gets eleven days."""
+
+
 def checked_timeout(timeout: object) -> float:
     """A ``timeout=`` argument in seconds.
 
     Raises:
         ConfigError: It is no number above 0.
     """
-    if (
-        isinstance(timeout, bool)
-        or not isinstance(timeout, (int, float))
-        or not math.isfinite(timeout)
-        or timeout <= 0
-    ):
-        raise ConfigError(f"timeout is {timeout!r}; give seconds above 0, such as timeout=2.5.")
-    return float(timeout)
+    if isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0:
+        limit_s = min(timeout, _LONGEST_S)
+        if timeout != math.inf:
+            return float(limit_s)
+    shown = repr(timeout)
+    raise ConfigError(f"timeout is {shown[:40]}; give seconds above 0, such as timeout=2.5.")
+
+
+def checked_idempotent(idempotent: object) -> bool:
+    """An ``idempotent=`` argument.
+
+    Raises:
+        ConfigError: It is neither True nor False: ``"no"`` would count as yes.
+    """
+    if isinstance(idempotent, bool):
+        return idempotent
+    raise ConfigError(
+        f"idempotent must be True or False, not {type(idempotent).__name__}: it decides whether "
+        "a call that may have run is sent again."
+    )
+
+
+def checked_settings(settings: Settings | None) -> Settings:
+    """A ``settings=`` argument, or the defaults.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if settings is None:
+        return Settings()
+    if not isinstance(settings, Settings):
+        raise ConfigError(
+            f"settings must be a servingclient.Settings, not {type(settings).__name__}."
+        )
+    return settings
 
 
 def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:

@@ -130,12 +130,18 @@ class Door:
         try:
             for client in self._opened:
                 self.close(client)
+            self.run(_rounds(3))  # what was cancelled ends
             left = asyncio.all_tasks(self.loop)
             self.run(self.loop.shutdown_asyncgens())
             self.run(self.loop.shutdown_default_executor())
             assert not left, f"tasks left: {left}"
         finally:
             self.loop.close()
+
+
+async def _rounds(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 def _outcome(call: Callable[[], Prediction]) -> Prediction | BaseException:
