@@ -29,9 +29,8 @@ def main(name: str, port: str) -> None:
         outcome = fault.kind.value
     took = time.monotonic() - started
     driver.close()
-    print(
-        json.dumps({"outcome": outcome, "took_s": took, "grown_mib": memory_mib("VmHWM") - before})
-    )
+    grown = memory_mib("VmHWM") - before
+    sys.stdout.write(json.dumps({"outcome": outcome, "took_s": took, "grown_mib": grown}))
 
 
 if __name__ == "__main__":

@@ -219,20 +219,22 @@ def through_proxy(server_port: int):
 
 @pytest.mark.parametrize("name", ["httpx", "async_httpx"])
 def test_a_proxy_from_settings_carries_the_calls(name: str, authority: Authority):
-    with ScriptedServer(echo(), tls=authority.good()) as server:
-        with ScriptedServer(through_proxy(server.port)) as proxy:
-            settings = settings_of(ca_file=authority.ca_file).replace(
-                proxy=f"http://user:secret@127.0.0.1:{proxy.port}"
-            )
-            driver = Driver(name, settings)
-            for n in range(3):
-                assert answer_of(driver.send(target_of(server), body_of(n))) == str(n)
-            (connect,) = proxy.requests
-            assert connect.method == "CONNECT"
-            assert connect.headers["proxy-authorization"].startswith("Basic ")
-            assert len(server.connections) == 1
-            assert "authorization" not in server.requests[0].headers
-            driver.close()
+    with (
+        ScriptedServer(echo(), tls=authority.good()) as server,
+        ScriptedServer(through_proxy(server.port)) as proxy,
+    ):
+        settings = settings_of(ca_file=authority.ca_file).replace(
+            proxy=f"http://user:secret@127.0.0.1:{proxy.port}"
+        )
+        driver = Driver(name, settings)
+        for n in range(3):
+            assert answer_of(driver.send(target_of(server), body_of(n))) == str(n)
+        (connect,) = proxy.requests
+        assert connect.method == "CONNECT"
+        assert connect.headers["proxy-authorization"].startswith("Basic ")
+        assert len(server.connections) == 1
+        assert "authorization" not in server.requests[0].headers
+        driver.close()
 
 
 @pytest.mark.parametrize("name", ["httpx", "async_httpx"])

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-
 from tests.scripted import bodies
 from tests.scripted.server import ScriptedServer, reply
 from tests.transport.kit import WIRES

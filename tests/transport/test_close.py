@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.scripted.server import (
     ScriptedServer,
     chunked,
     echo,
+    eventually_async,
     stall,
 )
 from tests.transport.conftest import Drive
@@ -80,8 +82,7 @@ async def test_T15_aclose_ends_waiting_tasks(make: Any, tls: bool, authority: Au
             return "reply"
 
         tasks = [asyncio.ensure_future(call()) for _ in range(COUNT)]
-        while len(server.requests) < COUNT:
-            await asyncio.sleep(0.005)
+        assert await eventually_async(lambda: len(server.requests) == COUNT)
         started = time.monotonic()
         await wire.aclose()
         outcomes = await asyncio.gather(*tasks)
@@ -138,10 +139,9 @@ def test_closing_twice_and_closing_unused_is_fine(drive: Drive):
 def few_descriptors() -> Iterator[None]:
     """Leave no descriptor free."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
     held: list[int] = []
-    yield_limit = highest + 8
-    resource.setrlimit(resource.RLIMIT_NOFILE, (yield_limit, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, hard))
     try:
         while True:
             held.append(os.dup(0))

@@ -28,6 +28,7 @@ from tests.scripted.server import (
     echo,
     echo_after,
     eventually,
+    eventually_async,
     fin,
     refused_port,
     reply,
@@ -219,9 +220,11 @@ def test_connect_failures_are_httpx_s_own(make: Make, authority: Authority):
         client.post("https://no-such-host.invalid/")
     with Blackhole() as hole, pytest.raises(httpx.ConnectTimeout):
         client.post(f"http://127.0.0.1:{hole.port}/")
-    with ScriptedServer(tls=authority.expired()) as server:
-        with pytest.raises(httpx.ConnectError, match="expired"):
-            client.post(url_of(server))
+    with (
+        ScriptedServer(tls=authority.expired()) as server,
+        pytest.raises(httpx.ConnectError, match="expired"),
+    ):
+        client.post(url_of(server))
     with pytest.raises(httpx.UnsupportedProtocol, match="this machine"):
         client.post("http://example.com/")
 
@@ -272,8 +275,7 @@ async def test_async_calls_beyond_the_lanes_wait_and_then_time_out():
         transport = AsyncLaneTransport(settings_of(max_lanes=1))
         async with httpx.AsyncClient(transport=transport, timeout=5) as client:
             first = asyncio.ensure_future(client.post(url_of(server), json={"id": 1}))
-            while not hold.waiting:
-                await asyncio.sleep(0.005)
+            assert await eventually_async(lambda: hold.waiting == 1)
             with pytest.raises(httpx.PoolTimeout):
                 await client.post(url_of(server), timeout=httpx.Timeout(5, pool=0.05))
             second = asyncio.ensure_future(client.post(url_of(server), json={"id": 2}))
