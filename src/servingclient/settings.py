@@ -126,8 +126,8 @@ class Pool:
 
     max_lanes: int = 32
     """Most connections to one host; calls beyond that wait in order."""
-    prewarm: int = 0
-    """Connections opened by ``warmup()`` beyond the first. A reconnect costs some 40 warm calls."""
+    prewarm: int = 4
+    """Connections that ``warmup()`` opens. A reconnect costs some 40 warm calls."""
     connect_timeout_s: float = 3.0
     """Name look-up, TCP and TLS together: a host that does not answer is known within 5 s."""
     attempt_timeout_s: float | None = None
@@ -136,8 +136,8 @@ class Pool:
     stream_idle_s: float = 60.0
     """Longest gap between two pieces of a stream."""
     keepalive_s: float = 45.0
-    """Idle time after which a connection is not reused; learned down when a reused one dies. The
-    front ends' idle limits are not documented."""
+    """Idle time after which a connection is not reused; learned down when a reused one dies, and
+    slowly up again while they live. The front ends' idle limits are not documented."""
     keepalive_unsafe_s: float = 5.0
     """The same for calls that must not be resent (``idempotent=False``): for them a connection
     that died unnoticed is an error, not a free resend."""
@@ -248,6 +248,9 @@ class Settings:
     timeout_s: float = 30.0
     """The whole call: queue, token, attempts, backoff. The service's own execution limit is
     documented as 120, 297 or 597 s, so it is a setting and no constant."""
+    describe: bool = True
+    """Read the endpoint's description before the first call: it tells a route-optimized endpoint,
+    its own host and its size limit. False calls the standard way without asking."""
     idempotent: bool = True
     """Whether running a request twice does no harm. Models and feature look-ups compute, so yes;
     say False for agents with side effects."""
@@ -268,7 +271,8 @@ class Settings:
     headers: tuple[tuple[str, str], ...] = ()
     """Headers added to every request to the endpoint."""
     trusted_hosts: tuple[str, ...] = ()
-    """Hosts beside Databricks' own that may receive the credential (private links, gateways)."""
+    """Names of hosts beside Databricks' own, on any port, that may receive the credential when the
+    service names them (private links, gateways). The host you give yourself needs no entry."""
     close_timeout_s: float = 5.0
     """How long ``close()`` waits for running calls before it ends them."""
 
@@ -300,21 +304,35 @@ class Settings:
         return cls(timeout_s=900.0, retry=Retry(backoff_cap_s=20.0))
 
     @classmethod
-    def from_env(cls) -> Settings:
-        """Settings with the values of ``SERVINGCLIENT_TIMEOUT_S``, ``_MAX_ATTEMPTS``,
-        ``_MAX_LANES``, ``_CA_FILE``, ``_PROXY`` and ``_TRUSTED_HOSTS`` (comma-separated) where set.
+    def from_env(cls, base: Settings | None = None) -> Settings:
+        """``base`` with what the environment sets. A client made without settings starts so.
+
+        Read are ``SERVINGCLIENT_TIMEOUT_S``, ``_MAX_ATTEMPTS``, ``_MAX_LANES``, ``_CA_FILE``,
+        ``_PROXY`` and ``_TRUSTED_HOSTS`` (comma-separated); no other variable changes a setting.
+
+        Args:
+            base: Settings to start from, such as ``Settings.llm()``; the defaults if None.
 
         Raises:
             ConfigError: A variable does not hold what it should.
         """
+        made = cls() if base is None else base
         env = {name: value for name in _ENV if (value := os.environ.get(f"SERVINGCLIENT_{name}"))}
-        made = cls(timeout_s=_parsed(env, "TIMEOUT_S", float, cls().timeout_s))
+        if not env:
+            return made
+        hosts = env.get("TRUSTED_HOSTS")
+        retry, pool, tls = made.retry, made.pool, made.tls
         return made.replace(
-            retry=Retry(max_attempts=_parsed(env, "MAX_ATTEMPTS", int, Retry().max_attempts)),
-            pool=Pool(max_lanes=_parsed(env, "MAX_LANES", int, Pool().max_lanes)),
-            tls=Tls(ca_file=env.get("CA_FILE")),
-            proxy=env.get("PROXY"),
-            trusted_hosts=tuple(h.strip() for h in env.get("TRUSTED_HOSTS", "").split(",") if h),
+            timeout_s=_parsed(env, "TIMEOUT_S", float, made.timeout_s),
+            retry=replace(retry, max_attempts=_parsed(env, "MAX_ATTEMPTS", int, retry.max_attempts)),
+            pool=replace(pool, max_lanes=_parsed(env, "MAX_LANES", int, pool.max_lanes)),
+            tls=replace(tls, ca_file=env.get("CA_FILE", tls.ca_file)),
+            proxy=env.get("PROXY", made.proxy),
+            trusted_hosts=(
+                tuple(host.strip() for host in hosts.split(",") if host.strip())
+                if hosts
+                else made.trusted_hosts
+            ),
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from servingclient import _step
+from servingclient import ServingClient, _step
 from servingclient._ports import Grant
 from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
@@ -375,3 +375,14 @@ def test_the_sdks_login_that_hangs_is_given_up_on(emu: Emulator, sdk: Any) -> No
     assert time.monotonic() - began_s < 2.0
     emu.drop_connections()
     client.close()
+
+
+def test_an_endpoint_that_is_not_to_be_described_is_called_the_standard_way() -> None:
+    """One switch less to mock: the only request is the call itself."""
+    with Emulator(tls=False) as emulator:
+        client = ServingClient(
+            "demo", host=emulator.host, token=emulator.token, settings=Settings(describe=False)
+        )
+        with client:
+            assert client.predict([{"a": 1.0}]).predictions == [1.0]
+        assert [record.kind for record in emulator.requests] == ["invocation"]

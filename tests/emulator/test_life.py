@@ -245,14 +245,15 @@ def test_a_process_serves_until_it_is_told_to_end(number: signal.Signals) -> Non
 
 def test_a_process_prints_exports() -> None:
     with Running() as running:
-        lines = [running.line() for _ in range(6)]
-        names = [line.partition("=")[0].removeprefix("export ") for line in lines[:5]]
+        lines = [running.line() for _ in range(7)]
+        names = [line.partition("=")[0].removeprefix("export ") for line in lines[:6]]
         assert names == [
             "DATABRICKS_HOST",
             "DATABRICKS_CLIENT_ID",
             "DATABRICKS_CLIENT_SECRET",
             "REQUESTS_CA_BUNDLE",
             "SSL_CERT_FILE",
+            "SERVINGCLIENT_CA_FILE",
         ]
         ca_file = Path(lines[3].partition("=")[2])
         assert ca_file.exists()
@@ -286,3 +287,9 @@ def test_wrong_arguments(
 def test_a_taken_port_is_told(capsys: pytest.CaptureFixture[str], emu: Emulator) -> None:
     assert main(["--http", "--port", emu.host.rpartition(":")[2]]) == 2
     assert "in use" in capsys.readouterr().err
+
+
+async def test_it_starts_inside_a_running_event_loop() -> None:
+    """As in a notebook, or in an async test."""
+    with Emulator(tls=False) as emulator:
+        assert emulator.host.startswith("http://127.0.0.1:")

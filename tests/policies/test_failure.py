@@ -166,7 +166,7 @@ def test_the_cause_of_a_reply_names_status_and_reason(status, cause):
 def test_the_cause_of_a_fault_holds_the_system_s_words():
     refused = WireFault(FaultKind.NOT_CONNECTED, "connection refused", sent="no", host="h")
     assert classify_fault(refused).cause == "not connected: connection refused"
-    assert fault(FaultKind.STALE).cause == "idle connection had been closed"
+    assert fault(FaultKind.STALE).cause == "reused connection broke"
 
 
 @given(

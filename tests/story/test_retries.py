@@ -60,7 +60,7 @@ def test_waits_are_those_advised(make: Make) -> None:
     assert world.slept == pytest.approx([0.05, 0.1, 0.2])
     assert [a.wait_s for a in prediction.attempts] == pytest.approx([0.0, 0.05, 0.1, 0.2])
     assert [a.status for a in prediction.attempts] == [None, None, None, 200]
-    assert prediction.attempts[0].cause == "connection cut off: as scripted"
+    assert prediction.attempts[0].cause == "connection broke: as scripted"
     assert prediction.attempts[-1].cause is None
 
 
@@ -360,7 +360,7 @@ def test_stale_is_resent_at_once_on_a_new_connection(make: Make) -> None:
     assert [sent.max_idle_s for sent in world.sends] == [float("inf"), 0.0]
     assert world.slept == []
     assert [a.wait_s for a in prediction.attempts] == [0.0, 0.0]
-    assert prediction.attempts[0].cause == "idle connection had been closed: as scripted"
+    assert prediction.attempts[0].cause == "reused connection broke: as scripted"
 
 
 def test_the_free_resend_is_made_once(make: Make) -> None:

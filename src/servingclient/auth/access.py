@@ -74,6 +74,8 @@ class Access:
             self._workspace = Workspace(origin, ports, settings.token, version)
         self._tokens = Tokens(credentials, settings.token, ports.clock)
         self._reading = Reading(settings.token)
+        if not settings.describe:
+            self._reading.unasked()
         self._book: Book | None = None
         self._renewing = False
         self._moved_s = -math.inf

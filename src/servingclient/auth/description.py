@@ -80,6 +80,11 @@ class Reading:
         self.again_s = -math.inf
         self.forced = False
 
+    def unasked(self) -> None:
+        """Never read it; the endpoint is called the standard way."""
+        self.description = UNDESCRIBED
+        self.again_s = math.inf
+
     def due(self, now_s: float) -> Description | None:
         """The description, or None when it must be read (again)."""
         return None if now_s >= self.again_s else self.description

@@ -108,6 +108,7 @@ def _as_exports(emulator: Emulator, auth: str) -> str:
     if emulator.ca_file is not None:
         exports["REQUESTS_CA_BUNDLE"] = emulator.ca_file
         exports["SSL_CERT_FILE"] = emulator.ca_file
+        exports["SERVINGCLIENT_CA_FILE"] = emulator.ca_file
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in exports.items()]
     return "".join((*lines, f"# route-optimized data plane: {emulator.serving_host}\n"))
 

@@ -78,18 +78,17 @@ class Emulator:
         if self._thread is not None:
             raise RuntimeError("the emulator is already started")
         self._certificates = Certificates() if self._tls else None
-        loop = asyncio.new_event_loop()
-        try:
-            loop.run_until_complete(self._open())
-        except BaseException:
-            loop.close()
-            self._remove_certificates()
-            raise
-        self._loop = loop
+        self._loop = loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=loop.run_forever, name="serving-emulator", daemon=True
         )
         self._thread.start()
+        try:
+            # In its own thread: the caller's may be running an event loop, a notebook's always is.
+            asyncio.run_coroutine_threadsafe(self._open(), loop).result()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:

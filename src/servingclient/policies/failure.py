@@ -94,7 +94,10 @@ def classify_reply(
     if hint.wait_s is None:
         hint = hint_of(detail.retry_after_s, cap_s=cap_s)
     cls = _class_of(status, hint, detail, route_optimized=route_optimized)
-    return Failure(cls, status, hint, _reason(status), _reply_sent(status, detail))
+    cause = _reason(status)
+    if cls is FailureClass.TOKEN:
+        cause += ", token refused"
+    return Failure(cls, status, hint, cause, _reply_sent(status, detail))
 
 
 def _class_of(
@@ -144,11 +147,11 @@ def _reason(status: int) -> str:
 
 _FAULTS: Final[dict[FaultKind, tuple[FailureClass, str]]] = {
     FaultKind.NOT_CONNECTED: (FailureClass.NEVER_SENT, "not connected"),
-    FaultKind.NO_NAME: (FailureClass.NEVER_SENT, "host name unknown"),
+    FaultKind.NO_NAME: (FailureClass.NEVER_SENT, "not connected"),
     FaultKind.TLS: (FailureClass.FATAL, "TLS refused"),
-    FaultKind.STALE: (FailureClass.STALE, "idle connection had been closed"),
-    FaultKind.CUT_OFF: (FailureClass.AMBIGUOUS, "connection cut off"),
-    FaultKind.TIMEOUT: (FailureClass.SLOW, "no reply in time"),
+    FaultKind.STALE: (FailureClass.STALE, "reused connection broke"),
+    FaultKind.CUT_OFF: (FailureClass.AMBIGUOUS, "connection broke"),
+    FaultKind.TIMEOUT: (FailureClass.SLOW, "time-out"),
     FaultKind.UNREADABLE: (FailureClass.FATAL, "unreadable reply"),
     FaultKind.CORRUPT: (FailureClass.AMBIGUOUS, "corrupt reply"),
     FaultKind.TOO_LARGE: (FailureClass.FATAL, "reply too large"),

@@ -274,7 +274,7 @@ class AsyncLane(asyncio.Protocol):
             self.origin,
             reused=self.used,
             received_bytes=self._parser.received_bytes,
-            detail=f"the connection broke: {detail}",
+            detail=detail,
         )
 
     @property

@@ -69,7 +69,7 @@ def _of_stock(error: Exception, origin: Origin, line: Lifeline) -> Exception:
             origin,
             reused=line.reused,
             received_bytes=int(line.head_done),
-            detail=f"the connection broke: {str(error) or type(error).__name__}",
+            detail=str(error) or type(error).__name__,
         )
     return error
 

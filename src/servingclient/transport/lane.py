@@ -199,7 +199,7 @@ class Lane:
             self.origin,
             reused=self.used,
             received_bytes=self._parser.received_bytes,
-            detail=f"the connection broke: {detail}",
+            detail=detail,
         )
 
     def read_head(self, deadline_s: float) -> tuple[int, list[tuple[bytes, bytes]]]:
