@@ -121,7 +121,8 @@ class Connection:
     def fin(self) -> None:
         """Close after everything written was sent."""
         self.ending = True
-        if self.writer is not None:
+        # closing a TLS transport twice makes it forget its connection
+        if self.writer is not None and not self.writer.is_closing():
             self.writer.close()
 
     def ragged_fin(self) -> None:
@@ -259,10 +260,11 @@ class ScriptedServer:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.set_exception_handler(lambda _loop, _context: None)  # faults are the point
-        self._start(self._accept())
+        self._loop.add_reader(self._sock, self._accept)
         try:
             self._loop.run_forever()
         finally:
+            self._loop.remove_reader(self._sock)
             self._loop.run_until_complete(self._end())
 
     async def _end(self) -> None:
@@ -273,26 +275,26 @@ class ScriptedServer:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # lets transports close their sockets
+        for _ in range(10):  # transports close their sockets some rounds later
+            await asyncio.sleep(0)
 
     def _start(self, job: Awaitable[None]) -> None:
         task = asyncio.ensure_future(job, loop=self._loop)
         self._tasks.add(task)  # type: ignore[arg-type]
         task.add_done_callback(self._tasks.discard)  # type: ignore[arg-type]
 
-    async def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = await self._loop.sock_accept(self._sock)
-            except OSError:
-                await asyncio.sleep(0.01)  # out of descriptors: a test of EMFILE shares them
-                continue
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            conn = Connection(self, len(self.connections), sock)
-            self.connections.append(conn)
-            self._noticed()
-            self._start(self._handle(conn))
+    def _accept(self) -> None:
+        """Take one connection. (``sock_accept`` can lose one when it is cancelled.)"""
+        try:
+            sock, _ = self._sock.accept()
+        except OSError:  # gone again, or out of descriptors: a test of that shares them with us
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        conn = Connection(self, len(self.connections), sock)
+        self.connections.append(conn)
+        self._noticed()
+        self._start(self._handle(conn))
 
     async def _handle(self, conn: Connection) -> None:
         try:
@@ -312,7 +314,7 @@ class ScriptedServer:
         if conn.writer is None:
             conn.sock.close()
         else:
-            conn.writer.close()
+            conn.fin()
             with contextlib.suppress(Exception):
                 await conn.writer.wait_closed()
         conn.open = False
