@@ -9,6 +9,7 @@ with ServingClient("fraud-model") as client:
 from __future__ import annotations
 
 import logging
+import typing
 
 from servingclient._async_client import AsyncServingClient
 from servingclient._client import ServingClient
@@ -45,7 +46,11 @@ from servingclient.errors import (
 )
 from servingclient.settings import Payload, Pool, Queue, Retry, Settings, Tls, Token
 
+if typing.TYPE_CHECKING:
+    from servingclient.transport.httpx_lanes import AsyncLaneTransport, LaneTransport
+
 __all__ = [
+    "AsyncLaneTransport",
     "AsyncServingClient",
     "AsyncStream",
     "Attempt",
@@ -58,6 +63,7 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "DeadlineExceeded",
+    "LaneTransport",
     "NotFound",
     "Observer",
     "Payload",
@@ -91,3 +97,16 @@ __all__ = [
 ]
 
 logging.getLogger("servingclient").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> typing.Any:
+    """The transports for httpx clients, made known when asked for: they import httpx (60 ms)."""
+    if name in ("LaneTransport", "AsyncLaneTransport"):
+        from servingclient.transport import httpx_lanes
+
+        return getattr(httpx_lanes, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

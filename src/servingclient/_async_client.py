@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,8 @@ class AsyncServingClient:
         client_secret: Its OAuth secret.
         config: A ``databricks.sdk.core.Config``. With none of these, Databricks unified
             authentication decides: environment, profile, notebook.
-        settings: See :class:`~servingclient.settings.Settings`.
+        settings: See :class:`~servingclient.settings.Settings`; None takes the defaults with what
+            ``Settings.from_env`` finds.
         transport: Any httpx transport to use instead of the own connections.
         observers: Objects that are told of finished calls and failed attempts.
 
@@ -154,7 +156,7 @@ class AsyncServingClient:
             settings.idempotent if idempotent is None else checked_idempotent(idempotent),
         )
 
-    async def stream(
+    def stream(
         self,
         inputs: Any,
         *,
@@ -167,9 +169,9 @@ class AsyncServingClient:
     ) -> AsyncStream:
         """Ask for a stream of events and return an iterator over them.
 
-        Use it in ``async with``, which gives the connection back whatever happens. Arguments and
-        errors are those of ``predict``; ``timeout`` ends when the reply begins, and each event then
-        may take ``settings.pool.stream_idle_s``.
+        Use it in ``async with``, which gives the connection back whatever happens; the request is
+        sent there. Arguments and errors are those of ``predict``; ``timeout`` ends when the reply
+        begins, and each event then may take ``settings.pool.stream_idle_s``.
 
         Raises:
             StreamError: While iterating: the stream broke after it began.
@@ -177,7 +179,8 @@ class AsyncServingClient:
         """
         settings = self._story.settings
         return AsyncStream(
-            await self._story.open(
+            partial(
+                self._story.open,
                 inputs,
                 params,
                 client_request_id,
@@ -240,7 +243,4 @@ class AsyncServingClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return (
-            f"AsyncServingClient({self.endpoint!r}, {self._gate.inside} running, "
-            f"{self._gate.waiting} waiting)"
-        )
+        return f"AsyncServingClient({self.endpoint!r}, {self._gate!r}, {self._wire!r})"

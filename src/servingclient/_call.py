@@ -24,10 +24,10 @@ from servingclient._ports import (
     World,
     tell,
 )
-from servingclient._prediction import Prediction, request_id
+from servingclient._prediction import Prediction, header, request_id
 from servingclient._stream import OpenStream
 from servingclient._types import Attempt, ErrorDetail, FaultKind, Reply, WireFault
-from servingclient.errors import ServingError
+from servingclient.errors import ResponseFormatError, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.encode import check_size, encode
@@ -206,7 +206,7 @@ class Story:
                     await gate.enter(deadline_s)
                 try:
                     grant = await world.access.obtain(None, deadline_s)
-                    count = 1 + self.settings.pool.prewarm
+                    count = max(1, self.settings.pool.prewarm)
                     await world.wire.warm(grant.target.origin, count, deadline_s)
                 finally:
                     gate.leave()
@@ -262,8 +262,9 @@ class Story:
 
     def _use(self, call: _Call, grant: Grant) -> None:
         call.grant = grant
-        if len(call.body.data) > grant.max_request_bytes:
-            check_size(call.body, grant.max_request_bytes)
+        limit_bytes = self.settings.payload.max_request_bytes or grant.max_request_bytes
+        if len(call.body.data) > limit_bytes:
+            check_size(call.body, limit_bytes)
 
     def _try_deadline_s(self, call: _Call) -> float:
         return attempt_deadline(call.deadline_s, self.settings.pool.attempt_timeout_s, call.tried_s)
@@ -326,13 +327,44 @@ class Story:
                     max_idle_s=call.max_idle_s,
                 )
                 if reply.status != _OK:
-                    raise self._refusal(call, grant, await _whole(reply, call.tried_s))
+                    raise self._refusal(call, grant, await self._whole(call, reply))
+                await self._check_events(reply)
             except BaseException:
                 gate.leave()
                 raise
         except WireFault as fault:
             raise self._fault(call, fault) from None
         return reply
+
+    async def _check_events(self, reply: StreamedReply) -> None:
+        kind = header(reply.headers, b"content-type")
+        if kind is None or kind.lower().startswith("text/event-stream"):
+            return
+        await reply.aclose()
+        error = ResponseFormatError(
+            f"{self.endpoint!r} answered with {kind[:60]} instead of a stream of events. Call "
+            "predict(), or see whether the model can stream."
+        )
+        error.status_code, error.sent = reply.status, "yes"
+        error.request_id = request_id(reply.headers)
+        raise error
+
+    async def _whole(self, call: _Call, reply: StreamedReply) -> Reply:
+        """An error reply that came where a stream was asked for, read as far as time allows."""
+        body: list[bytes] = []
+        pieces = reply.chunks()
+        try:
+            async for piece in pieces:
+                body.append(piece)
+                if self.world.now() >= call.deadline_s:  # it drips: what has come says enough
+                    break
+        finally:
+            try:
+                await pieces.aclose()
+            finally:
+                await reply.aclose()
+        sent_s = call.tried_s
+        return Reply(reply.status, reply.headers, b"".join(body), sent_s, sent_s, 0.0)
 
     # After a failure --------------------------------------------------------------------------
 
@@ -504,12 +536,3 @@ class Story:
             0,
         )
         tell(self.world, event)
-
-
-async def _whole(reply: StreamedReply, sent_s: float) -> Reply:
-    """An error reply that came where a stream was asked for, read to its end."""
-    try:
-        body = b"".join([piece async for piece in reply.chunks()])
-    finally:
-        await reply.aclose()
-    return Reply(reply.status, reply.headers, body, sent_s, sent_s, 0.0)

@@ -48,7 +48,8 @@ class ServingClient:
         client_secret: Its OAuth secret.
         config: A ``databricks.sdk.core.Config``. With none of these, Databricks unified
             authentication decides: environment, profile, notebook.
-        settings: See :class:`~servingclient.settings.Settings`.
+        settings: See :class:`~servingclient.settings.Settings`; None takes the defaults with what
+            ``Settings.from_env`` finds.
         transport: Any httpx transport to use instead of the own connections.
         observers: Objects that are told of finished calls and failed attempts.
 
@@ -246,7 +247,4 @@ class ServingClient:
         self.close()
 
     def __repr__(self) -> str:
-        return (
-            f"ServingClient({self.endpoint!r}, {self._gate.inside} running, "
-            f"{self._gate.waiting} waiting)"
-        )
+        return f"ServingClient({self.endpoint!r}, {self._gate!r}, {self._wire!r})"

@@ -47,13 +47,13 @@ def checked_idempotent(idempotent: object) -> bool:
 
 
 def checked_settings(settings: Settings | None) -> Settings:
-    """A ``settings=`` argument, or the defaults.
+    """A ``settings=`` argument, or the defaults with what the environment sets.
 
     Raises:
         ConfigError: It is something else.
     """
     if settings is None:
-        return Settings()
+        return Settings.from_env()
     if not isinstance(settings, Settings):
         raise ConfigError(
             f"settings must be a servingclient.Settings, not {type(settings).__name__}."
@@ -73,4 +73,10 @@ def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings
             f"with_options() shares connections and credentials, so it cannot change "
             f"{', '.join(fixed)}. Make a new client with these settings."
         )
-    return changed(settings, changes)
+    copy = changed(settings, changes)
+    if copy.retry.quota_capacity != settings.retry.quota_capacity:
+        raise ConfigError(
+            "with_options() shares the retry quota, so it cannot change Retry.quota_capacity. Make "
+            "a new client with it."
+        )
+    return copy

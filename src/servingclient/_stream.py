@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from types import AsyncGeneratorType, GeneratorType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from servingclient import _explain
 from servingclient._ports import CallEnded, StreamedReply, World, tell
@@ -132,7 +132,7 @@ class OpenStream:
             )
 
 
-class Stream(Iterator[object]):
+class Stream(Iterator[Any]):
     """The events of a streamed reply, decoded, as they arrive.
 
     Iterate it, best inside ``with``: that gives the connection back whatever happens. It is also
@@ -160,10 +160,10 @@ class Stream(Iterator[object]):
         """The tries it took to open."""
         return self._opened.attempts
 
-    def __iter__(self) -> Iterator[object]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> object:
+    def __next__(self) -> Any:
         return next(self._events)
 
     def __enter__(self) -> Stream:
@@ -182,42 +182,62 @@ class Stream(Iterator[object]):
     def __del__(self) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"Stream(request_id={self.request_id!r}, attempts={len(self.attempts)})"
 
-class AsyncStream(AsyncIterator[object]):
+
+class AsyncStream(AsyncIterator[Any]):
     """The events of a streamed reply, decoded, as they arrive.
 
-    Iterate it, best inside ``async with``: that gives the connection back whatever happens. It is
-    also given back at the end of the stream, on an error, and when the object goes out of use.
+    The request is sent when it is first used: entered, iterated or awaited. Iterate it, best inside
+    ``async with``: that gives the connection back whatever happens. It is also given back at the
+    end of the stream, on an error, and when the object goes out of use.
 
     Yields:
         The JSON value of each event's data.
 
     Raises:
         StreamError: While iterating: the stream broke or stalled. Nothing is sent again then.
+        ServingError: When first used: as for ``predict``.
     """
 
-    def __init__(self, opened: OpenStream) -> None:
-        self._opened = opened
-        self._events = opened.events()
-        run(self._events.__anext__())
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, OpenStream]]) -> None:
+        self._begin: Callable[[], Coroutine[Any, Any, OpenStream]] | None = begin
+        self._opened: OpenStream | None = None
+        self._events: AsyncGenerator[object, None] | None = None
+
+    async def _begun(self) -> None:
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            self._opened = opened = await begin()
+            self._events = opened.events()
+            run(self._events.__anext__())
 
     @property
     def request_id(self) -> str | None:
-        """Id the service gave the reply."""
-        return request_id(self._opened.headers)
+        """Id the service gave the reply; None before it began."""
+        return None if self._opened is None else request_id(self._opened.headers)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The tries it took to open."""
-        return self._opened.attempts
+        return () if self._opened is None else self._opened.attempts
 
-    def __aiter__(self) -> AsyncIterator[object]:
+    def __await__(self) -> Generator[Any, Any, AsyncStream]:
+        yield from self._begun().__await__()
         return self
 
-    async def __anext__(self) -> object:
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        await self._begun()
+        if self._events is None:
+            raise StopAsyncIteration
         return await self._events.__anext__()
 
     async def __aenter__(self) -> AsyncStream:
+        await self._begun()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -225,7 +245,13 @@ class AsyncStream(AsyncIterator[object]):
 
     async def aclose(self) -> None:
         """Stop, and give the connection back."""
-        events = cast("AsyncGeneratorType[object, None]", self._events)
-        if not events.ag_running:  # another task reads: its connection ends under it
+        self._begin = None
+        events = cast("AsyncGeneratorType[object, None] | None", self._events)
+        if events is not None and not events.ag_running:
+            # were another task reading, its connection would end under it just below
             await events.aclose()
-        await self._opened.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
+
+    def __repr__(self) -> str:
+        return f"AsyncStream(request_id={self.request_id!r}, attempts={len(self.attempts)})"

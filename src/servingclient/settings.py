@@ -322,9 +322,10 @@ class Settings:
             return made
         hosts = env.get("TRUSTED_HOSTS")
         retry, pool, tls = made.retry, made.pool, made.tls
+        attempts = _parsed(env, "MAX_ATTEMPTS", int, retry.max_attempts)
         return made.replace(
             timeout_s=_parsed(env, "TIMEOUT_S", float, made.timeout_s),
-            retry=replace(retry, max_attempts=_parsed(env, "MAX_ATTEMPTS", int, retry.max_attempts)),
+            retry=replace(retry, max_attempts=attempts),
             pool=replace(pool, max_lanes=_parsed(env, "MAX_LANES", int, pool.max_lanes)),
             tls=replace(tls, ca_file=env.get("CA_FILE", tls.ca_file)),
             proxy=env.get("PROXY", made.proxy),

@@ -269,11 +269,11 @@ def test_warmup_leaves_nothing_to_wait_for(door: Door, emulator: Emulator) -> No
     client = door.open("demo-fast", principal(emulator), Settings(pool=Pool(prewarm=2)))
     door.run(client.warmup())
     assert invocations(emulator) == []
-    assert emulator.wait_for(lambda: emulator.connections["serving"] == 3)
+    assert emulator.wait_for(lambda: emulator.connections["serving"] == 2)
     prediction = door.predict(client)
     assert prediction.timing.token_s == 0.0
     assert prediction.timing.connect_s >= 0.0
-    assert emulator.connections["serving"] == 3
+    assert emulator.connections["serving"] == 2
     assert emulator.token_requests <= 2
 
 
@@ -313,7 +313,9 @@ def test_https_with_an_authority_of_its_own(door: Door) -> None:
 
 def test_the_repr_shows_what_goes_on(door: Door, emulator: Emulator) -> None:
     client = door.open("demo", pat(emulator))
-    assert repr(client) == f"{type(client).__name__}('demo', 0 running, 0 waiting)"
+    assert "'demo', 0 running, 0 waiting" in repr(client)
+    door.predict(client)
+    assert f"1 idle, to {emulator.host}" in repr(client)
     assert client.endpoint == "demo"
 
 

@@ -387,7 +387,7 @@ def test_warmup_gets_token_and_connections(make: Make) -> None:
     world = make(token_s=0.2)
     world.run(world.story.warmup(5.0))
     assert world.fetches == 1
-    assert world.warmed == [1]
+    assert world.warmed == [4]
 
 
 def test_a_failed_warmup_is_a_typed_error(make: Make) -> None:

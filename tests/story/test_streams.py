@@ -245,7 +245,7 @@ def test_a_blocking_stream_gives_back_at_its_end(sync_world: FakeWorld) -> None:
 
 
 async def test_an_async_stream_gives_back_on_break(async_world: FakeWorld) -> None:
-    async with AsyncStream(await async_world.opening()) as stream:
+    async with AsyncStream(async_world.opening) as stream:
         async for event in stream:
             assert event == EVENTS[0]
             break
@@ -259,7 +259,7 @@ async def test_an_async_stream_gives_back_when_it_goes_out_of_use(
     async_world: FakeWorld, read_first: int
 ) -> None:
     # also one that was never read: a place lost for good would close the client bit by bit
-    stream = AsyncStream(await async_world.opening())
+    stream = AsyncStream(async_world.opening)
     for _ in range(read_first):
         await stream.__anext__()
     del stream
@@ -271,7 +271,7 @@ async def test_an_async_stream_gives_back_when_it_goes_out_of_use(
 
 async def test_a_cancelled_reader_gives_back(async_world: FakeWorld) -> None:
     async def reader() -> None:
-        async with AsyncStream(await async_world.opening()) as stream:
+        async with AsyncStream(async_world.opening) as stream:
             async for _ in stream:
                 await asyncio.Event().wait()
 

@@ -171,7 +171,9 @@ class AsyncLanePool:
         return PoolStats(len(self._busy), idle, self._opened, self._stale, self._desyncs)
 
     def __repr__(self) -> str:
-        return f"AsyncLanePool({self.stats()})"
+        stats = self.stats()
+        hosts = ", ".join(map(str, self._shelves)) or "no host yet"
+        return f"{stats.busy} lanes busy, {stats.idle} idle, to {hosts}"
 
 
 async def _close_with_loop(

@@ -11,7 +11,7 @@ import weakref
 from collections import OrderedDict, deque
 
 from servingclient._types import FaultKind, WireFault
-from servingclient.errors import QueueFull
+from servingclient.errors import QueueFull, WrongLoopError
 
 
 def _full(waiting: int, places: int) -> QueueFull:
@@ -29,6 +29,14 @@ def _late() -> WireFault:
 
 def _closed() -> WireFault:
     return WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
+
+
+def _wrong_loop() -> WrongLoopError:
+    """Places and connections belong to one loop at a time."""
+    return WrongLoopError(
+        "this client is in use on another running event loop; connections cannot cross loops. "
+        "Make one AsyncServingClient per loop."
+    )
 
 
 class ThreadGate:
@@ -146,6 +154,10 @@ class ThreadGate:
         """Calls in the queue now."""
         return len(self._waiting)
 
+    def __repr__(self) -> str:
+        state = "closed, " if self._closed else ""
+        return f"{state}{self.inside} running, {self.waiting} waiting"
+
 
 _gates: weakref.WeakSet[ThreadGate] = weakref.WeakSet()
 
@@ -176,6 +188,9 @@ class LoopGate:
 
     def try_enter(self) -> bool:
         """See ``_ports.Gate.try_enter``."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._adopt(loop)
         if self._free > 0 and not self._queue and not self._closed:
             self._free -= 1
             return True
@@ -183,16 +198,13 @@ class LoopGate:
 
     async def enter(self, deadline_s: float) -> None:
         """See ``_ports.Gate.enter``."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._adopt(loop)
-        if self._closed:
-            raise _closed()
         if self.try_enter():
             return
+        if self._closed:
+            raise _closed()
         if len(self._queue) >= self._max_waiting:
             raise _full(len(self._queue), self.places)
-        turn: asyncio.Future[None] = loop.create_future()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue[turn] = deadline_s
         if deadline_s < self._timer_s:
             self._set_timer(deadline_s)
@@ -239,8 +251,11 @@ class LoopGate:
         """Move to the running loop. Calls that a closed loop never finished wait for nothing; those
         that were inside give their places back when their coroutines are collected.
         """
-        if self._loop is not None and self._loop.is_closed():
-            self._queue.clear()
+        if self._loop is not None:
+            if self._loop.is_running():  # its waiters would not wake when one of ours leaves
+                raise _wrong_loop()
+            if self._loop.is_closed():
+                self._queue.clear()
         self._timer, self._timer_s = None, math.inf
         self._loop = loop
 
@@ -275,3 +290,7 @@ class LoopGate:
     def waiting(self) -> int:
         """Calls in the queue now."""
         return len(self._queue)
+
+    def __repr__(self) -> str:
+        state = "closed, " if self._closed else ""
+        return f"{state}{self.inside} running, {self.waiting} waiting"

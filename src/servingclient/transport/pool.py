@@ -162,7 +162,9 @@ class LanePool:
         return PoolStats(len(self._busy), idle, self._opened, self._stale, self._desyncs)
 
     def __repr__(self) -> str:
-        return f"LanePool({self.stats()})"
+        stats = self.stats()
+        hosts = ", ".join(map(str, self._shelves)) or "no host yet"
+        return f"{stats.busy} lanes busy, {stats.idle} idle, to {hosts}"
 
     def __del__(self) -> None:
         # A client in a notebook is seldom closed; its idle sockets should not warn of that.

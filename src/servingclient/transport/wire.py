@@ -121,6 +121,9 @@ class LaneWire:
             return
         self.pool.warm(origin, count, deadline_s)
 
+    def __repr__(self) -> str:
+        return repr(self.pool)
+
     def _stock_wire(self) -> HttpxWire:
         if self._stock is None:
             from servingclient.transport.httpx_wire import HttpxWire
@@ -236,6 +239,9 @@ class AsyncLaneWire:
         if patched.async_patched():
             return
         await self.pool.warm(origin, count, deadline_s)
+
+    def __repr__(self) -> str:
+        return repr(self.pool)
 
     def _stock_wire(self) -> AsyncHttpxWire:
         if self._stock is None:
