@@ -125,9 +125,16 @@ class AsyncLanePool:
             await self._adopt()
         shelf = self._shelves.get(origin) or self._new_shelf(origin)
         missing = count - len(shelf.idle)
-        dialled = await asyncio.gather(*(self._dial(origin, deadline_s) for _ in range(missing)))
+        dialled = await asyncio.gather(
+            *(self._dial(origin, deadline_s) for _ in range(missing)), return_exceptions=True
+        )
+        failed = [outcome for outcome in dialled if isinstance(outcome, BaseException)]
         for lane in dialled:
-            shelf.put(lane, time.monotonic())
+            if not isinstance(lane, BaseException):
+                lane.connect_s = 0.0  # no call waited for it
+                shelf.put(lane, time.monotonic())
+        if failed:
+            raise failed[0]
 
     def _new_shelf(self, origin: Origin) -> Shelf[AsyncLane]:
         check_security(origin, self._tls)

@@ -122,7 +122,9 @@ class LanePool:
         """Open ``count`` lanes ahead of the first calls."""
         shelf = self._shelves.get(origin) or self._new_shelf(origin)
         while len(shelf.idle) < count:
-            shelf.put(self._dial(origin, deadline_s), time.monotonic())
+            lane = self._dial(origin, deadline_s)
+            lane.connect_s = 0.0  # no call waited for it
+            shelf.put(lane, time.monotonic())
 
     def _new_shelf(self, origin: Origin) -> Shelf[Lane]:
         check_security(origin, self._tls)
