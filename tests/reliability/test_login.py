@@ -1,0 +1,85 @@
+"""A1: a login service that hangs, while the token is good and after it ended."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from servingclient import AuthError, DeadlineExceeded, Settings
+from servingclient.emulator import Emulator, faults
+from servingclient.settings import Token
+from tests.doors.kit import ROW, SUM, Door, errors, invocations, principal
+
+TTL_S = 1.2
+RULES = Token(
+    refresh_jitter_s=0.0,
+    margin_s=0.0,
+    try_timeout_s=0.4,
+    timeout_s=0.8,
+    cooldown_s=0.1,
+    cooldown_cap_s=0.2,
+)
+
+
+def p99(door: Door, client: Any, count: int) -> float:
+    took = []
+    for _ in range(count):
+        began_s = time.perf_counter()
+        door.predict(client)
+        took.append(time.perf_counter() - began_s)
+    return sorted(took)[int(0.99 * count) - 1]
+
+
+@pytest.mark.parametrize("endpoint", ["demo", "demo-fast"])
+def test_A1_a_hung_login(door: Door, emulator: Emulator, endpoint: str) -> None:
+    emulator.token_ttl_s = TTL_S
+    client = door.open(endpoint, principal(emulator), Settings(token=RULES))
+    door.predict(client)
+    ends_s = time.monotonic() + TTL_S
+    before = p99(door, client, 100)
+    emulator.token_always(faults.hang())
+    asked = emulator.token_requests
+
+    # from half of its life on it is renewed behind the calls, which must not notice
+    stale_s = ends_s - TTL_S / 2
+    while time.monotonic() < stale_s + 0.05:
+        door.predict(client)
+    assert emulator.wait_for(lambda: emulator.token_requests > asked)
+    meanwhile = p99(door, client, 100)
+    assert time.monotonic() < ends_s, "too slow a machine to tell"
+    assert meanwhile - before <= 0.005
+    assert emulator.token_requests - asked <= 2, "one login at a time"
+
+    # past its end every call fails by its own deadline, and they share one login
+    while time.monotonic() < ends_s:
+        door.predict(client, timeout=5.0) if time.monotonic() < ends_s - 0.1 else None
+    asked, sent = emulator.token_requests, len(invocations(emulator))
+    began_s = time.monotonic()
+    outcomes = door.many(client, ({"inputs": [ROW], "timeout": 0.5} for _ in range(16)))
+    assert time.monotonic() - began_s <= 0.5 + 0.25
+    assert len(errors(outcomes)) == 16
+    assert {isinstance(one, (AuthError, DeadlineExceeded)) for one in outcomes} == {True}
+    assert emulator.token_requests - asked <= 2
+    assert len(invocations(emulator)) == sent
+
+    # and it heals within 2 s
+    emulator.token_always(None)
+    emulator.token_ttl_s = 3600.0
+    began_s = time.monotonic()
+    while errors(door.many(client, [{"inputs": [ROW], "timeout": 1.0}])):
+        assert time.monotonic() - began_s <= 2.0
+    assert door.predict(client).predictions == [SUM]
+    assert time.monotonic() - began_s <= 2.0
+
+
+def test_A1_a_login_that_never_answers_is_one_connection(door: Door, emulator: Emulator) -> None:
+    emulator.token_always(faults.hang())
+    client = door.open("demo-fast", principal(emulator), Settings(token=RULES))
+    outcomes = door.many(client, ({"inputs": [ROW], "timeout": 0.3} for _ in range(32)))
+    assert len(errors(outcomes)) == 32
+    assert {isinstance(one, (AuthError, DeadlineExceeded)) for one in outcomes} == {True}
+    assert emulator.token_requests == 1
+    assert emulator.connections["workspace"] == 1
+    assert invocations(emulator) == []
