@@ -6,15 +6,58 @@ fields costs about 2 us, a tenth of what the library may spend on a call.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Sent = Literal["no", "maybe", "yes"]
 """Whether the endpoint may have seen a request."""
 
-RawHeaders = list[tuple[bytes, bytes]]
+RawHeaders = Sequence[tuple[bytes, bytes]]
 """Header lines in the order they arrived, names and values as on the wire."""
+
+
+class Headers(RawHeaders):
+    """The header lines of a reply's head, read when first looked at: most calls never do.
+
+    Args:
+        head: The head without its last empty line, checked to be HTTP.
+    """
+
+    __slots__ = ("_head", "_lines")
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+        self._lines: list[tuple[bytes, bytes]] | None = None
+
+    def _read(self) -> list[tuple[bytes, bytes]]:
+        if self._lines is None:
+            cut = (line.partition(b":") for line in self._head.split(b"\r\n")[1:])
+            self._lines = [(name, value.strip(b" \t")) for name, _, value in cut]
+        return self._lines
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._read()[index]
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._read())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+
+def joined(headers: RawHeaders, name: bytes) -> str:
+    """The values of header ``name`` (lower case) joined by ``", "``; empty if there is none."""
+    return b", ".join(value for key, value in headers if key.lower() == name).decode("latin-1")
 
 
 class Unset(Enum):

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from servingclient._types import FaultKind, Origin, Reply, WireFault
+from servingclient._types import FaultKind, Origin, RawHeaders, Reply, WireFault
 from servingclient.transport import faults
 from servingclient.transport.addresses import Address, resolve
 from servingclient.transport.exchange import Limits, ReplyParser
@@ -202,7 +202,7 @@ class Lane:
             detail=detail,
         )
 
-    def read_head(self, deadline_s: float) -> tuple[int, list[tuple[bytes, bytes]]]:
+    def read_head(self, deadline_s: float) -> tuple[int, RawHeaders]:
         """After ``begin``: read to the end of the reply's head."""
         while not self._parser.head_done:
             self._receive(deadline_s, time.monotonic())

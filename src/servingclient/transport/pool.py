@@ -100,13 +100,15 @@ class LanePool:
             lane.close()
             return
         shelf = self._shelves[lane.origin]
-        if lane.used:
+        now_s = time.monotonic()
+        if shelf.learning and lane.used:
             shelf.lived(taken_s - lane.idle_since_s)
         lane.used = True
-        now_s = time.monotonic()
-        shelf.put(lane, now_s)
-        if len(shelf.idle) > 1:
+        lane.idle_since_s = now_s
+        idle = shelf.idle
+        if idle and now_s - idle[0].idle_since_s > shelf.keepalive_s:
             shelf.prune(now_s)
+        idle.append(lane)
 
     def drop(self, lane: Lane) -> None:
         """Close a lane whose exchange did not end well."""
@@ -124,7 +126,8 @@ class LanePool:
         while len(shelf.idle) < count:
             lane = self._dial(origin, deadline_s)
             lane.connect_s = 0.0  # no call waited for it
-            shelf.put(lane, time.monotonic())
+            lane.idle_since_s = time.monotonic()
+            shelf.idle.append(lane)
 
     def _new_shelf(self, origin: Origin) -> Shelf[Lane]:
         check_security(origin, self._tls)

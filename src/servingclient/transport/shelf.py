@@ -32,15 +32,18 @@ class Shelf(Generic[L]):
         keepalive_s: Longest idle time at the start and at most.
 
     Attributes:
+        idle: The lanes, the warmest last; who gives one back appends it.
         keepalive_s: Longest idle time now: learned down when a reused lane dies.
+        learning: It is below what it was, so lanes that live are worth counting.
     """
 
-    __slots__ = ("_most_s", "idle", "keepalive_s")
+    __slots__ = ("_most_s", "idle", "keepalive_s", "learning")
 
     def __init__(self, keepalive_s: float) -> None:
         self.idle: list[L] = []
         self.keepalive_s = keepalive_s
         self._most_s = keepalive_s
+        self.learning = False
 
     def take(self, now_s: float, max_idle_s: float) -> L | None:
         """The warmest lane that may be used again; those found unfit on the way are closed."""
@@ -59,19 +62,16 @@ class Shelf(Generic[L]):
             lane.close()
         return None
 
-    def put(self, lane: L, now_s: float) -> None:
-        """Lay down a lane whose exchange ended cleanly."""
-        lane.idle_since_s = now_s
-        self.idle.append(lane)
-
     def died(self, idle_s: float) -> None:
         """A lane that had idled this long was dead: the server's limit is lower."""
         self.keepalive_s = max(_LEAST_KEEPALIVE_S, min(self.keepalive_s, idle_s * _LEARN_DOWN))
+        self.learning = self.keepalive_s < self._most_s
 
     def lived(self, idle_s: float) -> None:
         """A lane that had idled this long was alive."""
-        if self.keepalive_s < self._most_s and idle_s > self.keepalive_s / 2:
+        if idle_s > self.keepalive_s / 2:
             self.keepalive_s = min(self._most_s, self.keepalive_s * _LEARN_UP)
+            self.learning = self.keepalive_s < self._most_s
 
     def prune(self, now_s: float) -> None:
         """Close the lanes that idled too long; they lie at the bottom."""
