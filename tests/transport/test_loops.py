@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import time
 import warnings
 from typing import Any
 
+import httpx
 import pytest
 
-from servingclient.errors import WrongLoopError
+from servingclient.errors import ConfigError, WrongLoopError
+from servingclient.transport import async_lane
 from servingclient.transport.httpx_wire import AsyncHttpxWire
 from servingclient.transport.wire import AsyncLaneWire
 from tests.scripted.certificates import Authority
@@ -87,3 +90,50 @@ def test_T5_two_loops_at_once_work_or_say_so_before_any_byte(make: Any):
         thread.join(5)
         assert first == ["first"]
         assert asyncio.run(call("third")) == "third"
+
+
+async def call_on(wire: Any, server: ScriptedServer, call_id: str) -> str:
+    reply = await wire.send(target_of(server), body_of(call_id), time.monotonic() + 5)
+    return answer_of(reply)
+
+
+def test_T5_a_user_s_own_httpx_transport_serves_one_loop_after_the_other():
+    with ScriptedServer(echo()) as server:
+        wire = AsyncHttpxWire(httpx.AsyncHTTPTransport(), settings_of(), stock=True)
+        answers = [asyncio.run(call_on(wire, server, str(n))) for n in range(3)]
+        assert answers == ["0", "1", "2"]
+
+
+def test_T5_but_not_two_loops_at_once():
+    hold = Hold(echo())
+    with ScriptedServer([hold, echo()]) as server:
+        wire = AsyncHttpxWire(httpx.AsyncHTTPTransport(), settings_of(), stock=True)
+        thread = threading.Thread(target=lambda: asyncio.run(call_on(wire, server, "first")))
+        thread.start()
+        server.wait_until(lambda: hold.waiting == 1)
+        with pytest.raises(WrongLoopError, match="another event loop"):
+            asyncio.run(call_on(wire, server, "second"))
+        assert len(server.requests) == 1
+        hold.release()
+        thread.join(5)
+
+
+async def test_a_user_s_own_async_transport_made_before_a_fork_is_refused_in_the_child(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    with ScriptedServer(echo()) as server:
+        own = AsyncHttpxWire(httpx.AsyncHTTPTransport(), settings_of(), stock=True)
+        stock = AsyncHttpxWire.of_settings(settings_of())
+        for wire in (own, stock):
+            assert await call_on(wire, server, "parent") == "parent"
+        real = os.getpid()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: real + 1)
+            with pytest.raises(ConfigError, match="forked"):
+                await call_on(own, server, "child")
+            assert await call_on(stock, server, "child") == "child"
+        assert len(server.connections) == 3
+        for wire in (own, stock):
+            for home in async_lane._forgotten.pop()[0].values():
+                await home.aclose()
+            await wire.aclose()

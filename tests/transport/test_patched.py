@@ -69,6 +69,13 @@ def test_a_future_httpx_without_the_private_method_is_not_patched(
     assert seen() == {"sync": False, "async": False}
 
 
+def test_a_half_imported_httpx_is_not_patched(monkeypatch: pytest.MonkeyPatch, unlearned: None):
+    monkeypatch.delattr(httpx, "Client")
+    monkeypatch.delattr(httpx, "AsyncClient")
+    assert seen() == {"sync": False, "async": False}
+    assert patched._known_sync is None
+
+
 def test_httpx_is_not_imported_to_find_out():
     script = textwrap.dedent(
         """

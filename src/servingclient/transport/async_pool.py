@@ -105,10 +105,8 @@ class AsyncLanePool:
             shelf.lived(taken_s - lane.idle_since_s)
         lane.used = True
         lane.idle_since_s = now_s
-        idle = shelf.idle
-        if idle and now_s - idle[0].idle_since_s > shelf.keepalive_s:
-            shelf.prune(now_s)
-        idle.append(lane)
+        shelf.prune(now_s)
+        shelf.idle.append(lane)
 
     def drop(self, lane: AsyncLane) -> None:
         """Close a lane whose exchange did not end well."""

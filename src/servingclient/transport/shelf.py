@@ -75,11 +75,13 @@ class Shelf(Generic[L]):
 
     def prune(self, now_s: float) -> None:
         """Close the lanes that idled too long; they lie at the bottom."""
-        while self.idle and now_s - self.idle[0].idle_since_s > self.keepalive_s:
+        # A slice, since between a test and idle[0] another thread may take the last lane.
+        while (oldest := self.idle[:1]) and now_s - oldest[0].idle_since_s > self.keepalive_s:
             try:
-                self.idle.pop(0).close()
-            except IndexError:
+                self.idle.remove(oldest[0])
+            except ValueError:  # another thread was quicker
                 return
+            oldest[0].close()
 
     def clear(self) -> None:
         """Close all."""
