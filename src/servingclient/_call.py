@@ -26,7 +26,14 @@ from servingclient._ports import (
 )
 from servingclient._prediction import Prediction, header, request_id
 from servingclient._stream import OpenStream
-from servingclient._types import Attempt, ErrorDetail, FaultKind, Reply, WireFault
+from servingclient._types import (
+    Attempt,
+    ErrorDetail,
+    FaultKind,
+    RawHeaders,
+    Reply,
+    WireFault,
+)
 from servingclient.errors import ResponseFormatError, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
@@ -328,7 +335,7 @@ class Story:
                 )
                 if reply.status != _OK:
                     raise self._refusal(call, grant, await self._whole(call, reply))
-                await self._check_events(reply)
+                await self._check_events(call, reply)
             except BaseException:
                 gate.leave()
                 raise
@@ -336,7 +343,7 @@ class Story:
             raise self._fault(call, fault) from None
         return reply
 
-    async def _check_events(self, reply: StreamedReply) -> None:
+    async def _check_events(self, call: _Call, reply: StreamedReply) -> None:
         kind = header(reply.headers, b"content-type")
         if kind is None or kind.lower().startswith("text/event-stream"):
             return
@@ -345,8 +352,7 @@ class Story:
             f"{self.endpoint!r} answered with {kind[:60]} instead of a stream of events. Call "
             "predict(), or see whether the model can stream."
         )
-        error.status_code, error.sent = reply.status, "yes"
-        error.request_id = request_id(reply.headers)
+        self._answered(call, error, reply.status, reply.headers)
         raise error
 
     async def _whole(self, call: _Call, reply: StreamedReply) -> Reply:
@@ -409,14 +415,17 @@ class Story:
             )
         except ServingError as found:
             error = found.with_traceback(None)  # which holds this frame, which holds the error
-        error.status_code = reply.status
-        error.request_id = request_id(reply.headers)
-        error.sent = "yes"
+        self._answered(call, error, reply.status, reply.headers)
+        return error
+
+    def _answered(self, call: _Call, error: ServingError, status: int, headers: RawHeaders) -> None:
+        """Complete the error of a try that was answered 200 with something unfit."""
+        error.status_code, error.sent = status, "yes"
+        error.request_id = request_id(headers)
         spent_s = self.world.now() - call.tried_s
         cause = type(error).__name__
-        last = Attempt(reply.status, call.advice.wait_s, cause, spent_s, error.request_id)
+        last = Attempt(status, call.advice.wait_s, cause, spent_s, error.request_id)
         call.attempts += (last,)
-        return error
 
     def _note(self, call: _Call, failure: Failure, reply_id: str | None) -> None:
         spent_s = self.world.now() - call.tried_s

@@ -8,10 +8,18 @@ from typing import Any
 
 import pytest
 
-from servingclient import ClientClosedError, ConnectionFailed, Prediction, Settings, StreamError
+from servingclient import (
+    ClientClosedError,
+    ConnectionFailed,
+    Prediction,
+    ServingError,
+    Settings,
+    StreamError,
+)
 from servingclient.emulator import Emulator, faults
 from servingclient.settings import Pool, Retry
-from tests.doors.kit import ROW, Door, errors, invocations, pat, principal
+from tests.doors.kit import ROW, Door, Who, errors, invocations, pat, principal
+from tests.scripted.server import Blackhole, eventually, eventually_async
 
 CALLS = 64
 CHAT = {"messages": "hello there"}
@@ -170,6 +178,53 @@ def test_T15_an_open_stream_ends_with_the_client(door: Door, emulator: Emulator)
         door.run(scenario())
     assert time.monotonic() - began_s < 1.0
     assert client._gate.inside == 0
+
+
+def test_T15_calls_that_are_connecting_end_too(door: Door, request: pytest.FixtureRequest) -> None:
+    # to a host that swallows connections
+    if door.colour == "sync":
+        reason = "a flight's waiters are not told of the close, and dials go on after it"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    settings = Settings(close_timeout_s=0.1, pool=Pool(connect_timeout_s=0.5))
+    with Blackhole() as hole:
+        who = Who(f"http://127.0.0.1:{hole.port}", {"token": "dapi001122"})
+        client = door.open("demo", who, settings)
+        closed_s: list[float] = []
+        ended: list[tuple[type, float]] = []
+        if door.colour == "sync":
+
+            def call() -> None:
+                with pytest.raises(ServingError) as caught:
+                    client.predict([ROW])
+                ended.append((caught.type, time.monotonic()))
+
+            threads = [threading.Thread(target=call) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            assert eventually(lambda: client._gate.inside == 4)
+            closed_s.append(time.monotonic())
+            client.close()
+            for thread in threads:
+                thread.join(8.0)
+        else:
+
+            async def scenario() -> None:
+                import asyncio
+
+                async def call() -> None:
+                    with pytest.raises(ServingError) as caught:
+                        await client.predict([ROW])
+                    ended.append((caught.type, time.monotonic()))
+
+                tasks = [asyncio.ensure_future(call()) for _ in range(4)]
+                assert await eventually_async(lambda: client._gate.inside == 4)
+                closed_s.append(time.monotonic())
+                await client.aclose()
+                await asyncio.gather(*tasks)
+
+            door.run(scenario())
+        assert [kind for kind, _ in ended] == [ClientClosedError] * 4
+        assert max(at_s for _, at_s in ended) - closed_s[0] <= 0.1 + 0.25
 
 
 def test_T15_calls_waiting_for_a_login_end_too(door: Door, emulator: Emulator) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from servingclient import ServerError, ServingError, StreamError
+from servingclient import ResponseFormatError, ServerError, ServingError, StreamError
 from servingclient._ports import CallEnded
 from servingclient._step import iterate
 from servingclient._stream import AsyncStream, OpenStream, Stream
@@ -200,6 +200,19 @@ def test_a_reply_that_is_no_stream_is_an_error(make: Make) -> None:
     got, error = fails(world, world.run(world.opening()))
     assert got == []
     assert error.request_id is None
+
+
+def test_json_where_a_stream_was_asked_for_tells_all_it_knows(make: Make) -> None:
+    headers = (("content-type", "application/json"), ("x-request-id", "r-7"))
+    world = make(steps=[BUSY, Streams((b"{}",), headers=headers)])
+    with pytest.raises(ResponseFormatError, match="predict") as caught:
+        world.run(world.opening())
+    error = caught.value
+    assert [a.status for a in error.attempts] == [429, 200]
+    assert error.attempts[-1].request_id == error.request_id == "r-7"
+    assert error.sent == "yes"
+    assert (world.inside, world.open_streams) == (0, 0)
+    assert world.ended[0].attempts == 2
 
 
 # -- what the doors hand out -----------------------------------------------------------------------
