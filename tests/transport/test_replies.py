@@ -195,6 +195,15 @@ def test_T8_a_second_reply_never_answers_the_next_call(drive_lane: Drive):
         assert driver.wire.pool.stats().desyncs == 200
 
 
+@pytest.mark.parametrize("drive", ["httpx", "async_httpx"], indirect=True)
+def test_T8_nor_over_httpx_which_would_take_it(drive: Drive):
+    with ScriptedServer(poison()) as server:
+        driver = drive()
+        answers = [answer_of(driver.send(target_of(server), body_of(n))) for n in range(50)]
+        assert answers == [str(n) for n in range(50)]
+        assert driver.in_use() == 0
+
+
 def test_T8_bytes_on_an_idle_lane_are_never_an_answer(drive_lane: Drive):
     second = reply(b'{"predictions": ["POISON"]}')
     with ScriptedServer(echo()) as server:

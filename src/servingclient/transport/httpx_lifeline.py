@@ -110,7 +110,13 @@ class Lifeline:
             self._stream = stream
 
     def over(self) -> None:
-        """The exchange has ended: from here on its connection may be somebody else's."""
+        """The exchange has ended: from here on its connection may be somebody else's.
+
+        Not if bytes followed the reply: httpx would take them for the next one's, and every answer
+        from then on would be somebody else's.
+        """
+        if self.head_done:
+            self._retire_if_bytes_are_left()
         with self._lock:
             self._over = True
 
@@ -149,18 +155,33 @@ class Lifeline:
         """
         if not self._sending:
             return None
+        return _innermost(self._connection(), "_network_stream")
+
+    def _retire_if_bytes_are_left(self) -> None:
+        """Have httpcore close the connection instead of lending it again.
+
+        Shutting the socket down would not do: the bytes are in the parser already.
+        """
+        parser = _innermost(self._connection(), "_h11_state")
+        left, _ = getattr(parser, "trailing_data", (b"", False))
+        if left:
+            parser.send_failed()
+
+    def _connection(self) -> Any:
+        """What httpcore's pool has noted for this request."""
         for entry in list(getattr(self._pool, "_requests", ())):
             request = getattr(entry, "request", None)
             if request is not None and request.extensions is self.extensions:
-                return _innermost_stream(getattr(entry, "connection", None))
+                return getattr(entry, "connection", None)
         return None
 
 
-def _innermost_stream(connection: Any) -> Any:
+def _innermost(connection: Any, name: str) -> Any:
+    """An attribute of the connection inside those that wrap it (for TLS, for a proxy)."""
     while connection is not None:
-        stream = getattr(connection, "_network_stream", None)
-        if stream is not None:
-            return stream
+        found = getattr(connection, name, None)
+        if found is not None:
+            return found
         connection = getattr(connection, "_connection", None)
     return None
 
