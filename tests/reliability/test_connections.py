@@ -165,6 +165,20 @@ def test_T3_a_dripped_refusal_of_a_stream_ends_too(door: Door) -> None:
         assert time.monotonic() - began_s <= 0.75
 
 
+@pytest.mark.xfail(reason="StreamedReply.chunks() knows the idle limit only", strict=True)
+def test_T3_a_stalled_refusal_of_a_stream_ends_too(door: Door) -> None:
+    async def act(conn: Connection, _request: Request) -> None:
+        await conn.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 9\r\n\r\n{")
+        await conn.gone()
+
+    with ScriptedServer(calls(act)) as server:
+        client = door.open("m", at(server), Settings(pool=Pool(stream_idle_s=1.2)))
+        began_s = time.monotonic()
+        with pytest.raises((BadRequest, DeadlineExceeded)):
+            door.events(client, numbered(1), timeout=0.4)
+        assert time.monotonic() - began_s <= 0.65
+
+
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_T4_a_forked_client_serves_each_process_its_own(colour: str) -> None:
     # 4 children x 50 calls and 50 of the parent, over a client that was warm before the fork
