@@ -245,6 +245,20 @@ async def test_a_lane_that_is_being_opened_can_be_cancelled(authority: Authority
         await wire.aclose()
 
 
+async def test_a_dial_cancelled_at_any_moment_leaves_nothing_open(authority: Authority):
+    """Before Python 3.12 ``wait_for`` drops a cancel that comes just as its future is done."""
+    with ScriptedServer(tls=authority.good(), before_tls=never_shake_hands) as server:
+        wire = AsyncLaneWire(settings_of(ca_file=authority.ca_file, connect_timeout_s=60))
+        for rounds in range(30):
+            call = asyncio.ensure_future(wire.send(target_of(server), b"{}", time.monotonic() + 60))
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        assert await eventually_async(lambda: server.open_connections == 0)
+        await wire.aclose()
+
+
 async def never_shake_hands(conn: Connection) -> None:
     loop = asyncio.get_running_loop()
     while await loop.sock_recv(conn.sock, 65536):
