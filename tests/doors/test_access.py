@@ -101,9 +101,6 @@ def test_A3_a_recreated_endpoint_heals(door: Door, emulator: Emulator) -> None:
     assert door.predict(client).attempts[0].status == 200
 
 
-@pytest.mark.xfail(
-    reason="Access.moved() answers no while the flight of the first call signs in", strict=False
-)
 def test_A3_many_calls_heal_with_one_look(door: Door, emulator: Emulator) -> None:
     client = door.open("demo-fast", principal(emulator))
     door.predict(client)
@@ -113,9 +110,6 @@ def test_A3_many_calls_heal_with_one_look(door: Door, emulator: Emulator) -> Non
     assert kinds(emulator, "describe") == 2
 
 
-@pytest.mark.xfail(
-    reason="Access.moved() answers no while the flight of the first call signs in", strict=True
-)
 def test_A3_a_call_that_hears_of_it_late_heals_too(door: Door, emulator: Emulator) -> None:
     # its 404 comes when the description was read again and the new token is still on its way
     client = door.open("demo-fast", principal(emulator))

@@ -79,6 +79,8 @@ def test_T15_calls_that_do_not_end_get_told(door: Door, emulator: Emulator) -> N
     assert {type(one) for one in outcomes} == {ClientClosedError}
     assert took_s <= 0.3 + 0.25
     assert time.monotonic() - began_s < 5.0
+    again = [one.attempts for one in outcomes if len(one.attempts) != 1]  # type: ignore[union-attr]
+    assert again == [], "nobody was sent twice"
     queued = [one for one in outcomes if not one.attempts[-1].status and one.sent == "no"]  # type: ignore[union-attr]
     assert len(queued) == 32, "those that waited were not sent"
     assert len(invocations(emulator)) == 33
