@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from typing import Any
 
@@ -133,6 +134,33 @@ def test_others_may_lie_so_nothing_they_say_means_never_sent(kind: type[Exceptio
     assert isinstance(fault, WireFault)
     slow = issubclass(kind, httpx.TimeoutException)
     assert facts(fault) == (FaultKind.TIMEOUT if slow else FaultKind.CUT_OFF, "maybe")
+
+
+def test_what_a_caller_was_handling_is_no_cause():
+    error = httpx.ConnectError("refused")
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        try:
+            raise ssl.SSLCertVerificationError("of another call")
+        except ssl.SSLError:
+            raise error  # noqa: B904 - as in a retry inside an except block
+
+    for _ in range(2):
+        fault = sent_to(handler)
+        assert isinstance(fault, WireFault)
+        assert facts(fault) == (FaultKind.NOT_CONNECTED, "no")
+
+
+def test_a_chain_of_causes_without_end_is_left():
+    first, second = httpx.ConnectError("one"), httpx.ConnectError("two")
+    first.__cause__, second.__cause__ = second, first
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise first
+
+    fault = sent_to(handler)
+    assert isinstance(fault, WireFault)
+    assert facts(fault) == (FaultKind.NOT_CONNECTED, "no")
 
 
 def test_a_failing_assertion_in_a_mock_fails_the_test_that_made_it():

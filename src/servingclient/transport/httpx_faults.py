@@ -81,19 +81,37 @@ def _not_connected(error: Exception, origin: Origin) -> WireFault:
     return faults.dial_fault(cause, origin)
 
 
+_MOST_CAUSES = 16
+
+
 def _root(error: BaseException) -> OSError | None:
     """The system's own error below httpx's, httpcore's and anyio's; a TLS error comes first."""
     found: OSError | None = None
     at: BaseException | None = error
-    while at is not None:
+    for _ in range(_MOST_CAUSES):  # a mock's error that is raised again and again can be its own
+        if at is None:
+            break
         if isinstance(at, ssl.SSLError):
             if not isinstance(at, _UNFINISHED):
                 return at
         elif isinstance(at, OSError) and (found is None or at.errno is not None):
             found = at
-        several = getattr(at, "exceptions", None)  # a host with several addresses
-        at = several[0] if several else at.__cause__ or at.__context__
+        at = _beneath(at)
     return found
+
+
+def _beneath(error: BaseException) -> BaseException | None:
+    """What led to ``error``.
+
+    Its context counts only where httpcore dropped the cause (``raise exc from None``): elsewhere it
+    also holds what a caller was handling.
+    """
+    several = getattr(error, "exceptions", None)  # a host with several addresses
+    if several:
+        return several[0]  # type: ignore[no-any-return]
+    if error.__cause__ is None and type(error).__module__.startswith("httpcore"):
+        return error.__context__
+    return error.__cause__
 
 
 def _of_foreign(error: Exception, origin: Origin) -> WireFault:
