@@ -44,8 +44,11 @@ class StreamedReply(Protocol):
     status: int
     headers: RawHeaders
 
-    def chunks(self) -> AsyncGenerator[bytes, None]:
+    def chunks(self, deadline_s: float = math.inf) -> AsyncGenerator[bytes, None]:
         """The decoded body, piece by piece; waits at most the idle limit for each.
+
+        Args:
+            deadline_s: Instant at which to give up, for a body that is read as a whole.
 
         Raises:
             WireFault: The stream broke, or nothing came in time.

@@ -7,11 +7,13 @@ the next call.
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -198,6 +200,15 @@ def test_bad_extras_are_payload_errors(
 
 HOST_TOKEN = "dapi0canary0config0token"
 
+
+class Silent:
+    """An observer that does nothing."""
+
+    def call_ended(self, event: object) -> None: ...
+
+    def attempt_failed(self, event: object) -> None: ...
+
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "24 http": {"host": "http://ws.cloud.databricks.com"},
     "25 userinfo": {"host": "https://user:pw@ws.cloud.databricks.com"},
@@ -221,6 +232,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "29 ours": {"settings": Settings(headers=(("Authorization", f"Bearer {HOST_TOKEN}"),))},
     "settings text": {"settings": "fast"},
     "transport text": {"transport": "httpx"},
+    "proxy socks": {"settings": Settings(proxy="socks5://127.0.0.1:1")},
+    "trusted host": {"settings": Settings(trusted_hosts=("a b",))},
+    "config text": {"token": None, "config": HOST_TOKEN},
+    "config dict": {"token": None, "config": {"host": HOST_TOKEN}},
+    "config kind": {"token": None, "config": dict},
+    "observers number": {"observers": 5},
+    "observers text": {"observers": ["print"]},
+    "observers kind": {"observers": [Silent]},
 }
 
 
@@ -298,12 +317,46 @@ def test_idempotent_is_yes_or_no(door: Door, emulator: Emulator, idempotent: Any
         lambda: Settings(timeout_s=0),
         lambda: Settings(timeout_s="5"),  # type: ignore[arg-type]
         lambda: Settings(trusted_hosts="x"),  # type: ignore[arg-type]
+        lambda: Settings(trusted_hosts=3),  # type: ignore[arg-type]
+        lambda: Settings(trusted_hosts=(3,)),  # type: ignore[arg-type]
+        lambda: Settings(timeout_s=None),  # type: ignore[arg-type]
+        lambda: Settings(describe="no"),  # type: ignore[arg-type]
+        lambda: Settings(idempotent="no"),  # type: ignore[arg-type]
+        lambda: Settings(retry=3),  # type: ignore[arg-type]
+        lambda: Settings(pool=None),  # type: ignore[arg-type]
+        lambda: Settings(headers="x"),  # type: ignore[arg-type]
+        lambda: Settings(headers=3),  # type: ignore[arg-type]
+        lambda: Settings(headers={"x-a": 1}),  # type: ignore[arg-type]
+        lambda: Settings(headers=("ab",)),  # type: ignore[arg-type]
+        lambda: Settings(proxy=3),  # type: ignore[arg-type]
+        lambda: Tls(ca_file=3),  # type: ignore[arg-type]
+        lambda: Tls(verify="no"),  # type: ignore[arg-type]
+        lambda: Payload(stringify_columns=1),  # type: ignore[arg-type]
+        lambda: Retry(retry_read_timeout="x"),  # type: ignore[arg-type]
+        lambda: Pool(max_lanes=None),  # type: ignore[arg-type]
         lambda: Settings().replace(retries=3),
     ],
 )
 def test_inputs_33_to_38_settings(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         make()
+
+
+def test_input_38_a_wrong_name_is_answered_with_the_nearest() -> None:
+    for make in (Settings, Settings().replace):
+        with pytest.raises(ConfigError, match="Did you mean 'timeout_s'"):
+            make(timout_s=3.0)  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match="Retry has no option 'attempts'"):
+        Retry(attempts=3)  # type: ignore[call-arg]
+
+
+def test_settings_show_no_password_and_no_key() -> None:
+    made = Settings(proxy="http://me:secret1@proxy:1", headers={"x-key": "secret2"})  # type: ignore[arg-type]
+    assert "secret" not in repr(made)
+
+
+def test_a_certificate_file_may_be_a_path() -> None:
+    assert Tls(ca_file=Path("a") / "b.pem") == Tls(ca_file=os.path.join("a", "b.pem"))  # type: ignore[arg-type]
 
 
 def test_an_untrusted_address_gets_no_credential(door: Door, emulator: Emulator) -> None:

@@ -182,11 +182,8 @@ def test_T15_an_open_stream_ends_with_the_client(door: Door, emulator: Emulator)
     assert client._gate.inside == 0
 
 
-def test_T15_calls_that_are_connecting_end_too(door: Door, request: pytest.FixtureRequest) -> None:
+def test_T15_calls_that_are_connecting_end_too(door: Door) -> None:
     # to a host that swallows connections
-    if door.colour == "sync":
-        reason = "a flight's waiters are not told of the close, and dials go on after it"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     settings = Settings(close_timeout_s=0.1, pool=Pool(connect_timeout_s=0.5))
     with Blackhole() as hole:
         who = Who(f"http://127.0.0.1:{hole.port}", {"token": "dapi001122"})

@@ -90,7 +90,6 @@ def test_T2a_a_fin_after_each_reply_is_nobodys_error(door: Door, callers: int) -
         assert [server.processed[n] for n in ids] == [1] * len(ids)
 
 
-@pytest.mark.xfail(reason="the pool reuses again at once what died at once", strict=False)
 @pytest.mark.parametrize("callers", [1, CALLERS])
 def test_T2a_a_fin_after_each_reply_costs_few_resends(door: Door, callers: int) -> None:
     ids = [str(n) for n in range(1000)]
@@ -165,7 +164,6 @@ def test_T3_a_dripped_refusal_of_a_stream_ends_too(door: Door) -> None:
         assert time.monotonic() - began_s <= 0.75
 
 
-@pytest.mark.xfail(reason="StreamedReply.chunks() knows the idle limit only", strict=True)
 def test_T3_a_stalled_refusal_of_a_stream_ends_too(door: Door) -> None:
     async def act(conn: Connection, _request: Request) -> None:
         await conn.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 9\r\n\r\n{")

@@ -350,9 +350,11 @@ class FakeStream:
         self._pieces = step.pieces
         self._open = True
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self, deadline_s: float = math.inf) -> AsyncIterator[bytes]:
         for piece in self._pieces:
             await self._world._pause()
+            if self._world.now() >= deadline_s:
+                raise WireFault(FaultKind.TIMEOUT, "scripted to be late", sent="maybe")
             if isinstance(piece, WireFault):
                 raise piece
             yield piece

@@ -143,7 +143,8 @@ class Access:
         description, book = self._reading.description, self._book
         if description is None or description.url is None:
             return False
-        if self._reading.forced or (book is not None and not book.leads_to(grant)):
+        # without a book another call has heard of it already, and its new token is on its way
+        if self._reading.forced or book is None or not book.leads_to(grant):
             return True
         now_s = self._now()
         if now_s - self._moved_s < self._settings.token.reresolve_min_s:

@@ -376,14 +376,16 @@ class AsyncHttpxStream:
         self._decoder = decoder
         self._idle_s = idle_s
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, deadline_s: float = math.inf) -> AsyncGenerator[bytes, None]:
         """See ``_ports.StreamedReply.chunks``."""
         exchange = self._exchange
         if exchange is None:
             return
         stream = _stream(self._response).__aiter__()
         while True:
-            data = await exchange.run(exchange.piece(stream), time.monotonic() + self._idle_s)
+            data = await exchange.run(
+                exchange.piece(stream), min(deadline_s, time.monotonic() + self._idle_s)
+            )
             if data is None:
                 break
             for piece in self._decoder.pieces(data):

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 from servingclient._types import FaultKind, Origin, WireFault
 from servingclient.errors import WrongLoopError
 from servingclient.settings import Pool, Tls
-from servingclient.transport import async_lane
+from servingclient.transport import async_dial, async_lane
 from servingclient.transport.async_lane import AsyncLane
 from servingclient.transport.exchange import Limits
 from servingclient.transport.pool import PoolStats, check_security, lane_life_s
@@ -92,8 +92,8 @@ class AsyncLanePool:
         self._busy = set()
         return lanes
 
-    def give(self, lane: AsyncLane, taken_s: float) -> None:
-        """Take a lane back after a whole exchange; ``taken_s`` is when it was lent."""
+    def give(self, lane: AsyncLane) -> None:
+        """Take a lane back after a whole exchange."""
         self._busy.discard(lane)
         if not lane.reusable or self.closed:
             self._desyncs += lane.desynced
@@ -101,8 +101,6 @@ class AsyncLanePool:
             return
         shelf = self._shelves[lane.origin]
         now_s = time.monotonic()
-        if shelf.learning and lane.used:
-            shelf.lived(taken_s - lane.idle_since_s)
         lane.used = True
         lane.idle_since_s = now_s
         shelf.prune(now_s)
@@ -117,7 +115,7 @@ class AsyncLanePool:
         """A reused lane was dead."""
         self._stale += 1
         if (shelf := self._shelves.get(lane.origin)) is not None:
-            shelf.died(taken_s - lane.idle_since_s)
+            shelf.died(taken_s - lane.idle_since_s, taken_s)
 
     async def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
         """Open ``count`` lanes ahead of the first calls."""
@@ -143,7 +141,7 @@ class AsyncLanePool:
 
     async def _dial(self, origin: Origin, deadline_s: float) -> AsyncLane:
         context = ssl_context(self._tls) if origin.scheme == "https" else None
-        lane = await async_lane.dial(origin, context, self._limits, deadline_s)
+        lane = await async_dial.dial(origin, context, self._limits, deadline_s)
         lane.retire_s = time.monotonic() + lane_life_s(self.settings)
         self._opened += 1
         return lane

@@ -34,7 +34,7 @@ def _closed() -> WireFault:
 def _wrong_loop() -> WrongLoopError:
     """Places and connections belong to one loop at a time."""
     return WrongLoopError(
-        "this client is in use on another running event loop; connections cannot cross loops. "
+        "This client is in use on another running event loop; connections cannot cross loops. "
         "Make one AsyncServingClient per loop."
     )
 

@@ -239,7 +239,7 @@ class _Loan:
         self.open = False
         try:
             if whole:
-                self._lanes.give(self.lane, self._taken_s)
+                self._lanes.give(self.lane)
             else:
                 if _is_stale(error):
                     self._lanes.found_stale(self.lane, self._taken_s)
@@ -264,7 +264,7 @@ class _LaneBody(httpx.SyncByteStream):
         if not self._loan.open:
             return
         try:
-            yield from self._loan.lane.read_pieces(self._idle_s)
+            yield from self._loan.lane.read_pieces(self._idle_s, math.inf)
         except WireFault as fault:
             self._loan.end(fault)
             _raise(fault)
@@ -364,7 +364,7 @@ class _AsyncLoan:
         self.open = False
         try:
             if whole:
-                self._lanes.give(self.lane, self._taken_s)
+                self._lanes.give(self.lane)
             else:
                 if _is_stale(error):
                     self._lanes.found_stale(self.lane, self._taken_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import importlib.util
 import ssl
 import time
 from collections.abc import Iterator
@@ -67,6 +68,8 @@ def transport_options(settings: Settings) -> dict[str, Any]:
 def _proxy(address: str | None, context: ssl.SSLContext) -> httpx.Proxy | None:
     if address is None:
         return None
+    if address.startswith("socks") and importlib.util.find_spec("socksio") is None:
+        raise ConfigError("Settings.proxy is a SOCKS proxy, which needs `pip install httpx[socks]`.")
     try:
         url = httpx.URL(address)
         # Without a context of its own an https proxy gets one that obeys SSLKEYLOGFILE.

@@ -24,6 +24,7 @@ from servingclient.errors import ConfigError
 from servingclient.settings import Settings
 from servingclient.transport import faults, patched
 from servingclient.transport.async_httpx_wire import AsyncHttpxWire
+from servingclient.transport.httpx_faults import late
 from servingclient.transport.httpx_lifeline import Lifeline, Watchdog
 from servingclient.transport.httpx_plan import (
     Body,
@@ -233,12 +234,14 @@ class HttpxStream:
         self._line = line
         self._origin = origin
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, deadline_s: float = math.inf) -> AsyncGenerator[bytes, None]:
         """See ``_ports.StreamedReply.chunks``."""
         if self._response is None:
             return
         try:
             for data in _stream(self._response):
+                if time.monotonic() >= deadline_s:  # one stalled read has httpx's own time-out
+                    raise late(self._origin, self._line)
                 for piece in self._decoder.pieces(data):
                     if piece:
                         yield piece

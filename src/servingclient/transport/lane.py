@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 import struct
 import sys
 import time
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, WireFault
 from servingclient.transport import faults
-from servingclient.transport.addresses import Address, resolve
 from servingclient.transport.exchange import Limits, ReplyParser
 from servingclient.transport.tls_session import TlsSession
 
@@ -208,7 +206,7 @@ class Lane:
             self._receive(deadline_s, time.monotonic())
         return self._parser.status, self._parser.headers
 
-    def read_pieces(self, idle_s: float) -> Iterator[bytes]:
+    def read_pieces(self, idle_s: float, deadline_s: float) -> Iterator[bytes]:
         """After ``read_head``: the body as it arrives; ``idle_s`` is the longest gap."""
         parser = self._parser
         while True:
@@ -217,7 +215,7 @@ class Lane:
             if parser.done:
                 return
             now = time.monotonic()
-            self._receive(now + idle_s, now)
+            self._receive(min(deadline_s, now + idle_s), now)
 
     @property
     def reusable(self) -> bool:
@@ -261,54 +259,6 @@ def _readable_check(sock: socket.socket) -> Callable[[float], object]:
     return lambda timeout_s: select.select([sock], [], [], timeout_s)[0]
 
 
-def dial(origin: Origin, context: ssl.SSLContext | None, limits: Limits, deadline_s: float) -> Lane:
-    """Open a lane.
-
-    Raises:
-        WireFault: ``NOT_CONNECTED`` or ``TLS``; nothing was sent.
-    """
-    started_s = time.monotonic()
-    try:
-        sock = _connect(resolve(origin, deadline_s), deadline_s)
-    except OSError as error:
-        raise faults.dial_fault(error, origin) from None
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        tls = None if context is None else _shake_hands(sock, context, origin, deadline_s)
-        sock.settimeout(None)
-        lane = Lane(origin, sock, tls, limits)
-    except OSError as error:
-        sock.close()
-        raise faults.dial_fault(error, origin) from None
-    except BaseException:
-        sock.close()
-        raise
-    lane.connect_s = time.monotonic() - started_s
-    return lane
-
-
-def _shake_hands(
-    sock: socket.socket, context: ssl.SSLContext, origin: Origin, deadline_s: float
-) -> TlsSession:
-    tls = TlsSession(context, origin.host)
-    data = b""
-    while True:
-        try:
-            answer, done = tls.handshake(data)
-        except ssl.SSLError:
-            with contextlib.suppress(OSError):
-                sock.send(tls.last_words())
-            raise
-        sock.settimeout(_left(deadline_s))
-        if answer:
-            sock.sendall(answer)
-        if done:
-            return tls
-        data = sock.recv(_READ_BYTES)
-        if not data:
-            raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "closed during the handshake")
-
-
 def _timeval(seconds: float) -> bytes:
     """A kernel time-out; zero would mean none at all."""
     if sys.platform == "win32":
@@ -322,22 +272,3 @@ def _left(deadline_s: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def _connect(addresses: list[Address], deadline_s: float) -> socket.socket:
-    """Try each address in turn, each with an equal share of the time left."""
-    failure: OSError = OSError("the name has no address")
-    for position, (family, address) in enumerate(addresses):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(_left(deadline_s) / (len(addresses) - position))
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
+import socket
 import time
 import weakref
 from dataclasses import dataclass
@@ -12,8 +14,9 @@ from dataclasses import dataclass
 from servingclient._types import FaultKind, Origin, WireFault
 from servingclient.errors import ConfigError
 from servingclient.settings import Pool, Tls
+from servingclient.transport.dial import dial
 from servingclient.transport.exchange import Limits
-from servingclient.transport.lane import Lane, dial
+from servingclient.transport.lane import Lane
 from servingclient.transport.shelf import Shelf
 from servingclient.transport.tls import is_loopback, ssl_context
 
@@ -67,6 +70,7 @@ class LanePool:
         self._tls = tls
         self._limits = Limits(settings.max_head_bytes, settings.max_reply_bytes)
         self._busy: set[Lane] = set()
+        self._opening: set[socket.socket] = set()
         self._pid = os.getpid()
         self._opened = self._stale = self._desyncs = 0
         self.closed = False
@@ -89,11 +93,11 @@ class LanePool:
         self._busy.add(lane)
         if self.closed:
             self.drop(lane)
-            raise WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
+            self._refuse_if_closed()
         return lane
 
-    def give(self, lane: Lane, taken_s: float) -> None:
-        """Take a lane back after a whole exchange; ``taken_s`` is when it was lent."""
+    def give(self, lane: Lane) -> None:
+        """Take a lane back after a whole exchange."""
         self._busy.discard(lane)
         if not lane.reusable or self.closed:
             self._desyncs += lane.desynced
@@ -101,8 +105,6 @@ class LanePool:
             return
         shelf = self._shelves[lane.origin]
         now_s = time.monotonic()
-        if shelf.learning and lane.used:
-            shelf.lived(taken_s - lane.idle_since_s)
         lane.used = True
         lane.idle_since_s = now_s
         shelf.prune(now_s)
@@ -116,7 +118,7 @@ class LanePool:
     def found_stale(self, lane: Lane, taken_s: float) -> None:
         """A reused lane was dead."""
         self._stale += 1
-        self._shelves[lane.origin].died(taken_s - lane.idle_since_s)
+        self._shelves[lane.origin].died(taken_s - lane.idle_since_s, taken_s)
 
     def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
         """Open ``count`` lanes ahead of the first calls."""
@@ -132,15 +134,27 @@ class LanePool:
         return self._shelves.setdefault(origin, Shelf(self.settings.keepalive_s))
 
     def _dial(self, origin: Origin, deadline_s: float) -> Lane:
+        self._refuse_if_closed()
         context = ssl_context(self._tls) if origin.scheme == "https" else None
-        lane = dial(origin, context, self._limits, deadline_s)
+        try:
+            lane = dial(origin, context, self._limits, deadline_s, self._opening)
+        except WireFault:
+            self._refuse_if_closed()  # that is why it failed
+            raise
         lane.retire_s = time.monotonic() + lane_life_s(self.settings)
         self._opened += 1
         return lane
 
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
+
     def close(self) -> None:
         """Close idle lanes and end what runs; its callers get ``CLOSED``."""
         self.closed = True
+        for sock in list(self._opening):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         for lane in list(self._busy):
             lane.abort()
         for shelf in list(self._shelves.values()):
@@ -156,6 +170,7 @@ class LanePool:
         inherited.extend(self._busy)
         self._shelves = {}
         self._busy = set()
+        self._opening = set()
         for lane in inherited:
             lane.close()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Generic, Protocol, TypeVar
 
 _LEARN_DOWN = 0.8  # of the idle time that proved fatal
-_LEARN_UP = 1.1  # per reuse that went well near the limit, so one restart is not remembered forever
-_LEAST_KEEPALIVE_S = 0.02
+_FIRST_PAUSE_S = 1.0  # until the full idle time is tried again: one restart is soon forgotten
+_LONGEST_PAUSE_S = 60.0  # a server whose limit is lower costs one resend in this time
 
 
 class IdleLane(Protocol):
@@ -33,20 +34,24 @@ class Shelf(Generic[L]):
 
     Attributes:
         idle: The lanes, the warmest last; who gives one back appends it.
-        keepalive_s: Longest idle time now: learned down when a reused lane dies.
-        learning: It is below what it was, so lanes that live are worth counting.
+        keepalive_s: Longest idle time now: learned down when a reused lane dies, and after a pause
+            tried in full again.
     """
 
-    __slots__ = ("_most_s", "idle", "keepalive_s", "learning")
+    __slots__ = ("_again_s", "_died_s", "_most_s", "_pause_s", "idle", "keepalive_s")
 
     def __init__(self, keepalive_s: float) -> None:
         self.idle: list[L] = []
         self.keepalive_s = keepalive_s
         self._most_s = keepalive_s
-        self.learning = False
+        self._pause_s = _FIRST_PAUSE_S
+        self._again_s = math.inf
+        self._died_s = -math.inf
 
     def take(self, now_s: float, max_idle_s: float) -> L | None:
         """The warmest lane that may be used again; those found unfit on the way are closed."""
+        if now_s >= self._again_s:
+            self.keepalive_s, self._again_s = self._most_s, math.inf
         idle = self.idle
         while idle:
             try:
@@ -62,16 +67,14 @@ class Shelf(Generic[L]):
             lane.close()
         return None
 
-    def died(self, idle_s: float) -> None:
+    def died(self, idle_s: float, now_s: float) -> None:
         """A lane that had idled this long was dead: the server's limit is lower."""
-        self.keepalive_s = max(_LEAST_KEEPALIVE_S, min(self.keepalive_s, idle_s * _LEARN_DOWN))
-        self.learning = self.keepalive_s < self._most_s
-
-    def lived(self, idle_s: float) -> None:
-        """A lane that had idled this long was alive."""
-        if idle_s > self.keepalive_s / 2:
-            self.keepalive_s = min(self._most_s, self.keepalive_s * _LEARN_UP)
-            self.learning = self.keepalive_s < self._most_s
+        if self._again_s == math.inf:  # the full idle time was being tried
+            long_ago = now_s - self._died_s > 2 * _LONGEST_PAUSE_S
+            self._pause_s = _FIRST_PAUSE_S if long_ago else min(_LONGEST_PAUSE_S, 2 * self._pause_s)
+            self._again_s = now_s + self._pause_s
+        self._died_s = now_s
+        self.keepalive_s = min(self.keepalive_s, idle_s * _LEARN_DOWN)
 
     def prune(self, now_s: float) -> None:
         """Close the lanes that idled too long; they lie at the bottom."""

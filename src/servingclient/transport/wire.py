@@ -93,7 +93,7 @@ class LaneWire:
         except BaseException as error:
             _after_failure(pool, lane, taken_s, error)
             raise
-        pool.give(lane, taken_s)
+        pool.give(lane)
         return reply
 
     async def open(
@@ -113,7 +113,7 @@ class LaneWire:
         except BaseException as error:
             _after_failure(pool, lane, taken_s, error)
             raise
-        return LaneStream(pool, lane, taken_s, status, headers, self._settings.pool.stream_idle_s)
+        return LaneStream(pool, lane, status, headers, self._settings.pool.stream_idle_s)
 
     async def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
         """Open lanes ahead of the first calls."""
@@ -151,7 +151,6 @@ class LaneStream:
         self,
         pool: LanePool,
         lane: Lane,
-        taken_s: float,
         status: int,
         headers: RawHeaders,
         idle_s: float,
@@ -160,18 +159,17 @@ class LaneStream:
         self.headers = headers
         self._pool = pool
         self._lane: Lane | None = lane
-        self._taken_s = taken_s
         self._idle_s = idle_s
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, deadline_s: float = math.inf) -> AsyncGenerator[bytes, None]:
         """See ``_ports.StreamedReply.chunks``."""
         lane = self._lane
         if lane is None:
             return
-        for piece in lane.read_pieces(self._idle_s):
+        for piece in lane.read_pieces(self._idle_s, deadline_s):
             yield piece
         self._lane = None
-        self._pool.give(lane, self._taken_s)
+        self._pool.give(lane)
 
     async def aclose(self) -> None:
         """Give the lane back; one in the middle of a reply is closed."""
@@ -179,7 +177,7 @@ class LaneStream:
         if lane is None:
             return
         if lane.reusable:  # all of it has come, read or not: [DONE] stands before its end
-            self._pool.give(lane, self._taken_s)
+            self._pool.give(lane)
         else:
             self._pool.drop(lane)
 
@@ -211,7 +209,7 @@ class AsyncLaneWire:
         except BaseException as error:
             _after_async_failure(pool, lane, taken_s, error)
             raise
-        pool.give(lane, taken_s)
+        pool.give(lane)
         return reply
 
     async def open(
@@ -230,9 +228,7 @@ class AsyncLaneWire:
         except BaseException as error:
             _after_async_failure(pool, lane, taken_s, error)
             raise
-        return AsyncLaneStream(
-            pool, lane, taken_s, status, headers, self._settings.pool.stream_idle_s
-        )
+        return AsyncLaneStream(pool, lane, status, headers, self._settings.pool.stream_idle_s)
 
     async def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
         """Open lanes ahead of the first calls."""
@@ -272,7 +268,6 @@ class AsyncLaneStream:
         self,
         pool: AsyncLanePool,
         lane: AsyncLane,
-        taken_s: float,
         status: int,
         headers: RawHeaders,
         idle_s: float,
@@ -281,18 +276,17 @@ class AsyncLaneStream:
         self.headers = headers
         self._pool = pool
         self._lane: AsyncLane | None = lane
-        self._taken_s = taken_s
         self._idle_s = idle_s
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, deadline_s: float = math.inf) -> AsyncGenerator[bytes, None]:
         """See ``_ports.StreamedReply.chunks``."""
         lane = self._lane
         if lane is None:
             return
-        while piece := await lane.read(time.monotonic() + self._idle_s):
+        while piece := await lane.read(min(deadline_s, time.monotonic() + self._idle_s)):
             yield piece
         self._lane = None
-        self._pool.give(lane, self._taken_s)
+        self._pool.give(lane)
 
     async def aclose(self) -> None:
         """Give the lane back; one in the middle of a reply is closed."""
@@ -302,6 +296,6 @@ class AsyncLaneStream:
         if lane.reusable:  # all of it has come, read or not: [DONE] stands before its end
             while await lane.read(0.0):
                 pass
-            self._pool.give(lane, self._taken_s)
+            self._pool.give(lane)
         else:
             self._pool.drop(lane)
