@@ -24,7 +24,6 @@ from servingclient.errors import ConfigError
 from servingclient.settings import Settings
 from servingclient.transport import faults, patched
 from servingclient.transport.async_httpx_wire import AsyncHttpxWire
-from servingclient.transport.httpx_faults import late
 from servingclient.transport.httpx_lifeline import Lifeline, Watchdog
 from servingclient.transport.httpx_plan import (
     Body,
@@ -238,10 +237,10 @@ class HttpxStream:
         """See ``_ports.StreamedReply.chunks``."""
         if self._response is None:
             return
+        if deadline_s < math.inf:
+            self._wire._watchdog.watch(self._line, deadline_s)  # noqa: SLF001
         try:
             for data in _stream(self._response):
-                if time.monotonic() >= deadline_s:  # one stalled read has httpx's own time-out
-                    raise late(self._origin, self._line)
                 for piece in self._decoder.pieces(data):
                     if piece:
                         yield piece
