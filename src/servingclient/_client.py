@@ -12,6 +12,7 @@ from servingclient._call import Story
 from servingclient._open import (
     changed_settings,
     checked_idempotent,
+    checked_observers,
     checked_settings,
     checked_timeout,
 )
@@ -97,7 +98,7 @@ class ServingClient:
             self._gate,
             self._access,
             Quota(settings.retry.quota_capacity, threading.Lock()),
-            tuple(observers),
+            checked_observers(observers),
         )
         self._story = Story(endpoint, settings, world)
 

@@ -10,6 +10,7 @@ from servingclient._types import ErrorDetail, FaultKind, Reply, WireFault
 
 _LARGE_BODY_BYTES: Final = 1024 * 1024
 _TOO_LARGE_TEXT: Final = "Request size cannot exceed"  # the service answers 400 with it
+_ADDRESS_TEXTS: Final = ("ip acl", "ip access list")
 
 
 def fault_error(fault: WireFault, endpoint: str, body_bytes: int) -> errors.ServingError:
@@ -57,7 +58,8 @@ def _timeout(fault: WireFault, endpoint: str, _bytes: int) -> errors.ServingErro
         "The endpoint may be running it still: raise timeout_s, or see whether the model or its "
         "queue is slow."
         if fault.sent != "no"
-        else "Nothing was sent: raise Pool.max_lanes or timeout_s, or send less at once."
+        else "Nothing was sent: allow more time (timeout_s); where calls wait for a connection, "
+        "raise Pool.max_lanes or send less at once."
     )
     error = errors.DeadlineExceeded(f"{endpoint!r}: {fault.detail}. {advice}")
     error.stopped_by = "deadline"
@@ -107,6 +109,8 @@ def reply_error(
     error.status_code = reply.status
     if isinstance(error, (errors.Throttled, errors.ServerError)):
         error.retry_after_s = retry_after_s
+        if retry_after_s is not None:
+            error.args = (f"{error} It asked for a wait of {retry_after_s:g} s.",)
     return error
 
 
@@ -155,6 +159,11 @@ def _forbidden(status: int, detail: ErrorDetail, endpoint: str) -> errors.Servin
     text = f"{detail.code} {detail.message}".lower()
     if "token" in text and "permission_denied" not in text:
         return _unauthenticated(status, detail, endpoint)
+    if any(known in text for known in _ADDRESS_TEXTS):
+        return errors.PermissionDenied(
+            f"{endpoint!r} may not be queried from here ({status}){_said(detail)} Ask for this "
+            "machine's address to be put on the workspace's IP access list."
+        )
     return errors.PermissionDenied(
         f"The credential may not query {endpoint!r} ({status}){_said(detail)} Ask for CAN QUERY on "
         "it."

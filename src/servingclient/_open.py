@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from servingclient._ports import Observer
 from servingclient.errors import ConfigError
 from servingclient.settings import Settings, changed
 
@@ -29,7 +30,9 @@ def checked_timeout(timeout: object) -> float:
         if timeout != math.inf:
             return float(limit_s)
     shown = repr(timeout)
-    raise ConfigError(f"timeout is {shown[:40]}; give seconds above 0, such as timeout=2.5.")
+    raise ConfigError(
+        f"timeout is {shown[:40]}; give seconds above 0 as int or float, such as timeout=2.5."
+    )
 
 
 def checked_idempotent(idempotent: object) -> bool:
@@ -41,9 +44,34 @@ def checked_idempotent(idempotent: object) -> bool:
     if isinstance(idempotent, bool):
         return idempotent
     raise ConfigError(
-        f"idempotent must be True or False, not {type(idempotent).__name__}: it decides whether "
-        "a call that may have run is sent again."
+        f"idempotent must be True or False, not of type {_named(type(idempotent))}: it decides "
+        "whether a call that may have run is sent again."
     )
+
+
+def _named(kind: type) -> str:
+    """With its module: numpy's bool has the name of Python's."""
+    where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return where + kind.__qualname__
+
+
+def checked_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
+    """An ``observers=`` argument.
+
+    Raises:
+        ConfigError: It is no list, or one of them cannot be told.
+    """
+    given: object = observers
+    if not isinstance(given, Iterable):
+        raise ConfigError(f"observers must be a list of objects, not {type(given).__name__}.")
+    told = tuple(observers)
+    for observer in told:
+        for name in ("call_ended", "attempt_failed"):
+            if isinstance(observer, type) or not callable(getattr(observer, name, None)):
+                raise ConfigError(
+                    f"observers holds {type(observer).__name__}, which has no method {name}(event)."
+                )
+    return told
 
 
 def checked_settings(settings: Settings | None) -> Settings:

@@ -7,9 +7,10 @@ A value that cannot work raises :class:`~servingclient.errors.ConfigError` when 
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
@@ -18,11 +19,52 @@ from servingclient.errors import ConfigError
 _T = TypeVar("_T")
 
 
-def _number(owner: object, *names: str, least: float = 0.0, above: bool = False) -> None:
-    """Refuse what is no finite number, or lies below (with ``above``: at or below) ``least``."""
+def _names_checked(kind: type[_T]) -> type[_T]:
+    """Make a wrong name in a call of the dataclass ``kind`` the same error as everywhere else."""
+    made = kind.__init__
+
+    @functools.wraps(made)
+    def init(self: _T, **given: Any) -> None:
+        _check_names(kind, given)
+        made(self, **given)
+
+    kind.__init__ = init  # type: ignore[method-assign, assignment]
+    return kind
+
+
+def _check_names(kind: type, given: Iterable[str]) -> None:
+    known = {f.name for f in fields(kind)}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
+            raise ConfigError(f"{kind.__name__} has no option {name!r}.{hint}")
+
+
+def _switch(owner: object, *names: str) -> None:
+    """Refuse what is neither True nor False: ``"no"`` would count as yes."""
     for name in names:
         value = getattr(owner, name)
-        if value is None:
+        if not isinstance(value, bool):
+            shown = f"{type(owner).__name__}.{name}"
+            raise ConfigError(f"{shown} must be True or False, not {type(value).__name__}.")
+
+
+def _text(owner: object, *names: str) -> None:
+    """Refuse what is neither text nor None."""
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and not isinstance(value, str):
+            shown = f"{type(owner).__name__}.{name}"
+            raise ConfigError(f"{shown} must be text or None, not {type(value).__name__}.")
+
+
+def _number(owner: object, *names: str, least: float = 0.0, above: bool = False) -> None:
+    """Refuse what is no finite number, or lies below (with ``above``: at or below) ``least``."""
+    optional = {f.name for f in fields(owner) if f.default is None}  # type: ignore[arg-type]
+    for name in names:
+        value = getattr(owner, name)
+        if value is None and name in optional:
             continue
         shown = f"{type(owner).__name__}.{name}"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -47,15 +89,11 @@ def changed(settings: _T, changes: Mapping[str, Any]) -> _T:
     Raises:
         ConfigError: A name is no field; the message gives the nearest one.
     """
-    known = {f.name for f in fields(settings)}  # type: ignore[arg-type]
-    for name in changes:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
-            raise ConfigError(f"{type(settings).__name__} has no option {name!r}.{hint}")
+    _check_names(type(settings), changes)
     return replace(settings, **changes)  # type: ignore[type-var]
 
 
+@_names_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """When a failed attempt is tried again, and after how long."""
@@ -100,6 +138,7 @@ class Retry:
         _number(self, "retry_after_window_s", "jitter", "retry_after_jitter")
         if self.jitter > 1.0 or self.retry_after_jitter > 1.0:
             raise ConfigError("Retry.jitter and Retry.retry_after_jitter are shares: at most 1.")
+        _switch(self, "retry_read_timeout")
 
     @classmethod
     def aws_standard_v21(cls) -> Retry:
@@ -120,6 +159,7 @@ class Retry:
         )
 
 
+@_names_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     """Connections (lanes) to one host."""
@@ -157,6 +197,7 @@ class Pool:
         _number(self, "keepalive_s", "keepalive_unsafe_s")
 
 
+@_names_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
     """Calls waiting for a connection: first in, first out."""
@@ -168,6 +209,7 @@ class Queue:
         _whole(self, "max_calls", least=0)
 
 
+@_names_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """OAuth tokens and endpoint descriptions."""
@@ -198,6 +240,7 @@ class Token:
         _number(self, "cooldown_s", "cooldown_cap_s", above=True)
 
 
+@_names_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
     """How inputs become JSON."""
@@ -214,6 +257,7 @@ class Payload:
 
     def __post_init__(self) -> None:
         _whole(self, "max_request_bytes")
+        _switch(self, "stringify_columns")
         for name, allowed in (("nan", ("raise", "null")), ("decimal", ("raise", "str", "float"))):
             if getattr(self, name) not in allowed:
                 raise ConfigError(
@@ -221,6 +265,7 @@ class Payload:
                 )
 
 
+@_names_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
     """TLS of all connections. Certificates are always verified except as said here."""
@@ -233,6 +278,11 @@ class Tls:
     """Confirms ``verify=False``."""
 
     def __post_init__(self) -> None:
+        ca_file: object = self.ca_file
+        if isinstance(ca_file, os.PathLike):
+            object.__setattr__(self, "ca_file", os.fspath(ca_file))
+        _text(self, "ca_file")
+        _switch(self, "verify", "allow_insecure")
         if not self.verify and not self.allow_insecure:
             raise ConfigError(
                 "Tls(verify=False) sends credentials to anyone who answers. For a private "
@@ -241,6 +291,7 @@ class Tls:
             )
 
 
+@_names_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of a client."""
@@ -266,9 +317,9 @@ class Settings:
     """Encoding of inputs."""
     tls: Tls = field(default_factory=Tls)
     """Certificates."""
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)  # may hold a password
     """URL of an HTTP proxy. Selects httpx's own transport; the environment is never read."""
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # may hold keys
     """Headers added to every request to the endpoint."""
     trusted_hosts: tuple[str, ...] = ()
     """Names of hosts beside Databricks' own, on any port, that may receive the credential when the
@@ -279,11 +330,16 @@ class Settings:
     def __post_init__(self) -> None:
         _number(self, "timeout_s", above=True)
         _number(self, "close_timeout_s")
-        if isinstance(self.headers, Mapping):
-            object.__setattr__(self, "headers", tuple(self.headers.items()))
-        trusted_hosts: object = self.trusted_hosts
-        if isinstance(trusted_hosts, str):
-            raise ConfigError("Settings.trusted_hosts is a tuple of host names, not one string.")
+        _switch(self, "describe", "idempotent")
+        _text(self, "proxy")
+        for name, kind in _GROUPS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise ConfigError(
+                    f"Settings.{name} must be a {kind.__name__}(...), not {type(value).__name__}."
+                )
+        object.__setattr__(self, "headers", _pairs(self.headers))
+        object.__setattr__(self, "trusted_hosts", _names(self.trusted_hosts))
 
     def replace(self, **changes: Any) -> Settings:
         """A copy with some settings changed.
@@ -335,6 +391,40 @@ class Settings:
                 else made.trusted_hosts
             ),
         )
+
+
+_GROUPS: Mapping[str, type] = {
+    "retry": Retry,
+    "pool": Pool,
+    "queue": Queue,
+    "token": Token,
+    "payload": Payload,
+    "tls": Tls,
+}
+
+
+def _pairs(headers: object) -> tuple[tuple[str, str], ...]:
+    given = headers.items() if isinstance(headers, Mapping) else headers
+    pairs = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (None,)
+    for pair in pairs:
+        if not (
+            isinstance(pair, (tuple, list))
+            and len(pair) == 2
+            and all(isinstance(part, str) for part in pair)
+        ):
+            raise ConfigError(
+                "Settings.headers must be a dict, or pairs, of names and values that are text."
+            )
+    return tuple((name, value) for name, value in pairs)
+
+
+def _names(hosts: object) -> tuple[str, ...]:
+    if isinstance(hosts, str):
+        raise ConfigError("Settings.trusted_hosts is a tuple of host names, not one string.")
+    names = tuple(hosts) if isinstance(hosts, Iterable) else (None,)
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError("Settings.trusted_hosts must be a tuple of host names that are text.")
+    return names
 
 
 _ENV = ("TIMEOUT_S", "MAX_ATTEMPTS", "MAX_LANES", "CA_FILE", "PROXY", "TRUSTED_HOSTS")

@@ -43,7 +43,7 @@ def test_with_a_host_databricks_sdk_is_not_needed(
         ({"token": " canary"}, "strip"),
         ({"token": "canary\r\nX-Evil: 1"}, "strip"),
         ({"token": "canäry"}, "non-ASCII"),
-        ({"token": 7}, "token is empty or"),
+        ({"token": 7}, "token must be text, not int"),
         ({"client_id": "i", "client_secret": "canary\n"}, "client_secret .*strip"),
         ({"client_id": "i\n", "client_secret": "canary"}, "client_id .*strip"),
         ({"client_id": "a:b", "client_secret": "canary"}, "colon"),

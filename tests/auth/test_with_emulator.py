@@ -340,7 +340,7 @@ def test_no_credentials_at_all(client: Client, monkeypatch: pytest.MonkeyPatch) 
     client.access = Access(
         "std", credentials, origin, client.settings, client.ports(), version="1.0"
     )
-    with pytest.raises(ValueError, match=r"found no credentials.*databricks auth login"):
+    with pytest.raises(ValueError, match=r"found no usable credentials.*databricks auth login"):
         client.run(client.call)
 
 

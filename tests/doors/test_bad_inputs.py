@@ -7,7 +7,7 @@ the next call.
 
 from __future__ import annotations
 
-import os
+import pickle
 import statistics
 import time
 from collections.abc import Callable
@@ -28,6 +28,7 @@ from servingclient import (
     DeadlineExceeded,
     PayloadError,
     PayloadTooLarge,
+    PermissionDenied,
     ResponseFormatError,
     ResponseTooLarge,
     ServerError,
@@ -356,7 +357,8 @@ def test_settings_show_no_password_and_no_key() -> None:
 
 
 def test_a_certificate_file_may_be_a_path() -> None:
-    assert Tls(ca_file=Path("a") / "b.pem") == Tls(ca_file=os.path.join("a", "b.pem"))  # type: ignore[arg-type]
+    path = Path("a") / "b.pem"
+    assert Tls(ca_file=path) == Tls(ca_file=str(path))  # type: ignore[arg-type]
 
 
 def test_an_untrusted_address_gets_no_credential(door: Door, emulator: Emulator) -> None:
@@ -530,6 +532,23 @@ def test_the_canaries_are_looked_for_where_they_would_be(
     error.__cause__ = ValueError(emulator.token)
     seen = shown(error) + overheard.text
     assert len(found_in(seen, [WORD, str(NUMBER), emulator.token])) == 3
+
+
+def test_a_refusal_says_for_how_long(door: Door, emulator: Emulator) -> None:
+    emulator.always("demo", faults.throttled(retry_after=3600))
+    with pytest.raises(Throttled, match="asked for a wait of 3600 s") as caught:
+        door.predict(door.open("demo", pat(emulator)), GOOD)
+    assert caught.value.retry_after_s == 3600.0
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_blocked_address_is_not_told_to_ask_for_permission(
+    door: Door, emulator: Emulator
+) -> None:
+    emulator.always("demo", faults.ip_access_list())
+    with pytest.raises(PermissionDenied, match="IP access list") as caught:
+        door.predict(door.open("demo", pat(emulator)), GOOD)
+    assert "CAN QUERY" not in str(caught.value)
 
 
 def test_a_long_error_body_is_cut(door: Door, emulator: Emulator) -> None:

@@ -393,3 +393,16 @@ def test_faults_from_json() -> None:
         faults.from_json("nope")
     with pytest.raises(ValueError, match="fault 'slow'"):
         faults.from_json({"name": "slow", "colour": "red"})
+
+
+def test_what_is_no_fault_is_refused_at_once(emu: Emulator) -> None:
+    with pytest.raises(TypeError, match=r"call it: faults\.ok\(\)"):
+        emu.script("demo", faults.ok)  # type: ignore[arg-type]
+    for setter in (emu.token_always, emu.describe_always):
+        with pytest.raises(TypeError, match="a fault is needed, not int"):
+            setter(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a fault is needed, not str"):
+        emu.always("demo", "reset")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a model is a function of the rows, not int"):
+        emu.add_endpoint("number", 3)  # type: ignore[arg-type]
+    assert call(emu, "demo").status == 200

@@ -185,9 +185,25 @@ def _check_combination(
         raise ConfigError(f"{' and '.join(ways)} were given; choose one way to sign in.")
     if host == "":
         raise ConfigError("host is empty; give https://<workspace host>, or leave it out.")
+    if config is not None and not _is_config(config):
+        kind = config.__name__ if isinstance(config, type) else type(config).__name__
+        raise ConfigError(
+            f"config must be a databricks.sdk.core.Config object, not {kind}; a WorkspaceClient "
+            "has one as its .config."
+        )
+
+
+def _is_config(config: Any) -> bool:
+    """By its shape: databricks-sdk is not imported to look at what somebody else made with it."""
+    return not isinstance(config, type) and all(
+        hasattr(config, name) for name in ("host", "authenticate")
+    )
 
 
 def _secret(text: str, name: str) -> Secret:
+    given: object = text
+    if not isinstance(given, str):
+        raise ConfigError(f"{name} must be text, not {type(given).__name__}.")
     if not whole(_PRINTABLE, text):
         raise ConfigError(
             f"{name} is empty or holds a blank, line break or non-ASCII character (files and "

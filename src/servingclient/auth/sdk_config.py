@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from servingclient._types import Origin, WireFault
+from servingclient._types import FaultKind, Origin, WireFault
 from servingclient.auth import oidc, token_state
 from servingclient.auth.credentials import requires_oauth
 from servingclient.auth.headers import check_header
@@ -127,6 +127,8 @@ class UnifiedAuth:
         try:
             answer = await ports.blocking.call(lambda: self._ask_now(refused), limit_s)
         except WireFault as fault:
+            if fault.kind is FaultKind.TIMEOUT:
+                raise _too_slow(limit_s) from fault
             raise no_token(fault, "databricks-sdk") from fault
         self._answer = answer
         return answer
@@ -163,10 +165,21 @@ def _opened(given: Mapping[str, str | Secret], rules: Rules) -> Any:
         lacking, said = isinstance(error, ValueError), _said(error, secrets)
     if lacking:
         raise ConfigError(
-            f"databricks-sdk found no credentials: {said} Pass host with token, or with client_id "
-            "and client_secret, or log in with `databricks auth login`."
+            f"databricks-sdk found no usable credentials: {said.rstrip('. ')}. Pass host with "
+            "token, or with client_id and client_secret, or log in with `databricks auth login`."
         )
     raise _no_login("could not be set up", said)
+
+
+def _too_slow(limit_s: float) -> TokenRefreshError:
+    error = TokenRefreshError(
+        f"databricks-sdk gave no token within {limit_s:.1f} s. It may be unable to reach the "
+        "workspace: check host and network, and with a certificate authority of your own set "
+        "REQUESTS_CA_BUNDLE too, which is what the SDK reads. Or allow more time (timeout_s, "
+        "Token.timeout_s)."
+    )
+    error.retryable = True
+    return error
 
 
 def _renewed(config: Any) -> Any:

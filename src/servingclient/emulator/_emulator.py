@@ -210,7 +210,7 @@ class Emulator:
 
     def always(self, name: str, fault: Fault) -> None:
         """Apply a fault to every invocation that has no scripted one."""
-        self._endpoint(name).faults.standing = fault
+        self._endpoint(name).faults.stand(fault)
 
     def clear(self, name: str) -> None:
         """Remove the scripted faults and the standing one of an endpoint."""
@@ -222,7 +222,7 @@ class Emulator:
 
     def token_always(self, fault: Fault | None) -> None:
         """Apply a fault to every token request that has no scripted one; ``None`` ends it."""
-        self._workspace.token_faults.standing = fault
+        self._workspace.token_faults.stand(fault)
 
     def describe_script(self, *faults: Fault) -> None:
         """Apply one fault to each of the next reads of an endpoint's description."""
@@ -230,7 +230,7 @@ class Emulator:
 
     def describe_always(self, fault: Fault | None) -> None:
         """Apply a fault to every unscripted read of a description; ``None`` ends it."""
-        self._workspace.describe_faults.standing = fault
+        self._workspace.describe_faults.stand(fault)
 
     def revoke_tokens(self) -> None:
         """Make every OAuth token that was issued so far invalid."""

@@ -78,7 +78,12 @@ class EndpointSpec:
 
         Raises:
             ValueError: when a column type, the kind, or the traffic split makes no sense.
+            TypeError: when the model cannot be called.
         """
+        models = self.model.values() if isinstance(self.model, Mapping) else (self.model,)
+        for model in models:
+            if model is not None and not callable(model):
+                raise TypeError(f"a model is a function of the rows, not {type(model).__name__}")
         for kind in (self.schema or {}).values():
             check_type(kind)
         if self.kind not in {"custom", "feature", "agent"}:

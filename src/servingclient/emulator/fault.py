@@ -32,6 +32,19 @@ class Fault:
     """How the reply is sent."""
 
 
+def checked(fault: object) -> Fault:
+    """The fault itself.
+
+    Raises:
+        TypeError: when it is none; a test would otherwise see good answers, or hang.
+    """
+    if isinstance(fault, Fault):
+        return fault
+    name = getattr(fault, "__name__", None)
+    hint = f"call it: faults.{name}()" if callable(fault) and name else "see emulator.faults"
+    raise TypeError(f"a fault is needed, not {type(fault).__name__}; {hint}")
+
+
 class FaultQueue:
     """Scripted faults, consumed one by one, and a standing one behind them."""
 
@@ -42,7 +55,11 @@ class FaultQueue:
 
     def script(self, faults: tuple[Fault, ...]) -> None:
         """Append faults."""
-        self._script.extend(faults)
+        self._script.extend(map(checked, faults))
+
+    def stand(self, fault: Fault | None) -> None:
+        """Set the standing fault; ``None`` ends it."""
+        self.standing = None if fault is None else checked(fault)
 
     def take(self) -> Fault | None:
         """Return the fault for the next request, ``None`` for a good answer."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import importlib.util
+import logging
 import ssl
 import time
 from collections.abc import Iterator
@@ -69,7 +69,9 @@ def _proxy(address: str | None, context: ssl.SSLContext) -> httpx.Proxy | None:
     if address is None:
         return None
     if address.startswith("socks") and importlib.util.find_spec("socksio") is None:
-        raise ConfigError("Settings.proxy is a SOCKS proxy, which needs `pip install httpx[socks]`.")
+        raise ConfigError(
+            "Settings.proxy is a SOCKS proxy, which needs `pip install httpx[socks]`."
+        )
     try:
         url = httpx.URL(address)
         # Without a context of its own an https proxy gets one that obeys SSLKEYLOGFILE.
