@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from servingclient.auth.ports import thread_ports
 from servingclient.policies.quota import Quota
 from servingclient.settings import Settings
 from servingclient.transport.clock import ThreadClock
+from servingclient.transport.fork_lock import ForkLock
 from servingclient.transport.gate import ThreadGate
 from servingclient.transport.wire import SyncWire, sync_wire
 
@@ -97,7 +97,7 @@ class ServingClient:
             self._wire,
             self._gate,
             self._access,
-            Quota(settings.retry.quota_capacity, threading.Lock()),
+            Quota(settings.retry.quota_capacity, ForkLock()),
             checked_observers(observers),
         )
         self._story = Story(endpoint, settings, world)

@@ -205,13 +205,25 @@ class AsyncStream(AsyncIterator[Any]):
         self._begin: Callable[[], Coroutine[Any, Any, OpenStream]] | None = begin
         self._opened: OpenStream | None = None
         self._events: AsyncGenerator[object, None] | None = None
+        self._opening = False
+        self._closed = False
 
     async def _begun(self) -> None:
         begin, self._begin = self._begin, None
-        if begin is not None:
-            self._opened = opened = await begin()
-            self._events = opened.events()
-            run(self._events.__anext__())
+        if begin is None:
+            if self._opening:
+                raise RuntimeError("another task is opening this stream; read it from one task")
+            return
+        self._opening = True
+        try:
+            opened = await begin()
+        finally:
+            self._opening = False
+        self._opened = opened
+        self._events = opened.events()
+        run(self._events.__anext__())
+        if self._closed:  # closed by another task meanwhile
+            await self.aclose()
 
     @property
     def request_id(self) -> str | None:
@@ -246,6 +258,7 @@ class AsyncStream(AsyncIterator[Any]):
     async def aclose(self) -> None:
         """Stop, and give the connection back."""
         self._begin = None
+        self._closed = True
         events = cast("AsyncGeneratorType[object, None] | None", self._events)
         if events is not None and not events.ag_running:
             # were another task reading, its connection would end under it just below

@@ -307,3 +307,24 @@ async def test_a_blocking_stream_works_inside_a_running_loop(sync_world: FakeWor
     gc.collect()
     await asyncio.sleep(0)
     assert (sync_world.inside, sync_world.open_streams) == (0, 0)
+
+
+async def test_an_async_stream_closed_while_it_opens_is_closed(async_world: FakeWorld) -> None:
+    """Closing must win, whoever comes first; nothing may stay open behind it."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def opening() -> OpenStream:
+        begun.set()
+        await go_on.wait()
+        return await async_world.opening()
+
+    stream = AsyncStream(opening)
+    reader = asyncio.ensure_future(stream.__anext__())
+    await begun.wait()
+    with pytest.raises(RuntimeError, match="another task"):
+        await stream.__anext__()
+    await stream.aclose()
+    go_on.set()
+    with pytest.raises(StopAsyncIteration):
+        await reader
+    assert async_world.open_streams == 0
