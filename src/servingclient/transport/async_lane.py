@@ -40,6 +40,7 @@ class AsyncLane(asyncio.Protocol):
         self._fault: WireFault | None = None
         self._broken = False
         self._streaming = False
+        self._large = False
         self._first_byte_s = 0.0
         self._deadline_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -133,10 +134,10 @@ class AsyncLane(asyncio.Protocol):
         """
         if self._tls is None:
             return
-        self._shaking = self._loop.create_future()
+        self._shaking = shaking = self._loop.create_future()
         self._shake(b"")
         try:
-            await self._shaking
+            await shaking
         finally:
             self._shaking = None
 
@@ -153,6 +154,7 @@ class AsyncLane(asyncio.Protocol):
         if answer:
             transport.write(answer)
         if done:
+            self._shaking = None  # what arrives from now on is no part of it
             shaking.set_result(None)
 
     async def exchange(self, head: bytes, body: bytes, deadline_s: float) -> Reply:
@@ -200,10 +202,13 @@ class AsyncLane(asyncio.Protocol):
         self._parser.begin()
         self._fault = None
         if transport is None or self._broken:
+            if not self.used:
+                raise faults.dial_fault(ConnectionResetError(), self.origin)
             raise self._lost("it was closed while idle")
         self._waiter = self._loop.create_future()
         tls = self._tls
-        if len(body) <= _ONE_WRITE_BYTES:
+        self._large = len(body) > _ONE_WRITE_BYTES
+        if not self._large:
             whole = head + body
             transport.write(whole if tls is None else tls.encrypt(whole))
         elif tls is None:
@@ -279,7 +284,10 @@ class AsyncLane(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """The last exchange ended cleanly and the server keeps the connection."""
-        return self._parser.reusable and not self._broken
+        if self._broken or not self._parser.reusable:
+            return False
+        # A reply that came before its request was all sent: the next one would queue behind it.
+        return not (self._large and self._transport and self._transport.get_write_buffer_size())
 
     @property
     def desynced(self) -> bool:

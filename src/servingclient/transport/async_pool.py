@@ -123,17 +123,23 @@ class AsyncLanePool:
             await self._adopt()
         shelf = self._shelves.get(origin) or self._new_shelf(origin)
         missing = count - len(shelf.idle)
-        dialled = await asyncio.gather(
-            *(self._dial(origin, deadline_s) for _ in range(missing)), return_exceptions=True
+        ends = await asyncio.gather(
+            *(self._stock_up(shelf, origin, deadline_s) for _ in range(missing)),
+            return_exceptions=True,
         )
-        failed = [outcome for outcome in dialled if isinstance(outcome, BaseException)]
-        for lane in dialled:
-            if not isinstance(lane, BaseException):
-                lane.connect_s = 0.0  # no call waited for it
-                lane.idle_since_s = time.monotonic()
-                shelf.idle.append(lane)
-        if failed:
-            raise failed[0]
+        for failed in filter(None, ends):
+            raise failed
+
+    async def _stock_up(self, shelf: Shelf[AsyncLane], origin: Origin, deadline_s: float) -> None:
+        """Put one lane on the shelf: here, so that none is lost when ``warm`` is cancelled."""
+        lane = await self._dial(origin, deadline_s)
+        if self.closed:
+            lane.close()
+            raise WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
+        lane.connect_s = 0.0  # no call waited for it
+        lane.used = True
+        lane.idle_since_s = time.monotonic()
+        shelf.idle.append(lane)
 
     def _new_shelf(self, origin: Origin) -> Shelf[AsyncLane]:
         check_security(origin, self._tls)

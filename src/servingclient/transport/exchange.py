@@ -200,7 +200,7 @@ class ReplyParser:
             return
         self._finish()
         framed = self._framed or self.status in (204, 304)
-        self.reusable = framed and self._parser.should_keep_alive()
+        self.reusable = framed and self._fault is None and self._parser.should_keep_alive()
 
     # What the lane calls --------------------------------------------------------------------
 
@@ -263,12 +263,12 @@ class ReplyParser:
         return b"".join(chunks)
 
     def _finish(self) -> None:
-        self.done = True
         if self._inflater is not None and self._fault is None:
             try:
                 self._inflater.finish()
             except WireFault as fault:
                 self._fault = fault
+        self.done = self._fault is None  # else whoever reads in pieces took it for a good end
 
     def _head_too_large(self) -> None:
         detail = f"the head of the reply exceeds {self._limits.head_bytes} bytes"

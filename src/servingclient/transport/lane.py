@@ -30,7 +30,7 @@ class Lane:
         connect_s: How long it took to open.
         retire_s: Instant after which the pool replaces it.
         idle_since_s: Instant of the end of the last exchange.
-        used: It has carried an exchange, so a silent close may be the idle limit's doing.
+        used: It has been idle, so a silent close may be the idle limit's doing.
     """
 
     __slots__ = (
@@ -76,7 +76,10 @@ class Lane:
         done = parser.done or self._receive(deadline_s, sent_s)
         first_byte_s = time.monotonic()
         while not done:
+            begun = parser.received_bytes > 0  # or TLS alone has spoken: a ticket, half a record
             done = self._receive(deadline_s, time.monotonic())
+            if not begun:
+                first_byte_s = time.monotonic()
         reply = Reply(
             parser.status, parser.headers, parser.body(), sent_s, first_byte_s, self.connect_s
         )
@@ -233,10 +236,17 @@ class Lane:
         """Whether an idle lane is still good: a close or a stray byte would make it readable."""
         if not self._readable(0):
             return True
-        if self.used or self._tls is None:
+        if self._tls is None:
             return False
-        # TLS 1.3 session tickets wait on a lane that has not read yet; only an end is fatal.
-        return self._sock.recv(1, socket.MSG_PEEK) != b""
+        try:
+            # TLS's own words are no harm: session tickets wait on a lane that has not read yet.
+            while self._readable(0):
+                data = self._sock.recv(_READ_BYTES)
+                if not data or self._tls.decrypt(data) or self._tls.closed:
+                    return False
+        except OSError:  # reset, or a broken record
+            return False
+        return True
 
     def abort(self) -> None:
         """From another thread: end the exchange under way; its caller gets ``CLOSED``."""

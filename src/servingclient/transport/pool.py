@@ -99,7 +99,7 @@ class LanePool:
     def give(self, lane: Lane) -> None:
         """Take a lane back after a whole exchange."""
         self._busy.discard(lane)
-        if not lane.reusable or self.closed:
+        if not lane.reusable:
             self._desyncs += lane.desynced
             lane.close()
             return
@@ -109,10 +109,13 @@ class LanePool:
         lane.idle_since_s = now_s
         shelf.prune(now_s)
         shelf.idle.append(lane)
+        if self.closed:
+            shelf.clear()
 
     def drop(self, lane: Lane) -> None:
         """Close a lane whose exchange did not end well."""
         self._busy.discard(lane)
+        lane.abort()  # a thread that still reads a stream would wait on, close or no close
         lane.close()
 
     def found_stale(self, lane: Lane, taken_s: float) -> None:
@@ -126,8 +129,11 @@ class LanePool:
         while len(shelf.idle) < count:
             lane = self._dial(origin, deadline_s)
             lane.connect_s = 0.0  # no call waited for it
+            lane.used = True
             lane.idle_since_s = time.monotonic()
             shelf.idle.append(lane)
+            if self.closed:  # meanwhile, from another thread
+                shelf.clear()
 
     def _new_shelf(self, origin: Origin) -> Shelf[Lane]:
         check_security(origin, self._tls)
