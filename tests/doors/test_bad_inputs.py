@@ -186,6 +186,8 @@ def test_input_20_an_agent_takes_less(door: Door, emulator: Emulator) -> None:
         ("client_request_id", 7),
         ("usage_context", "team"),
         ("usage_context", {"team": object()}),
+        ("usage_context", {"team": 7}),
+        ("usage_context", {7: "team"}),
     ],
 )
 def test_bad_extras_are_payload_errors(

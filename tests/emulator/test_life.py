@@ -274,7 +274,7 @@ def test_or_those_of_a_personal_access_token() -> None:
     [
         (["--endpoint", "no json"], "is no JSON"),
         (["--endpoint", "{}"], 'a JSON object with "name" is needed'),
-        (["--endpoint", '{"name": "x", "colour": "red"}'], "colour"),
+        (["--endpoint", '{"name": "x", "colour": "red"}'], "has no colour"),
         (["--endpoint", '{"name": "x", "kind": "odd"}'], "unknown kind"),
     ],
 )

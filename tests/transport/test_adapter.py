@@ -25,6 +25,7 @@ from tests.scripted.server import (
     ScriptedServer,
     echo,
     eventually_async,
+    refused_port,
     reply,
 )
 from tests.transport.conftest import Drive
@@ -273,6 +274,16 @@ def test_a_proxy_that_refuses_means_nothing_was_sent(name: str):
         assert facts(fault) == (FaultKind.NOT_CONNECTED, "no")
         assert "407" in fault.detail
         driver.close()
+
+
+@pytest.mark.parametrize("name", ["httpx", "async_httpx"])
+def test_a_proxy_that_is_not_there_is_named(name: str):
+    driver = Driver(name, Settings(proxy=f"http://127.0.0.1:{refused_port()}"))
+    fault = driver.fault(target_at(Origin("https", "workspace.example", 443)))
+    assert facts(fault) == (FaultKind.NOT_CONNECTED, "no")
+    assert fault.detail == "Settings.proxy: connection refused"
+    assert repr(driver.wire).startswith("over ")
+    driver.close()
 
 
 def test_a_proxy_url_that_is_none_is_refused_without_showing_it():

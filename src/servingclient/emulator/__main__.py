@@ -9,9 +9,11 @@ import shlex
 import signal
 import sys
 import threading
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from servingclient.emulator._emulator import Emulator
+from servingclient.emulator.endpoints import EndpointSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +96,9 @@ def _endpoint(text: str) -> dict[str, Any]:
         raise ValueError(  # noqa: TRY004 - a value on the command line
             f'--endpoint {text!r}: a JSON object with "name" is needed'
         )
+    unknown = sorted(value.keys() - {one.name for one in fields(EndpointSpec)})
+    if unknown:
+        raise ValueError(f"--endpoint {text!r}: an endpoint has no {', '.join(unknown)}")
     return value
 
 

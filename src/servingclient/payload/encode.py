@@ -111,7 +111,11 @@ def _extras(
             raise refused(f"client_request_id must be text, not {kind}.")
         extras["client_request_id"] = client_request_id
     if usage_context is not None:
-        extras["usage_context"] = _mapping("usage_context", usage_context)
+        labels = extras["usage_context"] = _mapping("usage_context", usage_context)
+        for value in (*labels, *labels.values()):
+            if not isinstance(value, str):
+                kind = type(value).__name__
+                raise refused(f"usage_context holds a {kind}; its names and values must be text.")
     if stream:
         extras["stream"] = True
     return extras

@@ -149,6 +149,9 @@ class AsyncHttpxWire:
 
         return cls(make(), settings, stock=True, remake=make)
 
+    def __repr__(self) -> str:
+        return f"over {type(self._transport).__name__}"
+
     async def send(
         self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
     ) -> Reply:

@@ -29,6 +29,7 @@ _STOCK = (
 )
 _POOLED = (httpx.HTTPTransport, httpx.AsyncHTTPTransport)
 _CANCELLABLE = (httpx.MockTransport, httpx.ASGITransport)
+_DIALS = frozenset({FaultKind.NOT_CONNECTED, FaultKind.NO_NAME})
 _SLICE_BYTES = 4096
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2")
 
@@ -111,6 +112,7 @@ class Plan:
     def __init__(self, settings: Settings, transport: object, *, stock: bool) -> None:
         self._tls = settings.tls
         self._stock = stock
+        self._proxied = settings.proxy is not None
         self.settings = settings.pool
         self.pooled = stock and isinstance(transport, _POOLED)
         self.cancellable = isinstance(transport, _CANCELLABLE)
@@ -165,7 +167,11 @@ class Plan:
 
     def fault(self, error: Exception, origin: Origin, line: Lifeline) -> Exception:
         """What to raise for ``error``."""
-        return fault_of(error, origin, line, stock=self._stock)
+        fault = fault_of(error, origin, line, stock=self._stock)
+        if self._proxied and isinstance(fault, WireFault) and fault.kind in _DIALS:
+            # it dials the proxy and nobody else: to look at the host would be to look astray
+            fault.detail = f"Settings.proxy: {fault.detail}"
+        return fault
 
 
 def _unreadable(what: str, origin: Origin) -> WireFault:

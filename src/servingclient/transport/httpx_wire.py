@@ -83,6 +83,9 @@ class HttpxWire:
 
         return cls(make(), settings, stock=True, remake=make)
 
+    def __repr__(self) -> str:
+        return f"over {type(self._transport).__name__}"
+
     def _start(self) -> None:
         self._pid = os.getpid()
         self._client: httpx.Client | None = None
