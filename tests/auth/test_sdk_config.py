@@ -127,6 +127,18 @@ def test_a1_a_login_that_hangs_is_given_up_on(world: World) -> None:
     world.settle()
 
 
+def test_a1_a_call_with_less_time_than_the_sdk_takes_is_told_where_to_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(sdk_config, "_opened", lambda *_: release.wait(5) and Config())
+    access = world.access_with(*credentials_from())
+    with pytest.raises(TokenRefreshError, match=r"within this call's time; .*host and network"):
+        world.obtain(access, within_s=0.05)
+    release.set()
+    world.settle()
+
+
 def test_a1_while_its_token_lives_a_hung_login_hurts_nobody(world: World) -> None:
     world.settings = Settings(token=Token(timeout_s=0.05))
     config, release = Config(), threading.Event()
@@ -156,6 +168,7 @@ def test_its_errors_are_named_without_their_text_leaking(world: World, error: Ex
     with pytest.raises(TokenRefreshError, match=type(error).__name__) as caught:
         world.obtain(access_of(world, config))
     assert "canary" not in str(caught.value)
+    assert "Log in again with `databricks auth login`" in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 

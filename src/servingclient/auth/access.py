@@ -201,10 +201,15 @@ class Access:
         except WireFault as fault:
             if fault.kind is not FaultKind.TIMEOUT or not self._tokens.signing_in:
                 raise
-            host = "databricks-sdk" if self._workspace is None else self._workspace.host
+            if self._workspace is None:
+                host = "databricks-sdk"
+                why = "it may be unable to reach the workspace: check host and network"
+            else:
+                host = self._workspace.host
+                why = "the login service is slow or does not answer"
             late = TokenRefreshError(
-                f"No token from {host} within this call's time; the login service is slow or does "
-                "not answer. Allow a longer timeout, or try again later."
+                f"No token from {host} within this call's time; {why}. Allow a longer timeout, or "
+                "try again later."
             )
             late.retryable = True
             raise late from fault

@@ -218,7 +218,10 @@ def _said(error: Exception, secrets: Iterable[Secret]) -> str:
 
 
 def _no_login(what: str, said: str) -> TokenRefreshError:
-    error = TokenRefreshError(f"databricks-sdk {what}: {said}")
+    error = TokenRefreshError(
+        f"databricks-sdk {what}: {said.rstrip('. ')}. Log in again with `databricks auth login`, "
+        "or check the credentials it found."
+    )
     error.retryable = True
     return error
 
