@@ -228,9 +228,11 @@ class AsyncServingClient:
         """
         self._gate.refuse()
         self._clock.wake()
-        await self._gate.wait_empty(self._story.settings.close_timeout_s)
-        await self._wire.aclose()
-        await self._access.close()
+        try:
+            await self._gate.wait_empty(self._story.settings.close_timeout_s)
+        finally:  # a cancel ends the wait, not the closing
+            await self._wire.aclose()
+            await self._access.close()
 
     async def __aenter__(self) -> AsyncServingClient:
         return self

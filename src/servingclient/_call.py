@@ -34,7 +34,7 @@ from servingclient._types import (
     Reply,
     WireFault,
 )
-from servingclient.errors import ResponseFormatError, ServingError
+from servingclient.errors import ResponseFormatError, ResponseTooLarge, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.encode import check_size, encode
@@ -381,6 +381,8 @@ class Story:
         if fault.kind is FaultKind.NO_NAME and grant is not None and grant.route_optimized:
             self.world.access.moved(grant)  # an endpoint made anew has another host
         error = _explain.fault_error(fault, self.endpoint, len(call.body.data))
+        if isinstance(error, ResponseTooLarge):
+            error.limit_bytes = self.settings.pool.max_reply_bytes
         self._note(call, failure, None)
         return _TryFailed(failure, error)
 

@@ -232,9 +232,11 @@ class ServingClient:
         """
         self._gate.refuse()
         self._clock.wake()
-        self._gate.wait_empty(self._story.settings.close_timeout_s)
-        self._wire.close()
-        run(self._access.close())
+        try:
+            self._gate.wait_empty(self._story.settings.close_timeout_s)
+        finally:  # an interrupt ends the wait, not the closing
+            self._wire.close()
+            run(self._access.close())
 
     def __enter__(self) -> ServingClient:
         return self

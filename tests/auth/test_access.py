@@ -119,6 +119,22 @@ def test_headers_of_the_user_go_to_the_endpoint_only(world: World) -> None:
 # ----------------------------------------------------------------------------- one login for all
 
 
+def test_A2_two_calls_told_of_one_dead_token_both_go_on_with_the_next(world: World) -> None:
+    """A fixed token that is exchanged: it cannot be renewed, what it is exchanged for can."""
+    world.wire.description = own_url()
+    access = world.access(token="eyJh.eyJi.sig")
+    dead = world.obtain(access)
+    assert access.reject(dead)
+    assert bearer(world.obtain(access)) != bearer(dead)
+    assert access.reject(dead)  # the slower call hears of it only now
+    assert bearer(world.grant(access)) != bearer(dead)
+
+
+def test_a_refused_fixed_token_is_not_tried_again(world: World) -> None:
+    access = world.access(token="dapi-1")
+    assert not access.reject(world.obtain(access))
+
+
 def test_64_callers_over_an_expiry_cost_one_login(world: World) -> None:
     access = world.access()
     world.obtain(access)

@@ -96,7 +96,9 @@ class Tokens:
         if self.of_endpoint.refuse(number):
             return True
         if not self._credentials.renewable:
-            return False
+            fixed = self.of_workspace.token
+            # an earlier one of the endpoint's: another call was told first, and got a new one
+            return fixed is not None and fixed.number != number
         self.of_workspace.refuse(number)
         return True
 

@@ -139,7 +139,8 @@ class Workspace:
         try:
             reply = await self.ask(self._token_target(login), login.body())
         except WireFault as fault:
-            raise no_token(fault, self.host) from fault
+            # without its frames: error trackers show their values, and these hold the secret
+            raise no_token(fault, self.host) from fault.with_traceback(None)
         if reply.status != 200:
             raise oidc.refusal(reply.status, reply.body, self.host, login)
         issued = oidc.read_token(reply.body, self.host)

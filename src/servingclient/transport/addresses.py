@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from servingclient._types import Origin
@@ -42,31 +44,56 @@ def resolve(origin: Origin, deadline_s: float) -> list[Address]:
     """
     if (literal := _literal(origin)) is not None:
         return literal
-    answer: list[list[Address] | OSError] = []
-
-    def ask() -> None:
-        try:
-            answer.append(_look_up(origin))
-        except OSError as error:
-            answer.append(error)
-
-    thread = threading.Thread(target=ask, daemon=True, name="servingclient-resolve")
-    thread.start()
+    answers: list[_Answer] = []
+    thread = _ask(origin, answers.append)
     thread.join(max(0.0, deadline_s - time.monotonic()))
-    if not answer:
+    if not answers:
         raise TimeoutError
-    if isinstance(answer[0], OSError):
-        raise answer[0]
-    return answer[0]
+    return _found(answers[0])
 
 
 async def resolve_async(origin: Origin) -> list[Address]:
     """The same on an event loop; whoever awaits it may stop waiting at any time.
 
+    Not in the loop's executor: ``asyncio.run`` waits at its end for what still hangs there.
+
     Raises:
         OSError: The name does not resolve.
     """
-    literal = _literal(origin)
-    if literal is not None:
+    if (literal := _literal(origin)) is not None:
         return literal
-    return await asyncio.get_running_loop().run_in_executor(None, _look_up, origin)
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[_Answer] = loop.create_future()
+
+    def take(answer: _Answer) -> None:
+        if not answered.done():
+            answered.set_result(answer)
+
+    def tell(answer: _Answer) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+            loop.call_soon_threadsafe(take, answer)
+
+    _ask(origin, tell)
+    return _found(await answered)
+
+
+_Answer = list[Address] | OSError
+
+
+def _ask(origin: Origin, tell: Callable[[_Answer], None]) -> threading.Thread:
+    def ask() -> None:
+        try:
+            answer: _Answer = _look_up(origin)
+        except OSError as error:
+            answer = error
+        tell(answer)
+
+    thread = threading.Thread(target=ask, daemon=True, name="servingclient-resolve")
+    thread.start()
+    return thread
+
+
+def _found(answer: _Answer) -> list[Address]:
+    if isinstance(answer, OSError):
+        raise answer
+    return answer

@@ -57,9 +57,9 @@ async def _connected(addresses: list[Address], deadline_s: float) -> socket.sock
     failure: OSError = OSError("the name has no address")
     for position, (family, address) in enumerate(addresses):
         share_s = (deadline_s - time.monotonic()) / (len(addresses) - position)
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setblocking(False)
         try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setblocking(False)
             await _connect_one(sock, address, share_s)
         except OSError as error:
             failure = error

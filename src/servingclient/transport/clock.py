@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
+import weakref
 
 
 class ThreadClock:
@@ -12,6 +14,7 @@ class ThreadClock:
 
     def __init__(self) -> None:
         self._woken = threading.Event()
+        _clocks.add(self)
 
     now = staticmethod(time.monotonic)
 
@@ -22,6 +25,25 @@ class ThreadClock:
     def wake(self) -> None:
         """End all sleeps, now and from now on."""
         self._woken.set()
+
+    def renew(self) -> None:
+        """In a forked child: a thread of the parent may have held the event's lock."""
+        was_woken = self._woken.is_set()
+        self._woken = threading.Event()
+        if was_woken:
+            self._woken.set()
+
+
+_clocks: weakref.WeakSet[ThreadClock] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for clock in list(_clocks):
+        clock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
 
 
 class LoopClock:

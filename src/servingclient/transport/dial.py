@@ -64,7 +64,11 @@ def _connect(
     """Try each address in turn, each with an equal share of the time left."""
     failure: OSError = OSError("the name has no address")
     for position, (family, address) in enumerate(addresses):
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # IPv6 may be switched off; the next address may be another kind
+            failure = error
+            continue
         opening.add(sock)
         try:
             sock.settimeout(_left(deadline_s) / (len(addresses) - position))

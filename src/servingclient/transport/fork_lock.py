@@ -9,7 +9,8 @@ import weakref
 
 class ForkLock:
     """``threading.Lock`` for ``with``. One that a thread of the parent held at the fork would never
-    be released in the child, where that thread does not run."""
+    be released in the child, where that thread does not run.
+    """
 
     __slots__ = ("__weakref__", "_lock")
 

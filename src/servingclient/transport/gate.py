@@ -159,26 +159,17 @@ class ThreadGate:
         return f"{state}{self.inside} running, {self.waiting} waiting"
 
 
-_gates: weakref.WeakSet[ThreadGate] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    """In a forked child: a thread of the parent may have held a lock, and none runs here."""
-    for gate in list(_gates):
-        gate._renew()  # noqa: SLF001 - the same module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
-
-
 class LoopGate:
     """For the tasks of one event loop. Arguments as for ``ThreadGate``."""
 
     def __init__(self, places: int, max_waiting: int) -> None:
         self.places = places
         self._max_waiting = max_waiting
-        self._free = places
+        self._renew()
+        _gates.add(self)
+
+    def _renew(self) -> None:
+        self._free = self.places
         self._queue: OrderedDict[asyncio.Future[None], float] = OrderedDict()
         self._closed = False
         self._all_left: asyncio.Future[None] | None = None
@@ -220,7 +211,7 @@ class LoopGate:
         """See ``_ports.Gate.leave``."""
         while self._queue:
             turn, _ = self._queue.popitem(last=False)
-            if not turn.done():
+            if not turn.done() and not turn.get_loop().is_closed():
                 turn.set_result(None)
                 return
         self._free += 1
@@ -294,3 +285,18 @@ class LoopGate:
     def __repr__(self) -> str:
         state = "closed, " if self._closed else ""
         return f"{state}{self.inside} running, {self.waiting} waiting"
+
+
+_gates: weakref.WeakSet[ThreadGate | LoopGate] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    """In a forked child: a thread of the parent may have held a lock, calls and waiters are the
+    parent's, and its loop seems to run for ever.
+    """
+    for gate in list(_gates):
+        gate._renew()  # noqa: SLF001 - the same module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)

@@ -1,0 +1,88 @@
+"""The loop's gate where its loop is gone: after a fork, and after a loop that ended in mid-call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import threading
+import time
+import warnings
+
+import pytest
+
+from servingclient import _step
+from servingclient.transport.clock import ThreadClock
+from servingclient.transport.gate import LoopGate
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+def exit_code_of_child(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def fork() -> int:
+    with warnings.catch_warnings():  # Python 3.12 remarks on threads
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+@forks
+async def test_T4_a_child_forked_by_a_running_loop_finds_the_gate_empty_and_open():
+    gate = LoopGate(1, 10)
+    assert gate.try_enter()
+    pid = fork()
+    if pid == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            entered = asyncio.run(entered_in(gate))
+            code = 0 if entered and gate.inside == 1 else 2
+        os._exit(code)
+    assert exit_code_of_child(pid) == 0
+    assert gate.inside == 1
+
+
+async def entered_in(gate: LoopGate) -> bool:
+    return gate.try_enter()
+
+
+@forks
+def test_T4_a_child_sleeps_though_a_thread_of_the_parent_was_just_waking():
+    clock = ThreadClock()
+    with clock._woken._cond:  # type: ignore[attr-defined] - what such a thread holds
+        pid = fork()
+        if pid == 0:
+            watchdog = threading.Timer(5, os._exit, (1,))
+            watchdog.daemon = True
+            watchdog.start()
+            _step.run(clock.sleep(0.01))
+            os._exit(0)
+    assert exit_code_of_child(pid) == 0
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_T5_places_of_a_loop_that_ended_in_mid_call_come_back():
+    gate = LoopGate(1, 10)
+
+    async def inside() -> None:
+        assert gate.try_enter()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gate.leave()
+
+    async def waits() -> None:
+        await gate.enter(time.monotonic() + 100)
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _loop, _context: None)  # tasks destroyed while pending
+    tasks = [loop.create_task(inside()), loop.create_task(waits())]
+    loop.run_until_complete(asyncio.sleep(0.01))
+    assert (gate.inside, gate.waiting) == (1, 1)
+    loop.close()
+    del tasks, loop
+    gc.collect()
+    assert asyncio.run(entered_in(gate))
+    assert (gate.inside, gate.waiting) == (1, 0)
