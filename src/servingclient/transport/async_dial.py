@@ -65,7 +65,10 @@ async def _connected(addresses: list[Address], deadline_s: float) -> socket.sock
             failure = error
         else:
             return sock
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # its traceback holds this frame, and with it the request, until a collection
 
 
 async def _connect_one(sock: socket.socket, address: Any, share_s: float) -> None:

@@ -81,7 +81,10 @@ def _connect(
             failure = error
         else:
             return sock
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # its traceback holds this frame, and with it the request, until a collection
 
 
 def _shake_hands(
