@@ -85,7 +85,7 @@ def _ask(origin: Origin, tell: Callable[[_Answer], None]) -> threading.Thread:
         try:
             answer: _Answer = _look_up(origin)
         except OSError as error:
-            answer = error
+            answer = error.with_traceback(None)
         tell(answer)
 
     thread = threading.Thread(target=ask, daemon=True, name="servingclient-resolve")
@@ -95,5 +95,6 @@ def _ask(origin: Origin, tell: Callable[[_Answer], None]) -> threading.Thread:
 
 def _found(answer: _Answer) -> list[Address]:
     if isinstance(answer, OSError):
-        raise answer
+        # One of its own: what is raised holds the frames of the call, and these hold the answer.
+        raise type(answer)(*answer.args)
     return answer
