@@ -1,4 +1,4 @@
-"""The loop's gate where its loop is gone: after a fork, and after a loop that ended in mid-call."""
+"""Gates at their edges: after a fork, after a loop that ended in mid-call, without a deadline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from servingclient import _step
 from servingclient.transport.clock import ThreadClock
-from servingclient.transport.gate import LoopGate
+from servingclient.transport.gate import LoopGate, ThreadGate
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -60,6 +60,14 @@ def test_T4_a_child_sleeps_though_a_thread_of_the_parent_was_just_waking():
             _step.run(clock.sleep(0.01))
             os._exit(0)
     assert exit_code_of_child(pid) == 0
+
+
+def test_a_queue_without_end_is_waited_in():
+    gate = ThreadGate(1, 1)
+    assert gate.try_enter()
+    threading.Timer(0.1, gate.leave).start()
+    _step.run(gate.enter(float("inf")))
+    assert gate.inside == 1
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -166,6 +166,22 @@ async def test_a_lane_with_a_body_half_sent_carries_no_other_call():
         await wire.aclose()
 
 
+def test_a_time_out_of_centuries_is_a_long_one(drive: Drive):
+    with ScriptedServer(echo()) as server:
+        driver = drive()
+        came = driver.send(target_of(server), body_of("x"), timeout_s=1e300)
+        assert answer_of(came) == "x"
+
+
+async def test_the_idle_lanes_of_a_wire_nobody_holds_are_closed():
+    with ScriptedServer(echo()) as server:
+        wire = AsyncLaneWire(settings_of())
+        await wire.send(target_of(server), body_of("x"), time.monotonic() + 5)
+        del wire
+        await asyncio.sleep(0.1)
+        server.wait_until(lambda: server.open_connections == 0)
+
+
 async def test_lanes_that_are_open_when_warming_is_cancelled_are_kept(authority: Authority):
     async def hang_second(conn: Connection) -> None:
         if conn.number == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import time
@@ -186,6 +187,19 @@ class AsyncLanePool:
         stats = self.stats()
         hosts = ", ".join(map(str, self._shelves)) or "no host yet"
         return f"{stats.busy} lanes busy, {stats.idle} idle, to {hosts}"
+
+    def __del__(self) -> None:
+        # A client in a notebook is seldom closed; its running loop would hold the sockets open.
+        loop = self._loop
+        if loop is not None and self._pid == os.getpid():
+            lanes = [lane for shelf in self._shelves.values() for lane in shelf.idle]
+            with contextlib.suppress(RuntimeError):  # it has ended, and they with it
+                loop.call_soon_threadsafe(_close_all, lanes)
+
+
+def _close_all(lanes: list[AsyncLane]) -> None:
+    for lane in lanes:
+        lane.close()
 
 
 async def _close_with_loop(

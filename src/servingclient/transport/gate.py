@@ -74,7 +74,8 @@ class ThreadGate:
         if turn is None:
             return
         try:
-            admitted = turn.acquire(timeout=max(0.0, deadline_s - time.monotonic()))
+            left_s = min(deadline_s - time.monotonic(), threading.TIMEOUT_MAX)
+            admitted = turn.acquire(timeout=max(0.0, left_s))
         except BaseException:
             self._give_up(turn)
             raise

@@ -17,6 +17,7 @@ from servingclient.settings import Settings
 from servingclient.transport.httpx_faults import fault_of, late
 from servingclient.transport.httpx_lifeline import Lifeline
 from servingclient.transport.inflate import Inflater, too_large
+from servingclient.transport.lane import LONGEST_WAIT_S
 from servingclient.transport.pool import check_security
 from servingclient.transport.tls import ssl_context
 
@@ -127,7 +128,7 @@ class Plan:
         """The request, tied to ``line``, with time-outs that end at the deadline."""
         origin = target.origin
         check_security(origin, self._tls)
-        left_s = deadline_s - time.monotonic()
+        left_s = min(deadline_s - time.monotonic(), LONGEST_WAIT_S)
         if left_s <= 0:
             raise late(origin, line)
         timeout = dict.fromkeys(("read", "write", "pool"), left_s)

@@ -19,6 +19,7 @@ _READ_BYTES = 64 * 1024
 _WRITE_BYTES = 256 * 1024  # head and body go as one piece up to here; above, piece by piece
 _TIMEOUT_SLACK_S = 0.002  # setting a time-out is a system call; 2 ms late is in time
 
+LONGEST_WAIT_S = 1e6  # for one read or write; then it is one that took too long
 _EARLY_REPLY_S = 1.0  # how long to look for a reply after the server closed during an upload
 
 
@@ -243,10 +244,13 @@ class Lane:
             while self._readable(0):
                 data = self._sock.recv(_READ_BYTES)
                 if not data or self._tls.decrypt(data) or self._tls.closed:
-                    return False
+                    break
+            else:
+                return True
         except OSError:  # reset, or a broken record
-            return False
-        return True
+            pass
+        self.abort()  # what was read is gone: without it the lane would look quiet again
+        return False
 
     def abort(self) -> None:
         """From another thread: end the exchange under way; its caller gets ``CLOSED``."""
@@ -270,7 +274,8 @@ def _readable_check(sock: socket.socket) -> Callable[[float], object]:
 
 
 def _timeval(seconds: float) -> bytes:
-    """A kernel time-out; zero would mean none at all."""
+    """A kernel time-out; zero would mean none at all, and centuries do not fit."""
+    seconds = min(seconds, LONGEST_WAIT_S)
     if sys.platform == "win32":
         return struct.pack("L", max(1, round(seconds * 1e3)))
     whole = int(seconds)
