@@ -13,8 +13,22 @@ _TOO_LARGE_TEXT: Final = "Request size cannot exceed"  # the service answers 400
 _ADDRESS_TEXTS: Final = ("ip acl", "ip access list")
 
 
-def fault_error(fault: WireFault, endpoint: str, body_bytes: int) -> errors.ServingError:
-    """The error of a try that got no complete reply."""
+def fault_error(
+    fault: WireFault, endpoint: str, body_bytes: int, *, spent_s: float, in_time: bool
+) -> errors.ServingError:
+    """The error of a try that got no complete reply.
+
+    Args:
+        fault: What the wire knows.
+        endpoint: Name of the endpoint.
+        body_bytes: Size of the request.
+        spent_s: Seconds since the call began.
+        in_time: The call itself had time left: it was the limit of a single try.
+    """
+    if fault.kind is FaultKind.TIMEOUT:
+        error = _timeout(fault, endpoint, spent_s, in_time=in_time)
+        error.sent = fault.sent
+        return error
     make = _FAULTS[fault.kind]
     error = make(fault, endpoint, body_bytes)
     error.sent = fault.sent
@@ -53,16 +67,21 @@ def _lost(fault: WireFault, endpoint: str, body_bytes: int) -> errors.ServingErr
     return error
 
 
-def _timeout(fault: WireFault, endpoint: str, _bytes: int) -> errors.ServingError:
+def _timeout(
+    fault: WireFault, endpoint: str, spent_s: float, *, in_time: bool
+) -> errors.ServingError:
+    limit = "Pool.attempt_timeout_s" if in_time else "timeout_s"
     advice = (
-        "The endpoint may be running it still: raise timeout_s, or see whether the model or its "
+        f"The endpoint may be running it still: raise {limit}, or see whether the model or its "
         "queue is slow."
         if fault.sent != "no"
-        else "Nothing was sent: allow more time (timeout_s); where calls wait for a connection, "
+        else f"Nothing was sent: allow more time ({limit}); where calls wait for a connection, "
         "raise Pool.max_lanes or send less at once."
     )
-    error = errors.DeadlineExceeded(f"{endpoint!r}: {fault.detail}. {advice}")
-    error.stopped_by = "deadline"
+    error = errors.DeadlineExceeded(
+        f"{endpoint!r}: {fault.detail}, after {spent_s:.2f} s. {advice}"
+    )
+    error.stopped_by = None if in_time else "deadline"
     error.retryable = None
     return error
 
@@ -93,7 +112,6 @@ _FAULTS: Final = {
     FaultKind.TLS: _tls,
     FaultKind.STALE: _lost,
     FaultKind.CUT_OFF: _lost,
-    FaultKind.TIMEOUT: _timeout,
     FaultKind.UNREADABLE: _unreadable,
     FaultKind.CORRUPT: _unreadable,
     FaultKind.TOO_LARGE: _too_large,
@@ -232,7 +250,8 @@ def deadline_error(
     """The error when the next wait would outlast the call; ``last`` becomes its cause."""
     count = "1 try" if tries == 1 else f"{tries} tries"
     error = errors.DeadlineExceeded(
-        f"{endpoint!r}: {count} did not succeed within timeout_s={timeout_s:g}; the last one: "
+        f"{endpoint!r}: {count} did not succeed, and the wait for the next does not fit "
+        f"timeout_s={timeout_s:g}; the last one: "
         f"{type(last).__name__}. The cause says more; allow more time if it was throttling."
     )
     error.sent = last.sent
@@ -242,9 +261,10 @@ def deadline_error(
     return error
 
 
-def stream_text(fault: WireFault, endpoint: str) -> str:
-    """What to say of a stream that broke."""
+def stream_text(fault: WireFault, endpoint: str, spent_s: float) -> str:
+    """What to say of a stream that broke ``spent_s`` after its call began."""
     return (
-        f"The stream of {endpoint!r} broke: {fault.detail}. What was received before stands; it is "
+        f"The stream of {endpoint!r} broke after {spent_s:.2f} s: {fault.detail}. What was "
+        "received before stands; it is "
         "not sent again, since the model has run in part. For slow models raise Pool.stream_idle_s."
     )

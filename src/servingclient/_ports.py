@@ -6,6 +6,7 @@ Every wait takes a deadline: an instant of the client's monotonic clock, in seco
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager
@@ -16,6 +17,8 @@ from servingclient._types import Attempt, Origin, RawHeaders, Reply, Target
 from servingclient.policies.quota import Quota
 
 T = TypeVar("T")
+
+_log = logging.getLogger("servingclient.call")
 
 Guard = AbstractContextManager[object]
 """Makes a few lines atomic: a lock where threads share a client, nothing on an event loop."""
@@ -185,7 +188,7 @@ class AttemptEnded(NamedTuple):
 
 
 class Observer(Protocol):
-    """Watches calls. Must be quick and must not raise; it runs inside the call."""
+    """Watches calls. Must be quick: it runs inside the call. What it raises is only logged."""
 
     def call_ended(self, event: CallEnded) -> None:
         """A call returned or raised."""
@@ -223,6 +226,14 @@ class World:
 
 
 def tell(world: World, event: CallEnded) -> None:
-    """Let the observers know of a finished call."""
+    """Let the observers know of a finished call. One that raises is told on, and costs no call."""
     for observer in world.observers:
-        observer.call_ended(event)
+        try:
+            observer.call_ended(event)
+        except Exception as error:  # noqa: BLE001 - it is not the caller's business
+            complain(observer, error)
+
+
+def complain(observer: Observer, error: Exception) -> None:
+    """Say in the log that an observer failed."""
+    _log.warning("observer_failed observer=%s error=%r", type(observer).__name__, error)

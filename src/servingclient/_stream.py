@@ -87,7 +87,7 @@ class OpenStream:
                     return
             parser.finish()
         except WireFault as fault:
-            text = _explain.stream_text(fault, self._endpoint)
+            text = _explain.stream_text(fault, self._endpoint, self._world.now() - self._started_s)
             raise self._broken(StreamError(text)) from None
         except StreamError as error:
             raise self._broken(error) from None

@@ -6,10 +6,11 @@ fields costs about 2 us, a tenth of what the library may spend on a call.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 Sent = Literal["no", "maybe", "yes"]
 """Whether the endpoint may have seen a request."""
@@ -85,6 +86,16 @@ class Origin(NamedTuple):
         return f"{self.scheme}://{host}" + ("" if self.port == default else f":{self.port}")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is ``localhost``, in 127.0.0.0/8, or ``::1``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One checked destination with its headers: everything of a request but the body.
@@ -105,6 +116,9 @@ class Target:
 
     def __repr__(self) -> str:
         return f"Target({self.method} {self.origin}{self.path})"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a target holds a credential and is not pickled")
 
 
 class Reply(NamedTuple):

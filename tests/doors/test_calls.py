@@ -336,3 +336,25 @@ def test_observers_hear_of_calls_and_failed_tries(door: Door, emulator: Emulator
     assert [type(event).__name__ for event in heard] == ["AttemptEnded", "CallEnded"]
     assert heard[0].attempt.status == 429
     assert heard[1].attempts == 2
+
+
+def test_an_observer_that_raises_costs_no_call(
+    door: Door, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    # a prediction that was made must not be lost to whoever only watches
+    class Broken:
+        def call_ended(self, _event: Any) -> None:
+            raise KeyError("call_ended")
+
+        def attempt_failed(self, _event: Any) -> None:
+            raise KeyError("attempt_failed")
+
+    settings = Settings(retry=Retry(throttled_base_s=0.01))
+    client = door.open("demo", pat(emulator), settings, observers=[Broken()])
+    emulator.script("demo", faults.throttled())
+    assert len(door.predict(client).predictions) == 1
+    said = [r.getMessage() for r in caplog.records if r.name == "servingclient.call"]
+    assert said == [
+        "observer_failed observer=Broken error=KeyError('attempt_failed')",
+        "observer_failed observer=Broken error=KeyError('call_ended')",
+    ]

@@ -7,7 +7,6 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servingclient.policies.deadline import remaining
 from servingclient.policies.quota import Quota
 from servingclient.policies.retry import Action, Progress, backoff_s, settle
 from servingclient.settings import Retry
@@ -31,7 +30,7 @@ def one_call(chance: random.Random, settings: Retry, quota: Quota) -> int:
         if chance.random() < 0.3:
             asked_s = chance.expovariate(0.1)
             failure = hinted(failure, asked_s, refuse=asked_s > settings.retry_after_cap_s)
-        left_s = remaining(total_s, now_s)
+        left_s = max(total_s - now_s, 0.0)
         advice = ask(
             failure,
             progress,
@@ -100,7 +99,7 @@ def test_r6_a_call_ends_by_its_deadline_when_every_try_does():
                 chance.choice(ALL[:5]),
                 progress,
                 quota=quota,
-                remaining_s=remaining(5.0, now_s),
+                remaining_s=max(5.0 - now_s, 0.0),
                 rand=chance.random(),
             )
             if advice.action is Action.STOP:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from servingclient import ServingError
-from servingclient._call import _Call
+from servingclient._failures import Call
 from tests.story.world import (
     BUSY,
     CUT_OFF,
@@ -136,7 +136,7 @@ def test_a_kept_error_holds_the_frames_it_must_and_no_more(make: Make, no_collec
 
 def calls_alive() -> int:
     """Calls somebody holds, and with each its encoded body (bytes cannot be watched)."""
-    return sum(type(thing) is _Call for thing in gc.get_objects())
+    return sum(type(thing) is Call for thing in gc.get_objects())
 
 
 class _Blind(list[Any]):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import gzip
 import socket
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
-from servingclient import ConnectionFailed, Retry, ServingClient, Settings
-from tests.scripted.server import refused_port
+from servingclient import (
+    AsyncServingClient,
+    ConnectionFailed,
+    Retry,
+    ServingClient,
+    ServingError,
+    Settings,
+)
+from tests.scripted.server import ScriptedServer, refused_port, then_rst
 
 
 @pytest.fixture
@@ -29,3 +39,44 @@ def test_a_connection_that_fails_leaves_no_cycle(no_collector: None, why: str) -
         with pytest.raises(ConnectionFailed):
             client.predict([[1.0]])
         assert [o for o in gc.get_objects() if type(o) is kind and o.__traceback__] == []
+
+
+_BAD_GZIP = gzip.compress(b"{}" * 50)[:-6]
+_ANSWERS = {
+    "reset": then_rst(b"HTTP/1.1 200 OK\r\n"),
+    "unreadable": b"SSH-2.0-OpenSSH\r\n",
+    "bad gzip": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(_BAD_GZIP)
+    )
+    + _BAD_GZIP,
+}
+
+
+@pytest.mark.parametrize("why", _ANSWERS)
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_reply_that_fails_leaves_no_frame_that_holds_the_request(
+    no_collector: None, colour: str, why: str
+) -> None:
+    settings = Settings(describe=False, retry=Retry(max_attempts=1))
+
+    async def call(host: str) -> None:
+        async with AsyncServingClient("m", host=host, token="t", settings=settings) as client:
+            with pytest.raises(ServingError):
+                await client.predict([["the request's own text"]])
+
+    with ScriptedServer(_ANSWERS[why]) as server:
+        host = f"http://127.0.0.1:{server.port}"
+        if colour == "sync":
+            with ServingClient("m", host=host, token="t", settings=settings) as client:
+                with pytest.raises(ServingError):
+                    client.predict([["the request's own text"]])
+        else:
+            asyncio.run(call(host))
+        assert [frame for frame in gc.get_objects() if _holds_the_request(frame)] == []
+
+
+def _holds_the_request(thing: object) -> bool:
+    if not isinstance(thing, FrameType) or "servingclient" not in thing.f_code.co_filename:
+        return False
+    held = [value for value in thing.f_locals.values() if type(value) is bytes]
+    return any(b"the request's own text" in value for value in held)

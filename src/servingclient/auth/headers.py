@@ -1,7 +1,7 @@
-"""Header lines and request heads. Pure, and the only place where a head is put together.
+"""Header lines and targets. Pure; everything that goes into a request's head is checked here first.
 
 The lanes write the head as bytes, so nothing behind this module would notice a line break inside a
-value; everything that goes into a head is checked here first.
+value.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import re
 from collections.abc import Iterable
 
 from servingclient._types import Origin, Target
-from servingclient.auth.origin import whole
 from servingclient.errors import ConfigError
+from servingclient.transport import exchange
+from servingclient.transport.exchange import is_header_value, is_token
 
 Headers = tuple[tuple[str, str], ...]
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\x21-\x7e\x80-\xff](?:[\x21-\x7e\x80-\xff \t]*[\x21-\x7e\x80-\xff])?")
 _METHOD = re.compile(r"[A-Z]{1,16}")
 _PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%?/-]*")
 
@@ -51,9 +50,9 @@ def check_header(name: str, value: str) -> tuple[str, str]:
         ConfigError: The name is no RFC 9110 token, or the value is empty, begins or ends with a
             blank, or holds a control character or one beyond Latin-1. The value is not shown.
     """
-    if not whole(_NAME, name):
+    if not is_token(name):
         raise ConfigError("A header name must be letters, digits and dashes, without blanks.")
-    if not whole(_VALUE, value):
+    if not value or not is_header_value(value):
         raise ConfigError(
             f"The value of header {name} is empty, has a blank or line break at an edge, or holds "
             "a character that may not stand in a header. Strip it, or encode it."
@@ -107,13 +106,11 @@ def request_head(method: str, origin: Origin, path: str, headers: Headers) -> by
     """
     if not _METHOD.fullmatch(method) or not _PATH.fullmatch(path):
         raise ConfigError("A request needs a method in capitals and a plain, encoded path.")
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {_host_line(origin)}"]
     for name, value in headers:
         check_header(name, value)
         if name.lower() in ("host", "content-length", "transfer-encoding"):
             raise ConfigError(f"Header {name} is written by the connection itself.")
-        lines.append(f"{name}: {value}")
-    return ("\r\n".join(lines) + "\r\n").encode("latin-1")
+    return exchange.request_head(method, origin, path, headers)
 
 
 def make_target(origin: Origin, method: str, path: str, headers: Headers) -> Target:
@@ -123,7 +120,3 @@ def make_target(origin: Origin, method: str, path: str, headers: Headers) -> Tar
         ConfigError: As :func:`request_head`.
     """
     return Target(origin, method, path, headers, request_head(method, origin, path, headers))
-
-
-def _host_line(origin: Origin) -> str:
-    return str(origin).partition("://")[2]

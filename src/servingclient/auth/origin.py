@@ -14,7 +14,7 @@ import ipaddress
 import re
 from collections.abc import Collection
 
-from servingclient._types import Origin
+from servingclient._types import Origin, is_loopback
 from servingclient.errors import ConfigError, UntrustedEndpointError
 
 _SCHEME = r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?"
@@ -73,16 +73,6 @@ def parse_host(text: str) -> Origin:
             "everyone on the way; use https:// (http is for loopback hosts only)."
         )
     return Origin(scheme, host, port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is ``localhost``, in 127.0.0.0/8, or ``::1``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def zone_of(host: str) -> str | None:

@@ -93,7 +93,11 @@ class ThreadSingleFlight:
             if flight is None:
                 flight = here.flight = _Flight()
         if first:
-            _start_thread(lambda: _fly(here, flight, action))
+            try:
+                _start_thread(lambda: _fly(here, flight, action))
+            except BaseException as error:  # an interrupt, or no thread to be had: nobody flies it
+                _land(here, flight, error)
+                raise
         left_s = min(deadline_s - self._clock.now(), threading.TIMEOUT_MAX)
         if not flight.done.wait(max(left_s, 0.0)):
             raise too_late("waiting for a token or route")
@@ -109,11 +113,17 @@ def _fly(here: _Process, flight: _Flight, action: Callable[[], Awaitable[Any]]) 
     try:
         flight.result = _step.run(cast("Coroutine[Any, Any, Any]", action()))
     except BaseException as error:  # noqa: BLE001 - handed to all who wait
-        flight.error = error
-    finally:
-        with here.lock:
+        _land(here, flight, error)
+    else:
+        _land(here, flight, None)
+
+
+def _land(here: _Process, flight: _Flight, error: BaseException | None) -> None:
+    flight.error = error
+    with here.lock:
+        if here.flight is flight:
             here.flight = None
-        flight.done.set()
+    flight.done.set()
 
 
 def _start_thread(work: Callable[[], None]) -> None:

@@ -6,11 +6,6 @@ A call has one deadline; a single try may have a nearer one. gRPC A6: the deadli
 from __future__ import annotations
 
 
-def remaining(deadline_s: float, now_s: float) -> float:
-    """Seconds left until ``deadline_s``, at least 0.0. Both are instants of one clock."""
-    return max(deadline_s - now_s, 0.0)
-
-
 def attempt_deadline(
     call_deadline_s: float, attempt_timeout_s: float | None, now_s: float
 ) -> float:

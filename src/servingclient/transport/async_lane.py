@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from typing import Any
+from typing import Any, NoReturn
 
 from servingclient._types import Origin, RawHeaders, Reply, WireFault
 from servingclient.transport import faults
@@ -219,7 +219,7 @@ class AsyncLane(asyncio.Protocol):
 
     async def _wait(self, deadline_s: float) -> None:
         if self._fault is not None:
-            raise self._fault
+            self._raise()
         waiter = self._waiter
         if waiter is None:
             waiter = self._waiter = self._loop.create_future()
@@ -230,7 +230,7 @@ class AsyncLane(asyncio.Protocol):
             self._waiter = None
             self._deadline_s = 0.0
         if self._fault is not None:
-            raise self._fault
+            self._raise()
 
     # Time: one timer per lane that outlives calls. Cancelling and setting one per call costs
     # 2 us; with equal time-outs this one is set anew once per time-out.
@@ -272,6 +272,16 @@ class AsyncLane(asyncio.Protocol):
             self._fault = fault
         self._broken = True
         self._wake()
+
+    def _raise(self) -> NoReturn:
+        # Kept here it would hold, through its traceback, the frames that hold the request, until
+        # the collector comes.
+        fault, self._fault = self._fault, None
+        assert fault is not None
+        try:
+            raise fault
+        finally:
+            del fault
 
     def _lost(self, detail: str) -> WireFault:
         return faults.lost(

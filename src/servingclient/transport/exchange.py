@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import httptools
 
@@ -30,11 +30,21 @@ class Limits(NamedTuple):
     body_bytes: int
 
 
+def is_token(text: object) -> bool:
+    """Whether ``text`` may be a header name or method (RFC 9110 section 5.6.2)."""
+    return isinstance(text, str) and _TOKEN.fullmatch(text) is not None
+
+
+def is_header_value(text: object) -> bool:
+    """Whether ``text`` may be a header value: no control, line break, or blank at an edge."""
+    return isinstance(text, str) and _VALUE.fullmatch(text) is not None
+
+
 def bad_header(name: str, value: str) -> str | None:
     """Why a header may not be sent, or None when it may (RFC 9110 section 5)."""
-    if not _TOKEN.fullmatch(name):
+    if not is_token(name):
         return f"header name {name[:40]!r} is no token of letters, digits and dashes"
-    if not _VALUE.fullmatch(value):
+    if not is_header_value(value):
         return (
             f"the value of header {name!r} has a line break, a control character, an edge blank "
             "or a character beyond latin-1"
@@ -52,9 +62,7 @@ def request_head(
     """
     if not _TOKEN.fullmatch(method) or not _PATH.fullmatch(path):
         raise ValueError(f"{method[:20]!r} {path[:80]!r} is no request line")
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    default = 443 if origin.scheme == "https" else 80
-    authority = host if origin.port == default else f"{host}:{origin.port}"
+    authority = str(origin).partition("://")[2]
     lines = [f"{method} {path} HTTP/1.1", f"Host: {authority}"]
     for name, value in headers:
         if reason := bad_header(name, value):
@@ -160,6 +168,7 @@ class ReplyParser:
     def _read_head(self, head: bytes) -> None:
         """Look for the three headers that matter here."""
         self.headers = Headers(head)
+        self._raw = b""
         if len(head) > self._limits.head_bytes:
             self._head_too_large()
         lower = head.lower()
@@ -225,7 +234,7 @@ class ReplyParser:
         if not self.head_done and len(self._raw) > self._limits.head_bytes:
             self._head_too_large()
         if self._fault is not None:
-            raise self._fault
+            self._raise()
         if self.done and self.extra_bytes:
             self.reusable = False
         return self.done
@@ -244,7 +253,7 @@ class ReplyParser:
         if self.head_done and not self._framed:
             self._finish()
             if self._fault is not None:
-                raise self._fault
+                self._raise()
             return True
         raise WireFault(
             FaultKind.CUT_OFF,
@@ -276,11 +285,21 @@ class ReplyParser:
 
     def _refuse(self, error: Exception) -> None:
         if self._fault is not None:
-            raise self._fault from None
+            self._raise()
         # Behind a good first line it was HTTP, and the request may have run; before, it never was.
         begun = self.head_done or _FIRST_LINE.match(self._behind_interims())
         kind = FaultKind.CUT_OFF if begun else FaultKind.UNREADABLE
         raise WireFault(kind, f"the reply breaks HTTP: {error}", sent="maybe") from None
+
+    def _raise(self) -> NoReturn:
+        # Kept here it would hold, through its traceback, the frames that hold the request, until
+        # the collector comes.
+        fault, self._fault = self._fault, None
+        assert fault is not None
+        try:
+            raise fault from None
+        finally:
+            del fault
 
     def _fail(self, kind: FaultKind, detail: str) -> None:
         if self._fault is None:

@@ -140,10 +140,12 @@ class ThreadGate:
             True when all have left.
         """
         with self._lock:
-            self._all_left = threading.Event()
             if self._free == self.places:
                 return True
-        return self._all_left.wait(timeout_s)
+            if self._all_left is None:
+                self._all_left = threading.Event()
+            all_left = self._all_left
+        return all_left.wait(timeout_s)
 
     @property
     def inside(self) -> int:
@@ -269,7 +271,8 @@ class LoopGate:
         """
         if self._free == self.places:
             return True
-        self._all_left = asyncio.get_running_loop().create_future()
+        if self._all_left is None:
+            self._all_left = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._all_left}, timeout=timeout_s)
         return self._all_left.done()
 

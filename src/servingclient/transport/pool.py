@@ -11,14 +11,14 @@ import time
 import weakref
 from dataclasses import dataclass
 
-from servingclient._types import FaultKind, Origin, WireFault
+from servingclient._types import FaultKind, Origin, WireFault, is_loopback
 from servingclient.errors import ConfigError
 from servingclient.settings import Pool, Tls
 from servingclient.transport.dial import dial
 from servingclient.transport.exchange import Limits
 from servingclient.transport.lane import Lane
 from servingclient.transport.shelf import Shelf
-from servingclient.transport.tls import is_loopback, ssl_context
+from servingclient.transport.tls import ssl_context
 
 _AGE_SPREAD = 0.2
 

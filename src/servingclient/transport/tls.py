@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import ssl
 import sys
 from pathlib import Path
 
 from servingclient.errors import ConfigError
 from servingclient.settings import Tls
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` names this machine by ``localhost`` or a loopback address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @functools.lru_cache(maxsize=16)
