@@ -67,9 +67,9 @@ def test_a_reply_that_fails_leaves_no_frame_that_holds_the_request(
     with ScriptedServer(_ANSWERS[why]) as server:
         host = f"http://127.0.0.1:{server.port}"
         if colour == "sync":
-            with ServingClient("m", host=host, token="t", settings=settings) as client:
-                with pytest.raises(ServingError):
-                    client.predict([["the request's own text"]])
+            client = ServingClient("m", host=host, token="t", settings=settings)
+            with client, pytest.raises(ServingError):
+                client.predict([["the request's own text"]])
         else:
             asyncio.run(call(host))
         assert [frame for frame in gc.get_objects() if _holds_the_request(frame)] == []
