@@ -32,13 +32,14 @@ _OK: Final = 200
 class Story:
     """How one client calls one endpoint."""
 
-    __slots__ = ("_failures", "endpoint", "settings", "world")
+    __slots__ = ("_failures", "_own_limit_bytes", "endpoint", "settings", "world")
 
     def __init__(self, endpoint: str, settings: Settings, world: World) -> None:
         self.endpoint = endpoint
         self.settings = settings
         self.world = world
         self._failures = Failures(endpoint, settings, world)
+        self._own_limit_bytes = settings.payload.max_request_bytes
 
     async def predict(
         self,
@@ -52,9 +53,14 @@ class Story:
     ) -> Prediction:
         """Score ``inputs``; the doors say what each argument is."""
         now = self.world.now
-        started_s = now()
-        body = self._encode(inputs, params, client_request_id, usage_context, stream=False)
-        call = self._call(body, served_model, started_s, timeout_s, idempotent)
+        call = self._begin(
+            now(),
+            (inputs, params, client_request_id, usage_context),
+            served_model,
+            timeout_s,
+            idempotent,
+        )
+        body = call.body
         try:
             try:
                 reply = await self._try(call)
@@ -75,7 +81,7 @@ class Story:
                 self.endpoint,
                 _OK,
                 None,
-                ended_s - started_s,
+                ended_s - call.started_s,
                 call.queue_s,
                 len(call.attempts) + 1,
                 len(body.data),
@@ -88,29 +94,32 @@ class Story:
             reply.headers,
             (*call.attempts, last),
             (
-                call.encoded_s - started_s,
+                call.encoded_s - call.started_s,
                 call.queue_s,
                 call.token_s,
                 reply.connect_s,
                 reply.first_byte_s - reply.sent_s,
                 ended_s - done_s,
                 call.backoff_s,
-                ended_s - started_s,
+                ended_s - call.started_s,
             ),
             _OK,
         )
 
-    def _encode(
+    def _begin(
         self,
-        inputs: object,
-        params: Mapping[str, object] | None,
-        client_request_id: str | None,
-        usage_context: Mapping[str, str] | None,
+        started_s: float,
+        given: tuple[object, Mapping[str, object] | None, str | None, Mapping[str, str] | None],
+        served_model: str | None,
+        timeout_s: float,
+        idempotent: bool,  # noqa: FBT001
         *,
-        stream: bool,
-    ) -> Body:
+        stream: bool = False,
+    ) -> Call:
+        """Encode what was given, before anything is waited for: later changes cannot reach it."""
+        inputs, params, client_request_id, usage_context = given
         try:
-            return encode(
+            body = encode(
                 inputs,
                 params=params,
                 client_request_id=client_request_id,
@@ -121,15 +130,6 @@ class Story:
         except ServingError as error:
             error.endpoint = self.endpoint
             raise
-
-    def _call(
-        self,
-        body: Body,
-        served_model: str | None,
-        started_s: float,
-        timeout_s: float,
-        idempotent: bool,  # noqa: FBT001
-    ) -> Call:
         # A connection that died unnoticed costs an idempotent call one free resend, any other call
         # an error: those reuse only what was in use a moment ago.
         max_idle_s = math.inf if idempotent else self.settings.pool.keepalive_unsafe_s
@@ -193,8 +193,11 @@ class Story:
         call.queue_s += now_s - began_s
         call.tried_s = now_s
         grant = self.world.access.ready(call.served_model, now_s)
-        if grant is not None:
-            self._use(call, grant)
+        if grant is None:
+            return None
+        call.grant = grant
+        if len(call.body.data) > (self._own_limit_bytes or grant.max_request_bytes):
+            self._check_size(call.body, grant)
         return grant
 
     async def _obtain(self, call: Call) -> Grant:
@@ -203,17 +206,18 @@ class Story:
         grant = await self.world.access.obtain(call.served_model, call.deadline_s)
         call.tried_s = self.world.now()
         call.token_s += call.tried_s - began_s
-        self._use(call, grant)
+        call.grant = grant
+        self._check_size(call.body, grant)
         return grant
 
-    def _use(self, call: Call, grant: Grant) -> None:
-        call.grant = grant
-        limit_bytes = self.settings.payload.max_request_bytes or grant.max_request_bytes
-        if len(call.body.data) > limit_bytes:
-            check_size(call.body, limit_bytes)
+    def _check_size(self, body: Body, grant: Grant) -> None:
+        check_size(body, self._own_limit_bytes or grant.max_request_bytes)
 
     def _try_deadline_s(self, call: Call) -> float:
-        return attempt_deadline(call.deadline_s, self.settings.pool.attempt_timeout_s, call.tried_s)
+        limit_s = self.settings.pool.attempt_timeout_s
+        if limit_s is None:
+            return call.deadline_s
+        return attempt_deadline(call.deadline_s, limit_s, call.tried_s)
 
     async def open(
         self,
@@ -230,9 +234,14 @@ class Story:
         The time-out ends there; each piece of the stream then has ``Pool.stream_idle_s``.
         """
         now = self.world.now
-        started_s = now()
-        body = self._encode(inputs, params, client_request_id, usage_context, stream=True)
-        call = self._call(body, served_model, started_s, timeout_s, idempotent)
+        call = self._begin(
+            now(),
+            (inputs, params, client_request_id, usage_context),
+            served_model,
+            timeout_s,
+            idempotent,
+            stream=True,
+        )
         try:
             try:
                 reply = await self._try_open(call)
@@ -248,9 +257,9 @@ class Story:
         return OpenStream(
             self.endpoint,
             self.world,
-            started_s,
+            call.started_s,
             call.queue_s,
-            len(body.data),
+            len(call.body.data),
             (*call.attempts, last),
             call.grant.secrets if call.grant else (),
             reply,

@@ -38,7 +38,7 @@ class AsyncLanePool:
         _pools.add(self)
 
     async def take(
-        self, origin: Origin, deadline_s: float, max_idle_s: float = math.inf
+        self, origin: Origin, now_s: float, deadline_s: float, max_idle_s: float = math.inf
     ) -> AsyncLane:
         """Lend a lane, warm if there is one.
 
@@ -49,7 +49,6 @@ class AsyncLanePool:
         if asyncio.get_running_loop() is not self._loop or self._pid != os.getpid():
             await self._adopt()
         shelf = self._shelves.get(origin) or self._new_shelf(origin)
-        now_s = time.monotonic()
         lane = shelf.take(now_s, max_idle_s)
         if lane is None:
             lane = await self._dial(

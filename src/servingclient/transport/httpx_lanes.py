@@ -196,7 +196,7 @@ class LaneTransport(httpx.HTTPTransport):
     def _borrow(self, origin: Origin, timeout_s: float) -> _Loan:
         taken_s = time.monotonic()
         try:
-            lane = self._lanes.take(origin, taken_s + timeout_s)
+            lane = self._lanes.take(origin, taken_s, taken_s + timeout_s)
         except (WireFault, ConfigError) as error:
             raise _not_connected(error, taken_s + timeout_s) from error
         return _Loan(self._lanes, self._gate, lane, taken_s)
@@ -322,7 +322,7 @@ class AsyncLaneTransport(httpx.AsyncHTTPTransport):
     async def _borrow(self, origin: Origin, timeout_s: float) -> _AsyncLoan:
         taken_s = time.monotonic()
         try:
-            lane = await self._lanes.take(origin, taken_s + timeout_s)
+            lane = await self._lanes.take(origin, taken_s, taken_s + timeout_s)
         except (WireFault, ConfigError) as error:
             raise _not_connected(error, taken_s + timeout_s) from error
         return _AsyncLoan(self._lanes, self._gate, lane, taken_s)

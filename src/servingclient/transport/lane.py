@@ -35,6 +35,7 @@ class Lane:
     """
 
     __slots__ = (
+        "_buffer",
         "_closed",
         "_parser",
         "_read_timeout_s",
@@ -60,6 +61,7 @@ class Lane:
         self._sock = sock
         self._tls = tls
         self._parser = ReplyParser(limits)
+        self._buffer = memoryview(bytearray(_READ_BYTES))  # a recv() allocates as much each time
         self._readable = _readable_check(sock)
         self._read_timeout_s = -1.0
         self._write_timeout_s = -1.0
@@ -152,9 +154,12 @@ class Lane:
         parser = self._parser
         try:
             self._allow_read(deadline_s, now_s)
-            data = self._sock.recv(_READ_BYTES)
-            if self._tls is not None and data:
-                data = self._tls.decrypt(data)
+            size = self._sock.recv_into(self._buffer)
+            tls = self._tls
+            if tls is None or not size:
+                data = bytes(self._buffer[:size])
+            else:
+                data = tls.decrypt(self._buffer[:size])
                 if not data:
                     return self._no_plain_text(deadline_s)
         except (TimeoutError, BlockingIOError):
@@ -163,7 +168,6 @@ class Lane:
             raise self._lost(error) from None
         if data and parser.feed(data):
             return True
-        tls = self._tls
         if tls is None:
             return False if data else self._at_eof()
         if tls.closed:

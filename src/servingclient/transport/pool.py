@@ -76,7 +76,9 @@ class LanePool:
         self.closed = False
         _pools.add(self)
 
-    def take(self, origin: Origin, deadline_s: float, max_idle_s: float = math.inf) -> Lane:
+    def take(
+        self, origin: Origin, now_s: float, deadline_s: float, max_idle_s: float = math.inf
+    ) -> Lane:
         """Lend a lane, warm if there is one.
 
         Raises:
@@ -86,7 +88,6 @@ class LanePool:
         if self._pid != os.getpid():
             self.forget()
         shelf = self._shelves.get(origin) or self._new_shelf(origin)
-        now_s = time.monotonic()
         lane = shelf.take(now_s, max_idle_s)
         if lane is None:
             lane = self._dial(origin, min(deadline_s, now_s + self.settings.connect_timeout_s))

@@ -87,7 +87,7 @@ class LaneWire:
         taken_s = time.monotonic()
         if taken_s >= deadline_s:
             raise faults.too_late(target.origin)
-        lane = pool.take(target.origin, deadline_s, max_idle_s)
+        lane = pool.take(target.origin, taken_s, deadline_s, max_idle_s)
         try:
             reply = lane.exchange(_head(target, body), body, deadline_s)
         except BaseException as error:
@@ -106,7 +106,7 @@ class LaneWire:
         taken_s = time.monotonic()
         if taken_s >= deadline_s:
             raise faults.too_late(target.origin)
-        lane = pool.take(target.origin, deadline_s, max_idle_s)
+        lane = pool.take(target.origin, taken_s, deadline_s, max_idle_s)
         try:
             lane.begin(_head(target, body), body, deadline_s)
             status, headers = lane.read_head(deadline_s)
@@ -203,7 +203,7 @@ class AsyncLaneWire:
         taken_s = time.monotonic()
         if taken_s >= deadline_s:
             raise faults.too_late(target.origin)
-        lane = await pool.take(target.origin, deadline_s, max_idle_s)
+        lane = await pool.take(target.origin, taken_s, deadline_s, max_idle_s)
         try:
             reply = await lane.exchange(_head(target, body), body, deadline_s)
         except BaseException as error:
@@ -222,7 +222,7 @@ class AsyncLaneWire:
         taken_s = time.monotonic()
         if taken_s >= deadline_s:
             raise faults.too_late(target.origin)
-        lane = await pool.take(target.origin, deadline_s, max_idle_s)
+        lane = await pool.take(target.origin, taken_s, deadline_s, max_idle_s)
         try:
             status, headers = await lane.open(_head(target, body), body, deadline_s)
         except BaseException as error:
