@@ -230,7 +230,7 @@ def test_a_lane_given_back_to_a_closed_pool_is_closed(drive_lane: Drive):
         pool = driver.wire.pool
 
         async def given_back_late() -> None:
-            lane = pool.take(origin_of(server), time.monotonic() + 5)
+            lane = pool.take(origin_of(server), time.monotonic(), time.monotonic() + 5)
             lane = await lane if driver.is_async else lane
             exchange = lane.exchange(
                 target_of(server).head + b"Content-Length: 2\r\n\r\n", b"{}", 1e9
