@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import gc
 import os
+import random
+import sys
 import threading
 import time
 import warnings
@@ -13,6 +15,8 @@ import warnings
 import pytest
 
 from servingclient import _step
+from servingclient._step import run
+from servingclient._types import WireFault
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.gate import LoopGate, ThreadGate
 
@@ -94,3 +98,70 @@ def test_T5_places_of_a_loop_that_ended_in_mid_call_come_back():
     gc.collect()
     assert asyncio.run(entered_in(gate))
     assert (gate.inside, gate.waiting) == (1, 0)
+
+
+def test_T9_no_place_is_lost_or_lent_twice_in_a_storm():
+    """48 threads at 4 places, some out of time at once: never 5 inside, and all 4 come back."""
+    gate = ThreadGate(4, 1000)
+    inside: list[int] = []
+    most, late, served = [0], [0], [0]
+    book = threading.Lock()
+
+    def caller(number: int) -> None:
+        chance = random.Random(number)
+        for _ in range(200):
+            deadline_s = time.monotonic() + chance.choice([0.0, 0.0005, 60.0])
+            try:
+                if not gate.try_enter():
+                    run(gate.enter(deadline_s))
+            except WireFault:
+                with book:
+                    late[0] += 1
+                continue
+            inside.append(number)
+            with book:
+                most[0] = max(most[0], len(inside))
+                served[0] += 1
+            inside.remove(number)
+            gate.leave()
+
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=caller, args=(number,)) for number in range(48)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(15)
+    finally:
+        sys.setswitchinterval(switch_s)
+    assert not any(thread.is_alive() for thread in threads), "a wake-up was lost"
+    assert most[0] <= 4
+    assert (gate.inside, gate.waiting) == (0, 0)
+    assert served[0] + late[0] == 48 * 200
+    assert served[0] > 48 * 60
+
+
+def test_T15_a_storm_that_is_refused_ends_and_gives_all_places_back():
+    gate = ThreadGate(2, 1000)
+    ended: list[str] = []
+
+    def caller() -> None:
+        while True:
+            try:
+                if not gate.try_enter():
+                    run(gate.enter(time.monotonic() + 10))
+            except WireFault as fault:
+                ended.append(fault.kind.value)
+                return
+            gate.leave()
+
+    threads = [threading.Thread(target=caller) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    gate.refuse()
+    for thread in threads:
+        thread.join(10)
+    assert ended == ["closed"] * 24
+    assert gate.wait_empty(1.0)
+    assert gate.inside == 0

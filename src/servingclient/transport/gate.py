@@ -39,8 +39,23 @@ def _wrong_loop() -> WrongLoopError:
     )
 
 
+class _Turn:
+    """A thread's place in the queue."""
+
+    __slots__ = ("admitted", "come")
+
+    def __init__(self) -> None:
+        self.admitted = False
+        self.come = threading.Lock()
+        self.come.acquire()
+
+
 class ThreadGate:
     """For threads.
+
+    Free places lie in a list: popping and appending are atomic, so a gate with room takes no lock.
+    Whoever frees a place looks for waiters afterwards, and whoever lines up looks for a place
+    afterwards: one of the two sees the other.
 
     Args:
         places: Calls admitted at once.
@@ -55,83 +70,98 @@ class ThreadGate:
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
-        self._free = self.places
-        self._waiting: deque[threading.Lock] = deque()
+        self._free: list[None] = [None] * self.places
+        self._waiting: deque[_Turn] = deque()
         self._all_left: threading.Event | None = None
         self._closed = False
 
     def try_enter(self) -> bool:
         """See ``_ports.Gate.try_enter``."""
-        with self._lock:
-            if self._free > 0 and not self._waiting and not self._closed:
-                self._free -= 1
-                return True
+        if self._waiting or self._closed:
             return False
+        try:
+            self._free.pop()
+        except IndexError:
+            return False
+        return True
 
     async def enter(self, deadline_s: float) -> None:
         """See ``_ports.Gate.enter``."""
         turn = self._line_up()
-        if turn is None:
-            return
         try:
             left_s = min(deadline_s - time.monotonic(), threading.TIMEOUT_MAX)
-            admitted = turn.acquire(timeout=max(0.0, left_s))
+            turn.come.acquire(timeout=max(0.0, left_s))
         except BaseException:
             self._give_up(turn)
             raise
         if self._closed:
             self._give_up(turn)
             raise _closed()
-        if not admitted:
-            self._give_up(turn)
+        if not turn.admitted and not self._admitted_late(turn):
             raise _late()
 
-    def _line_up(self) -> threading.Lock | None:
+    def _line_up(self) -> _Turn:
         with self._lock:
             if self._closed:
                 raise _closed()
-            if self._free > 0 and not self._waiting:
-                self._free -= 1
-                return None
             if len(self._waiting) >= self._max_waiting:
-                raise _full(len(self._waiting), self.places)
-            turn = threading.Lock()
-            turn.acquire()
+                self._admit()
+                if len(self._waiting) >= self._max_waiting and not self._free:
+                    raise _full(len(self._waiting), self.places)
+            turn = _Turn()
             self._waiting.append(turn)
+            self._admit()
             return turn
 
-    def _give_up(self, turn: threading.Lock) -> None:
+    def _admit(self) -> None:
+        """Under the lock: give free places to those who wait longest."""
+        while self._waiting:
+            try:
+                self._free.pop()
+            except IndexError:
+                return
+            turn = self._waiting.popleft()
+            turn.admitted = True
+            turn.come.release()
+
+    def _admitted_late(self, turn: _Turn) -> bool:
+        """The time is up: leave the queue, unless the turn came in the same instant."""
+        with self._lock:
+            if turn.admitted:
+                return True
+            if self._closed:
+                raise _closed()
+            self._waiting.remove(turn)
+            return False
+
+    def _give_up(self, turn: _Turn) -> None:
         """Leave the queue; a turn that came in the same instant goes to the next."""
         with self._lock:
-            try:
+            admitted = turn.admitted
+            if not admitted and turn in self._waiting:
                 self._waiting.remove(turn)
-            except ValueError:
-                self._pass_on()
+        if admitted:
+            self.leave()
 
     def leave(self) -> None:
         """See ``_ports.Gate.leave``."""
-        with self._lock:
-            if self._waiting or self._all_left is not None:
-                self._pass_on()
-            else:
-                self._free += 1
+        self._free.append(None)
+        if self._waiting or self._all_left is not None:
+            self._look_again()
 
-    def _pass_on(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().release()
-            return
-        self._free += 1
-        if self._all_left is not None and self._free == self.places:
-            self._all_left.set()
+    def _look_again(self) -> None:
+        with self._lock:
+            self._admit()
+            if self._all_left is not None and len(self._free) == self.places:
+                self._all_left.set()
 
     def refuse(self) -> None:
         """Admit nobody any more; those who wait are told."""
         with self._lock:
             self._closed = True
             waiting, self._waiting = self._waiting, deque()
-            self._free -= len(waiting)  # each wakes, sees the gate closed and passes its place on
         for turn in waiting:
-            turn.release()
+            turn.come.release()
 
     def wait_empty(self, timeout_s: float) -> bool:
         """Wait for those inside.
@@ -140,17 +170,17 @@ class ThreadGate:
             True when all have left.
         """
         with self._lock:
-            if self._free == self.places:
-                return True
             if self._all_left is None:
                 self._all_left = threading.Event()
             all_left = self._all_left
+            if len(self._free) == self.places:
+                return True
         return all_left.wait(timeout_s)
 
     @property
     def inside(self) -> int:
         """Calls admitted now."""
-        return self.places - self._free
+        return self.places - len(self._free)
 
     @property
     def waiting(self) -> int:
