@@ -124,18 +124,15 @@ class Lane:
     # three system calls (read in vain, poll, read) instead of one.
 
     def _allow_write(self, deadline_s: float) -> None:
-        left_s = _left(deadline_s)
+        left_s = deadline_s - time.monotonic()
         if not -_TIMEOUT_SLACK_S < self._write_timeout_s - left_s < _TIMEOUT_SLACK_S:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(left_s))
+            self._set_timeout(socket.SO_SNDTIMEO, left_s)
             self._write_timeout_s = left_s
 
-    def _allow_read(self, deadline_s: float, now_s: float) -> None:
-        left_s = deadline_s - now_s
+    def _set_timeout(self, option: int, left_s: float) -> None:
         if left_s <= 0:
             raise TimeoutError
-        if not -_TIMEOUT_SLACK_S < self._read_timeout_s - left_s < _TIMEOUT_SLACK_S:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(left_s))
-            self._read_timeout_s = left_s
+        self._sock.setsockopt(socket.SOL_SOCKET, option, _timeval(left_s))
 
     def _early_reply(self, error: OSError, deadline_s: float) -> None:
         """The server closed while we sent: it may have answered first (too large, say)."""
@@ -153,7 +150,10 @@ class Lane:
         """Read once; True when the reply is complete."""
         parser = self._parser
         try:
-            self._allow_read(deadline_s, now_s)
+            left_s = deadline_s - now_s
+            if not -_TIMEOUT_SLACK_S < self._read_timeout_s - left_s < _TIMEOUT_SLACK_S:
+                self._set_timeout(socket.SO_RCVTIMEO, left_s)
+                self._read_timeout_s = left_s
             size = self._sock.recv_into(self._buffer)
             tls = self._tls
             if tls is None or not size:
@@ -284,10 +284,3 @@ def _timeval(seconds: float) -> bytes:
         return struct.pack("L", max(1, round(seconds * 1e3)))
     whole = int(seconds)
     return struct.pack("ll", whole, max(1, int((seconds - whole) * 1e6)))
-
-
-def _left(deadline_s: float) -> float:
-    left = deadline_s - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
