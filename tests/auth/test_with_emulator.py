@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ T = TypeVar("T")
 BODY = b'{"inputs":[[1.0]]}'
 
 
-class Client:
+class Client(ABC):
     """As little of a client as auth needs: one try, one renewal, one reading again."""
 
     def __init__(self, emu: Emulator, settings: Settings) -> None:
@@ -67,17 +68,17 @@ class Client:
     wire: Any
     access: Access
 
-    def ports(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def ports(self) -> Any: ...
 
-    def run(self, action: Callable[[], Awaitable[T]]) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    def run(self, action: Callable[[], Awaitable[T]]) -> T: ...
 
-    def together(self, count: int, action: Callable[[], Awaitable[T]]) -> list[T]:
-        raise NotImplementedError
+    @abstractmethod
+    def together(self, count: int, action: Callable[[], Awaitable[T]]) -> list[T]: ...
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
 
 class ThreadClient(Client):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -177,7 +178,7 @@ def own_url(endpoint_id: str = "e1") -> dict[str, Any]:
     }
 
 
-class World:
+class World(ABC):
     """One client's auth and what surrounds it."""
 
     colour: str
@@ -208,25 +209,27 @@ class World:
         """What a call does: take what is at hand, else wait for it."""
         return self.ready(access) or self.obtain(access)
 
-    def ready(self, access: Access, served_model: str | None = None) -> Grant | None:
-        raise NotImplementedError
+    @abstractmethod
+    def ready(self, access: Access, served_model: str | None = None) -> Grant | None: ...
 
-    def run(self, action: Callable[[], Awaitable[T]]) -> T:
-        raise NotImplementedError
+    @abstractmethod
+    def run(self, action: Callable[[], Awaitable[T]]) -> T: ...
 
-    def together(self, count: int, action: Callable[[], Awaitable[T]]) -> list[T | BaseException]:
-        raise NotImplementedError
+    @abstractmethod
+    def together(
+        self, count: int, action: Callable[[], Awaitable[T]]
+    ) -> list[T | BaseException]: ...
 
+    @abstractmethod
     def start(self, action: Callable[[], Awaitable[T]]) -> Callable[[], T]:
         """Begin; the result is had by calling what is returned."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settle(self) -> None:
         """Wait for what runs behind the calls."""
-        raise NotImplementedError
 
-    def until(self, event: threading.Event) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def until(self, event: threading.Event) -> None: ...
 
     def hold(self, then: Step | None = None) -> tuple[Callable[[], Awaitable[Reply]], Any]:
         hold = self.new_hold()
@@ -239,14 +242,14 @@ class World:
 
         return held, hold
 
-    def new_hold(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def new_hold(self) -> Any: ...
 
-    def ports(self) -> Ports:
-        raise NotImplementedError
+    @abstractmethod
+    def ports(self) -> Ports: ...
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
 
 class SyncWorld(World):

@@ -183,9 +183,7 @@ class AsyncLanePool:
         return PoolStats(len(self._busy), idle, self._opened, self._stale, self._desyncs)
 
     def __repr__(self) -> str:
-        stats = self.stats()
-        hosts = ", ".join(map(str, self._shelves)) or "no host yet"
-        return f"{stats.busy} lanes busy, {stats.idle} idle, to {hosts}"
+        return self.stats().shown(self._shelves)
 
     def __del__(self) -> None:
         # A client in a notebook is seldom closed; its running loop would hold the sockets open.

@@ -16,7 +16,7 @@ import dataclasses
 import math
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 import httpx
 
@@ -193,7 +193,7 @@ class LaneTransport(httpx.HTTPTransport):
         except (WireFault, QueueFull) as error:
             raise _not_admitted(error) from error
 
-    def _borrow(self, origin: Origin, timeout_s: float) -> _Loan:
+    def _borrow(self, origin: Origin, timeout_s: float) -> _Loan[Lane]:
         taken_s = time.monotonic()
         try:
             lane = self._lanes.take(origin, taken_s, taken_s + timeout_s)
@@ -220,12 +220,31 @@ def _exchange(lane: Lane, head: bytes, body: bytes, times: _Times) -> tuple[int,
         _raise(fault)
 
 
-class _Loan:
-    """A lane with its place behind the gate, given back exactly once."""
+L = TypeVar("L")
+LentL_contra = TypeVar("LentL_contra", contravariant=True)
+
+
+class _Lender(Protocol[LentL_contra]):
+    """What a loan asks of either pool."""
+
+    def give(self, lane: LentL_contra) -> None: ...
+
+    def drop(self, lane: LentL_contra) -> None: ...
+
+    def found_stale(self, lane: LentL_contra, taken_s: float) -> None: ...
+
+
+class _Loan(Generic[L]):
+    """A lane of either colour with its place behind the gate, given back exactly once.
+
+    Nothing here waits, so a cancel cannot interrupt it.
+    """
 
     __slots__ = ("_gate", "_lanes", "_taken_s", "lane", "open")
 
-    def __init__(self, lanes: LanePool, gate: ThreadGate, lane: Lane, taken_s: float) -> None:
+    def __init__(
+        self, lanes: _Lender[L], gate: ThreadGate | LoopGate, lane: L, taken_s: float
+    ) -> None:
         self._lanes = lanes
         self._gate = gate
         self._taken_s = taken_s
@@ -256,7 +275,7 @@ def _is_stale(error: BaseException | None) -> bool:
 class _LaneBody(httpx.SyncByteStream):
     """The body of a response, as it arrives."""
 
-    def __init__(self, loan: _Loan, idle_s: float) -> None:
+    def __init__(self, loan: _Loan[Lane], idle_s: float) -> None:
         self._loan = loan
         self._idle_s = idle_s
 
@@ -319,13 +338,13 @@ class AsyncLaneTransport(httpx.AsyncHTTPTransport):
         except (WireFault, QueueFull) as error:
             raise _not_admitted(error) from error
 
-    async def _borrow(self, origin: Origin, timeout_s: float) -> _AsyncLoan:
+    async def _borrow(self, origin: Origin, timeout_s: float) -> _Loan[AsyncLane]:
         taken_s = time.monotonic()
         try:
             lane = await self._lanes.take(origin, taken_s, taken_s + timeout_s)
         except (WireFault, ConfigError) as error:
             raise _not_connected(error, taken_s + timeout_s) from error
-        return _AsyncLoan(self._lanes, self._gate, lane, taken_s)
+        return _Loan(self._lanes, self._gate, lane, taken_s)
 
     async def aclose(self) -> None:
         """End what runs and close all connections."""
@@ -343,40 +362,10 @@ async def _exchange_async(
         _raise(fault)
 
 
-class _AsyncLoan:
-    """``_Loan`` for asyncio; nothing here waits, so a cancel cannot interrupt it."""
-
-    __slots__ = ("_gate", "_lanes", "_taken_s", "lane", "open")
-
-    def __init__(
-        self, lanes: AsyncLanePool, gate: LoopGate, lane: AsyncLane, taken_s: float
-    ) -> None:
-        self._lanes = lanes
-        self._gate = gate
-        self._taken_s = taken_s
-        self.lane = lane
-        self.open = True
-
-    def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
-        """Give the lane back after a whole reply, drop it otherwise."""
-        if not self.open:
-            return
-        self.open = False
-        try:
-            if whole:
-                self._lanes.give(self.lane)
-            else:
-                if _is_stale(error):
-                    self._lanes.found_stale(self.lane, self._taken_s)
-                self._lanes.drop(self.lane)
-        finally:
-            self._gate.leave()
-
-
 class _AsyncLaneBody(httpx.AsyncByteStream):
     """The body of a response, as it arrives."""
 
-    def __init__(self, loan: _AsyncLoan, idle_s: float) -> None:
+    def __init__(self, loan: _Loan[AsyncLane], idle_s: float) -> None:
         self._loan = loan
         self._idle_s = idle_s
 

@@ -9,6 +9,7 @@ import random
 import socket
 import time
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from servingclient._types import FaultKind, Origin, WireFault, is_loopback
@@ -40,6 +41,11 @@ class PoolStats:
     opened: int
     stale: int
     desyncs: int
+
+    def shown(self, origins: Iterable[Origin]) -> str:
+        """The figures for a client's ``repr``."""
+        hosts = ", ".join(map(str, origins)) or "no host yet"
+        return f"{self.busy} lanes busy, {self.idle} idle, to {hosts}"
 
 
 def check_security(origin: Origin, tls: Tls) -> None:
@@ -187,9 +193,7 @@ class LanePool:
         return PoolStats(len(self._busy), idle, self._opened, self._stale, self._desyncs)
 
     def __repr__(self) -> str:
-        stats = self.stats()
-        hosts = ", ".join(map(str, self._shelves)) or "no host yet"
-        return f"{stats.busy} lanes busy, {stats.idle} idle, to {hosts}"
+        return self.stats().shown(self._shelves)
 
     def __del__(self) -> None:
         # A client in a notebook is seldom closed; its idle sockets should not warn of that.
