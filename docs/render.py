@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from servingclient import errors
 from servingclient.errors import ServingError
@@ -34,10 +35,11 @@ def settings_tables() -> str:
 
 def groups_of(root: type) -> Iterator[tuple[str, type]]:
     """The fields of ``root`` that hold settings of their own."""
-    made = root()
+    hints = get_type_hints(root)
     for field in fields(root):
-        if is_dataclass(kind := type(getattr(made, field.name))):
-            yield field.name, kind
+        for kind in get_args(hints[field.name]) or (hints[field.name],):
+            if is_dataclass(kind) and isinstance(kind, type):
+                yield field.name, kind
 
 
 def settings_table(group: type) -> str:

@@ -15,12 +15,14 @@ from servingclient._async_client import AsyncServingClient
 from servingclient._client import ServingClient
 from servingclient._ports import AttemptEnded, CallEnded, Observer
 from servingclient._prediction import Prediction
+from servingclient._stats import BatchingStats, ConcurrencyStats, HedgingStats, Stats
 from servingclient._stream import AsyncStream, Stream
 from servingclient._types import Attempt, Timing
 from servingclient._version import __version__
 from servingclient.errors import (
     AuthError,
     BadRequest,
+    BatchScatterError,
     ClientClosedError,
     ConfigError,
     ConnectionFailed,
@@ -34,6 +36,7 @@ from servingclient.errors import (
     ResponseFormatError,
     ResponseTooLarge,
     RouteOptimizedRequiresOAuth,
+    SchemaMismatch,
     ServerError,
     ServingError,
     StreamError,
@@ -44,7 +47,19 @@ from servingclient.errors import (
     UntrustedEndpointError,
     WrongLoopError,
 )
-from servingclient.settings import Payload, Pool, Queue, Retry, Settings, Tls, Token
+from servingclient.settings import (
+    Batching,
+    Concurrency,
+    Hedge,
+    Payload,
+    Pool,
+    Priority,
+    Queue,
+    Retry,
+    Settings,
+    Tls,
+    Token,
+)
 
 if typing.TYPE_CHECKING:
     from servingclient.transport.httpx_lanes import AsyncLaneTransport, LaneTransport
@@ -57,12 +72,19 @@ __all__ = [
     "AttemptEnded",
     "AuthError",
     "BadRequest",
+    "BatchScatterError",
+    "Batching",
+    "BatchingStats",
     "CallEnded",
     "ClientClosedError",
+    "Concurrency",
+    "ConcurrencyStats",
     "ConfigError",
     "ConnectionFailed",
     "ConnectionLost",
     "DeadlineExceeded",
+    "Hedge",
+    "HedgingStats",
     "LaneTransport",
     "NotFound",
     "Observer",
@@ -72,16 +94,19 @@ __all__ = [
     "PermissionDenied",
     "Pool",
     "Prediction",
+    "Priority",
     "Queue",
     "QueueFull",
     "ResponseFormatError",
     "ResponseTooLarge",
     "Retry",
     "RouteOptimizedRequiresOAuth",
+    "SchemaMismatch",
     "ServerError",
     "ServingClient",
     "ServingError",
     "Settings",
+    "Stats",
     "Stream",
     "StreamError",
     "TLSError",

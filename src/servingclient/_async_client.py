@@ -15,16 +15,18 @@ from servingclient._open import (
     checked_observers,
     checked_settings,
     checked_timeout,
+    rank_of,
 )
 from servingclient._ports import Observer, World
 from servingclient._prediction import Prediction
+from servingclient._stats import Stats
 from servingclient._stream import AsyncStream
 from servingclient._version import __version__
 from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import task_ports
 from servingclient.policies.quota import Quota
-from servingclient.settings import Settings
+from servingclient.settings import Priority, Settings
 from servingclient.transport.clock import LoopClock
 from servingclient.transport.gate import LoopGate
 from servingclient.transport.wire import AsyncWire, async_wire
@@ -121,6 +123,7 @@ class AsyncServingClient:
         served_model: str | None = None,
         timeout: float | None = None,
         idempotent: bool | None = None,
+        priority: Priority | None = None,
     ) -> Prediction:
         """Score ``inputs`` and return the predictions.
 
@@ -134,6 +137,7 @@ class AsyncServingClient:
             served_model: Served model to use, past the traffic split.
             timeout: Seconds for the whole call: queue, token, attempts, backoff.
             idempotent: Whether running it twice does no harm; decides what may be resent.
+            priority: Who goes first when calls wait: ``"critical"``, ``"default"``, ``"batch"``.
 
         Returns:
             The predictions with request id, attempts and timing.
@@ -155,6 +159,7 @@ class AsyncServingClient:
             served_model,
             settings.timeout_s if timeout is None else checked_timeout(timeout),
             settings.idempotent if idempotent is None else checked_idempotent(idempotent),
+            rank_of(settings.priority if priority is None else priority),
         )
 
     def stream(
@@ -167,6 +172,7 @@ class AsyncServingClient:
         served_model: str | None = None,
         timeout: float | None = None,
         idempotent: bool | None = None,
+        priority: Priority | None = None,
     ) -> AsyncStream:
         """Ask for a stream of events and return an iterator over them.
 
@@ -189,6 +195,7 @@ class AsyncServingClient:
                 served_model,
                 settings.timeout_s if timeout is None else checked_timeout(timeout),
                 settings.idempotent if idempotent is None else checked_idempotent(idempotent),
+                rank_of(settings.priority if priority is None else priority),
             )
         )
 
@@ -204,6 +211,10 @@ class AsyncServingClient:
         settings = self._story.settings
         limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
         await self._story.warmup(limit_s)
+
+    def stats(self) -> Stats:
+        """What this client has counted and holds now."""
+        return Stats(self.endpoint, self._gate.stats(), self._story.world.quota.available)
 
     def with_options(self, **changes: Any) -> AsyncServingClient:
         """A copy with other settings that shares connections, queue, token and retry quota.

@@ -9,7 +9,7 @@ The first try runs straight; only a failed one enters the retry loop.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 from servingclient import _explain
@@ -50,17 +50,22 @@ class Story:
         served_model: str | None,
         timeout_s: float,
         idempotent: bool,  # noqa: FBT001
+        priority: int,
     ) -> Prediction:
         """Score ``inputs``; the doors say what each argument is."""
-        now = self.world.now
         call = self._begin(
-            now(),
+            self.world.now(),
             (inputs, params, client_request_id, usage_context),
             served_model,
             timeout_s,
             idempotent,
+            priority,
         )
-        body = call.body
+        return await self.score(call)
+
+    async def score(self, call: Call) -> Prediction:
+        """Bring a call to its end."""
+        now = self.world.now
         try:
             try:
                 reply = await self._try(call)
@@ -68,7 +73,7 @@ class Story:
                 reply = await self._failures.retry(call, failed, self._try)
             done_s = now()
             try:
-                values = predictions(reply.body, None, wrapped=body.wrapped)
+                values = predictions(reply.body, None, wrapped=call.body.wrapped)
             except ServingError:
                 raise self._failures.of_predictions(call, reply) from None
         except ServingError as error:
@@ -84,7 +89,7 @@ class Story:
                 ended_s - call.started_s,
                 call.queue_s,
                 len(call.attempts) + 1,
-                len(body.data),
+                len(call.body.data),
                 len(reply.body),
             )
             tell(self.world, event)
@@ -113,6 +118,7 @@ class Story:
         served_model: str | None,
         timeout_s: float,
         idempotent: bool,  # noqa: FBT001
+        priority: int,
         *,
         stream: bool = False,
     ) -> Call:
@@ -134,7 +140,9 @@ class Story:
         # an error: those reuse only what was in use a moment ago.
         max_idle_s = math.inf if idempotent else self.settings.pool.keepalive_unsafe_s
         encoded_s = self.world.now()
-        return Call(body, served_model, started_s, encoded_s, timeout_s, idempotent, max_idle_s)
+        return Call(
+            body, served_model, started_s, encoded_s, timeout_s, idempotent, max_idle_s, priority
+        )
 
     async def warmup(self, timeout_s: float) -> None:
         """Have route, token and connections at hand before the first call."""
@@ -170,28 +178,35 @@ class Story:
         began_s = world.now()
         try:
             if not gate.try_enter():
-                await gate.enter(call.deadline_s)
+                await gate.enter(call.deadline_s, call.priority)
             try:
                 grant = self._ready(call, began_s) or await self._obtain(call)
-                reply = await world.wire.send(
-                    grant.target,
-                    call.body.data,
-                    self._try_deadline_s(call),
-                    max_idle_s=call.max_idle_s,
-                )
+                reply = await self._send(call, grant)
             finally:
                 gate.leave()
         except WireFault as fault:
             raise self._failures.of_fault(call, fault) from None
         if reply.status != _OK:
             raise self._failures.of_reply(call, grant, reply)
+        gate.answered(reply.first_byte_s - reply.sent_s)
         return reply
+
+    def _send(self, call: Call, grant: Grant) -> Awaitable[Reply]:
+        return self.world.wire.send(
+            grant.target,
+            call.body.data,
+            self._try_deadline_s(call),
+            max_idle_s=call.max_idle_s,
+        )
 
     def _ready(self, call: Call, began_s: float) -> Grant | None:
         """Where to send and with what token, if that is known."""
         now_s = self.world.now()
         call.queue_s += now_s - began_s
         call.tried_s = now_s
+        if call.fill is not None:
+            call.body = call.fill()
+            call.fill = None
         grant = self.world.access.ready(call.served_model, now_s)
         if grant is None:
             return None
@@ -228,6 +243,7 @@ class Story:
         served_model: str | None,
         timeout_s: float,
         idempotent: bool,  # noqa: FBT001
+        priority: int,
     ) -> OpenStream:
         """Like ``predict``, but returns at the head of a streamed reply.
 
@@ -240,6 +256,7 @@ class Story:
             served_model,
             timeout_s,
             idempotent,
+            priority,
             stream=True,
         )
         try:
@@ -272,7 +289,7 @@ class Story:
         began_s = world.now()
         try:
             if not gate.try_enter():
-                await gate.enter(call.deadline_s)
+                await gate.enter(call.deadline_s, call.priority)
             try:
                 grant = self._ready(call, began_s) or await self._obtain(call)
                 reply = await world.wire.open(

@@ -14,9 +14,11 @@ from servingclient._open import (
     checked_observers,
     checked_settings,
     checked_timeout,
+    rank_of,
 )
 from servingclient._ports import Observer, World
 from servingclient._prediction import Prediction
+from servingclient._stats import Stats
 from servingclient._step import run
 from servingclient._stream import Stream
 from servingclient._version import __version__
@@ -24,7 +26,7 @@ from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import thread_ports
 from servingclient.policies.quota import Quota
-from servingclient.settings import Settings
+from servingclient.settings import Priority, Settings
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.fork_lock import ForkLock
 from servingclient.transport.gate import ThreadGate
@@ -122,6 +124,7 @@ class ServingClient:
         served_model: str | None = None,
         timeout: float | None = None,
         idempotent: bool | None = None,
+        priority: Priority | None = None,
     ) -> Prediction:
         """Score ``inputs`` and return the predictions.
 
@@ -135,6 +138,7 @@ class ServingClient:
             served_model: Served model to use, past the traffic split.
             timeout: Seconds for the whole call: queue, token, attempts, backoff.
             idempotent: Whether running it twice does no harm; decides what may be resent.
+            priority: Who goes first when calls wait: ``"critical"``, ``"default"``, ``"batch"``.
 
         Returns:
             The predictions with request id, attempts and timing.
@@ -157,6 +161,7 @@ class ServingClient:
                 served_model,
                 settings.timeout_s if timeout is None else checked_timeout(timeout),
                 settings.idempotent if idempotent is None else checked_idempotent(idempotent),
+                rank_of(settings.priority if priority is None else priority),
             )
         )
 
@@ -170,6 +175,7 @@ class ServingClient:
         served_model: str | None = None,
         timeout: float | None = None,
         idempotent: bool | None = None,
+        priority: Priority | None = None,
     ) -> Stream:
         """Ask for a stream of events and return an iterator over them.
 
@@ -192,6 +198,7 @@ class ServingClient:
                     served_model,
                     settings.timeout_s if timeout is None else checked_timeout(timeout),
                     settings.idempotent if idempotent is None else checked_idempotent(idempotent),
+                    rank_of(settings.priority if priority is None else priority),
                 )
             )
         )
@@ -208,6 +215,10 @@ class ServingClient:
         settings = self._story.settings
         limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
         run(self._story.warmup(limit_s))
+
+    def stats(self) -> Stats:
+        """What this client has counted and holds now."""
+        return Stats(self.endpoint, self._gate.stats(), self._story.world.quota.available)
 
     def with_options(self, **changes: Any) -> ServingClient:
         """A copy with other settings that shares connections, queue, token and retry quota.

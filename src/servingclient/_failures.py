@@ -42,6 +42,8 @@ class Call:
     attempts: tuple[Attempt, ...] = ()
     progress = FIRST_TRY
     advice = _STOP
+    fill: Callable[[], Body] | None = None
+    """Makes the body when the call has its place: a batch takes all who came until then."""
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Call:
         timeout_s: float,
         idempotent: bool,  # noqa: FBT001 - internal, and keywords cost on the hot path
         max_idle_s: float,
+        priority: int,
     ) -> None:
         self.body = body
         self.served_model = served_model
@@ -60,6 +63,7 @@ class Call:
         self.deadline_s = started_s + timeout_s
         self.idempotent = idempotent
         self.max_idle_s = max_idle_s
+        self.priority = priority
 
 
 class TryFailed(Exception):  # noqa: N818 - an internal signal

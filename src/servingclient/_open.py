@@ -8,10 +8,23 @@ from typing import Any, Final
 
 from servingclient._ports import Observer
 from servingclient.errors import ConfigError
-from servingclient.settings import Settings, changed
+from servingclient.settings import Priority, Settings, changed
+from servingclient.settings.concurrency import check_priority
 
 _OF_THE_POOL: Final = frozenset(
-    {"close_timeout_s", "headers", "pool", "proxy", "queue", "tls", "token", "trusted_hosts"}
+    {
+        "batching",
+        "close_timeout_s",
+        "concurrency",
+        "headers",
+        "hedge",
+        "pool",
+        "proxy",
+        "queue",
+        "tls",
+        "token",
+        "trusted_hosts",
+    }
 )
 
 
@@ -47,6 +60,22 @@ def checked_idempotent(idempotent: object) -> bool:
         f"idempotent must be True or False, not of type {_named(type(idempotent))}: it decides "
         "whether a call that may have run is sent again."
     )
+
+
+_RANKS: Final[Mapping[object, int]] = {"critical": 0, "default": 1, "batch": 2}
+
+
+def rank_of(priority: Priority) -> int:
+    """A priority as the gate takes it: 0 goes first.
+
+    Raises:
+        ConfigError: There is no such priority.
+    """
+    try:
+        return _RANKS[priority]
+    except (KeyError, TypeError):
+        check_priority(priority)
+        raise
 
 
 def _named(kind: type) -> str:

@@ -89,22 +89,35 @@ class Wire(Protocol):
 
 
 class Gate(Protocol):
-    """Admission before the connections: first in, first out."""
+    """Admission before the connections, as many at once as the endpoint takes.
+
+    Those who wait go by priority, within one priority first in, first out.
+    """
 
     def try_enter(self) -> bool:
         """Take a place if one is free and nobody waits."""
 
-    async def enter(self, deadline_s: float) -> None:
+    async def enter(self, deadline_s: float, priority: int = 1) -> None:
         """Wait for a place.
 
+        Args:
+            deadline_s: Instant at which to give up.
+            priority: 0 is critical, 1 the default, 2 batch.
+
         Raises:
-            QueueFull: Too many wait already.
+            QueueFull: Too many wait already, or it would take longer than there is time.
             WireFault: ``TIMEOUT`` with ``sent="no"``: the deadline came first.
                 ``CLOSED``: the client was closed meanwhile.
         """
 
     def leave(self) -> None:
         """Give the place to who waits longest."""
+
+    def answered(self, reply_s: float) -> None:
+        """A call was answered ``reply_s`` seconds after it was sent: the limit may move."""
+
+    def throttled(self) -> None:
+        """The endpoint refused a call for want of room: the limit sinks."""
 
 
 class Grant(NamedTuple):

@@ -11,7 +11,8 @@
     │  ├─ TokenRefreshError
     │  └─ PermissionDenied
     ├─ PayloadError (ValueError)
-    │  └─ PayloadTooLarge
+    │  ├─ PayloadTooLarge
+    │  └─ SchemaMismatch
     ├─ BadRequest
     ├─ NotFound
     ├─ UnexpectedRedirect
@@ -22,6 +23,7 @@
     ├─ ConnectionLost                  the endpoint may have run the request
     │  └─ StreamError
     ├─ ResponseFormatError
+    │  ├─ BatchScatterError
     │  └─ ResponseTooLarge
     ├─ DeadlineExceeded (TimeoutError)
     ├─ QueueFull
@@ -122,6 +124,13 @@ class PayloadTooLarge(PayloadError):  # noqa: N818 - says what happened
     limit_bytes: int | None = None
 
 
+class SchemaMismatch(PayloadError):  # noqa: N818 - says what happened
+    """The input does not fit the model's signature. Nothing was sent; the message names the column.
+
+    Correct the column, or switch the check off with ``Payload(validate=False)``.
+    """
+
+
 class BadRequest(ServingError):  # noqa: N818 - the service's own term
     """The endpoint refused the input, or the model raised on it. Check it against the schema."""
 
@@ -187,6 +196,18 @@ class StreamError(ConnectionLost):
 
 class ResponseFormatError(ServingError):
     """The reply is not what a serving endpoint sends (a login page, a proxy's page, bad JSON)."""
+
+
+class BatchScatterError(ResponseFormatError):
+    """The reply to a batch of several callers is no list of one value a row, so nobody's is known.
+
+    Nobody got a value of it. If the model does not answer row by row, leave batching off.
+
+    Attributes:
+        rows: How many rows were sent.
+    """
+
+    rows: int | None = None
 
 
 class ResponseTooLarge(ResponseFormatError):  # noqa: N818 - says what happened

@@ -126,6 +126,7 @@ def test_predict_is_as_promised() -> None:
         "served_model",
         "timeout",
         "idempotent",
+        "priority",
     ]
     kinds = {p.kind for name, p in parameters.items() if name not in ("self", "inputs")}
     assert kinds == {inspect.Parameter.KEYWORD_ONLY}

@@ -132,6 +132,8 @@ class FakeWorld:
         self.slept: list[float] = []
         self.sends: list[Sends] = []
         self.events: list[CallEnded | AttemptEnded] = []
+        self.answers: list[float] = []
+        self.throttles = 0
         self.inside = 0
         self.most_inside = 0
         self.open_streams = 0
@@ -176,7 +178,7 @@ class FakeWorld:
         served_model: str | None = None,
     ) -> Coroutine[Any, Any, Prediction]:
         """One call, not begun."""
-        return self.story.predict(inputs, None, None, None, served_model, timeout_s, idempotent)
+        return self.story.predict(inputs, None, None, None, served_model, timeout_s, idempotent, 1)
 
     def opening(
         self,
@@ -186,7 +188,7 @@ class FakeWorld:
         timeout_s: float = TIMEOUT_S,
     ) -> Coroutine[Any, Any, OpenStream]:
         """One streamed call, not begun."""
-        return self.story.open(inputs, None, None, None, None, timeout_s, idempotent)
+        return self.story.open(inputs, None, None, None, None, timeout_s, idempotent, 1)
 
     @property
     def statuses(self) -> list[int | None]:
@@ -220,7 +222,7 @@ class FakeWorld:
         self._entered()
         return True
 
-    async def enter(self, deadline_s: float) -> None:
+    async def enter(self, deadline_s: float, priority: int = 1) -> None:
         if self.closed:
             raise WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
         if self.queue_full:
@@ -236,6 +238,12 @@ class FakeWorld:
     def _entered(self) -> None:
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
+
+    def answered(self, reply_s: float) -> None:
+        self.answers.append(reply_s)
+
+    def throttled(self) -> None:
+        self.throttles += 1
 
     def leave(self) -> None:
         assert self.inside > 0, "left without having entered"

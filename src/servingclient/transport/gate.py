@@ -10,6 +10,7 @@ import time
 import weakref
 from collections import OrderedDict, deque
 
+from servingclient._stats import ConcurrencyStats
 from servingclient._types import FaultKind, WireFault
 from servingclient.errors import QueueFull, WrongLoopError
 
@@ -85,7 +86,7 @@ class ThreadGate:
             return False
         return True
 
-    async def enter(self, deadline_s: float) -> None:
+    async def enter(self, deadline_s: float, priority: int = 1) -> None:
         """See ``_ports.Gate.enter``."""
         turn = self._line_up()
         try:
@@ -155,6 +156,12 @@ class ThreadGate:
             if self._all_left is not None and len(self._free) == self.places:
                 self._all_left.set()
 
+    def answered(self, reply_s: float) -> None:
+        """See ``_ports.Gate.answered``."""
+
+    def throttled(self) -> None:
+        """See ``_ports.Gate.throttled``."""
+
     def refuse(self) -> None:
         """Admit nobody any more; those who wait are told."""
         with self._lock:
@@ -176,6 +183,10 @@ class ThreadGate:
             if len(self._free) == self.places:
                 return True
         return all_left.wait(timeout_s)
+
+    def stats(self) -> ConcurrencyStats:
+        """The limit, and who is before and behind it."""
+        return ConcurrencyStats(self.places, self.inside, self.waiting)
 
     @property
     def inside(self) -> int:
@@ -220,7 +231,7 @@ class LoopGate:
             return True
         return False
 
-    async def enter(self, deadline_s: float) -> None:
+    async def enter(self, deadline_s: float, priority: int = 1) -> None:
         """See ``_ports.Gate.enter``."""
         if self.try_enter():
             return
@@ -283,6 +294,12 @@ class LoopGate:
         self._timer, self._timer_s = None, math.inf
         self._loop = loop
 
+    def answered(self, reply_s: float) -> None:
+        """See ``_ports.Gate.answered``."""
+
+    def throttled(self) -> None:
+        """See ``_ports.Gate.throttled``."""
+
     def refuse(self) -> None:
         """Admit nobody any more; those who wait are told."""
         self._closed = True
@@ -305,6 +322,10 @@ class LoopGate:
             self._all_left = asyncio.get_running_loop().create_future()
         await asyncio.wait({self._all_left}, timeout=timeout_s)
         return self._all_left.done()
+
+    def stats(self) -> ConcurrencyStats:
+        """The limit, and who is before and behind it."""
+        return ConcurrencyStats(self.places, self.inside, self.waiting)
 
     @property
     def inside(self) -> int:

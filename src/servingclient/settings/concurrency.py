@@ -1,0 +1,56 @@
+"""How many calls run at once, and who waits for whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from servingclient.errors import ConfigError
+from servingclient.settings.checks import names_checked, number, switch, whole
+
+Priority = Literal["critical", "default", "batch"]
+
+
+def check_priority(priority: object) -> None:
+    """Refuse what is none of the three classes.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if priority not in get_args(Priority):
+        shown = repr(priority)[:40]
+        raise ConfigError(f"priority is {shown}; choose one of {', '.join(get_args(Priority))}.")
+
+
+@names_checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """The limit on calls at once: it follows what the endpoint takes, up to ``Pool.max_lanes``."""
+
+    adaptive: bool = True
+    """Let the limit follow latency and 429. False keeps it where it starts."""
+    initial_calls: int | None = None
+    """Where the limit starts; None takes the provisioned concurrency the endpoint tells, divided by
+    ``client_processes``, and 20 where it tells none."""
+    min_calls: int = 2
+    """The limit never goes below: with one call at once nothing is learnt of a better time."""
+    client_processes: int = 1
+    """How many client processes share the endpoint: each starts with its part."""
+    smoothing: float = 0.2
+    """Share of a newly computed limit in the next one (Netflix Gradient2)."""
+    tolerance: float = 1.5
+    """Latency may rise to this multiple of its long average before the limit sinks (Gradient2)."""
+    long_window_calls: int = 600
+    """Calls over which the long average of latency forgets (Gradient2)."""
+    throttled_factor: float = 0.9
+    """The limit is multiplied by this on 429, at most once per round trip (AIMD)."""
+
+    def __post_init__(self) -> None:
+        switch(self, "adaptive")
+        whole(self, "initial_calls", "min_calls", "client_processes", "long_window_calls")
+        number(self, "smoothing", "throttled_factor", above=True)
+        number(self, "tolerance", least=1.0)
+        if self.smoothing > 1.0 or self.throttled_factor > 1.0:
+            raise ConfigError(
+                "Concurrency.smoothing and Concurrency.throttled_factor are shares: at most 1."
+            )
