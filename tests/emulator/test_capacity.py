@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from servingclient.emulator import Emulator, faults
+from servingclient.emulator import Emulator, EndpointSpec, faults
+from servingclient.emulator.capacity import Capacity
 from tests.emulator.peer import TWO_ROWS, Answer, call, call_fast, connected, post, read
 
 ENDPOINT_TEXT = (
@@ -137,13 +138,87 @@ def test_the_size_can_change_while_requests_wait(emu: Emulator) -> None:
         assert peer.answer().status == 200
 
 
+def test_slots_go_to_a_number_evenly(emu: Emulator) -> None:
+    emu.add_endpoint("ramp", slots=1, queue=0)
+    capacity = emu._workspace.endpoints["ramp"].capacity
+    began = time.monotonic()
+    emu.scale_endpoint("ramp", 5, over_s=0.2)
+    seen: list[int] = []
+
+    def grown() -> bool:
+        slots = capacity.slots
+        if slots not in seen:
+            seen.append(slots)
+        return slots == 5
+
+    assert until(grown)
+    assert time.monotonic() - began >= 0.2
+    assert seen == [1, 2, 3, 4, 5]
+    described = read(emu, "/api/2.0/serving-endpoints/ramp", emu.token).json()
+    (entity,) = described["config"]["served_entities"]
+    assert entity["min_provisioned_concurrency"] == 1
+    assert entity["max_provisioned_concurrency"] == 5
+
+
+def test_they_shrink_too_and_a_new_size_ends_it(emu: Emulator) -> None:
+    emu.add_endpoint("ramp", slots=4)
+    capacity = emu._workspace.endpoints["ramp"].capacity
+    emu.scale_endpoint("ramp", 2, over_s=0.02)
+    assert until(lambda: capacity.slots == 2)
+    emu.scale_endpoint("ramp", 100, over_s=60.0)
+    emu.scale_endpoint("ramp", 3)
+    assert (capacity.slots, capacity._step) == (3, None)
+    emu.scale_endpoint("ramp", 100, over_s=60.0)
+    emu.change_endpoint("ramp", slots=1)
+    assert (capacity.slots, capacity._step) == (1, None)
+
+
+def test_who_waits_starts_when_slots_grow(emu: Emulator) -> None:
+    emu.add_endpoint("asleep", slots=0, queue=1)
+    with connected(emu) as peer:
+        peer.send(post(emu, "asleep"))
+        assert emu.wait_for(lambda: emu._workspace.endpoints["asleep"].capacity.waiting == 1)
+        emu.scale_endpoint("asleep", 1, over_s=0.01)
+        assert peer.answer().status == 200
+
+
+def test_demand_adds_nothing_while_slots_go_to_a_number(emu: Emulator) -> None:
+    emu.add_endpoint("ramp", slots=1, max_slots=8, scale_lag_s=0.0, queue=0, service_time_s=0.05)
+    emu.scale_endpoint("ramp", 2, over_s=60.0)
+    assert statuses(at_once(3, lambda: call(emu, "ramp"))) == {200: 1, 429: 2}
+    assert emu._workspace.endpoints["ramp"].capacity.slots == 1
+
+
+def test_a_slot_is_passed_on_at_the_instant_it_was_free() -> None:
+    capacity = Capacity(EndpointSpec(name="x", slots=1, queue=9))
+    started: list[float] = []
+    capacity.admit(started.append)
+    capacity.admit(started.append)
+    capacity.admit(started.append)
+    (first_s,) = started
+    capacity.release(first_s + 5.0)  # however late the loop noticed
+    capacity.release(first_s + 10.0)
+    assert started == [first_s, first_s + 5.0, first_s + 10.0]
+
+
+def test_nobody_starts_before_he_came() -> None:
+    capacity = Capacity(EndpointSpec(name="x", slots=1, queue=9))
+    started: list[float] = []
+    capacity.admit(started.append)
+    capacity.admit(started.append)
+    capacity.release(started[0] - 5.0)
+    assert started[1] >= started[0]
+
+
 def test_many_that_wait_and_need_no_time_start_without_nesting(emu: Emulator) -> None:
     emu.add_endpoint("asleep", slots=0, queue=2000)
     capacity = emu._workspace.endpoints["asleep"].capacity
     with connected(emu) as peer:
         started: list[int] = []
         for number in range(1500):
-            capacity.admit(lambda number=number: (started.append(number), capacity.release()))
+            capacity.admit(
+                lambda at_s, number=number: (started.append(number), capacity.release(at_s))
+            )
         emu.change_endpoint("asleep", slots=1)
         assert started == list(range(1500))
         assert capacity.running == 0

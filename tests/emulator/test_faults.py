@@ -328,6 +328,33 @@ def inflate(data: bytes) -> bytes:
     return inflater.decompress(data) + inflater.flush()
 
 
+@pytest.mark.parametrize(
+    ("shape", "value"),
+    [
+        ("short", {"predictions": [3.5]}),
+        ("long", {"predictions": [3.5, 7.0, 7.0]}),
+        ("dict", {"predictions": {"0": 3.5, "1": 7.0}}),
+        ("columns", {"predictions": {"prediction": [3.5, 7.0]}}),
+        ("scalar", {"predictions": 3.5}),
+        ("missing", {}),
+    ],
+)
+def test_predictions_of_another_shape(emu: Emulator, shape: Any, value: Any) -> None:
+    answer = under(emu, faults.misshapen(shape))
+    assert (answer.status, answer.json()) == (200, value)
+    assert ran(emu) == 1
+
+
+def test_an_error_keeps_its_shape(emu: Emulator) -> None:
+    emu.change_endpoint("demo", poison=1)
+    assert under(emu, faults.misshapen("short")).json()["error_code"] == "BAD_REQUEST"
+
+
+def test_an_unknown_shape(emu: Emulator) -> None:
+    with pytest.raises(TypeError, match="no shape 'round'; there are short, "):
+        faults.misshapen("round")  # type: ignore[arg-type]
+
+
 def test_gzip_replies(emu: Emulator) -> None:
     good = under(emu, faults.gzip())
     assert good.headers["content-encoding"] == "gzip"

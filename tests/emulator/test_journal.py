@@ -147,12 +147,13 @@ def test_faults_can_be_scripted_over_http(emu: Emulator) -> None:
     assert call(emu).status == 200
 
 
-@pytest.mark.parametrize("target", ["token", "describe"])
+@pytest.mark.parametrize("target", ["token", "describe", "openapi"])
 def test_logins_and_descriptions_too(emu: Emulator, target: str) -> None:
     wanted = {"target": target, "faults": [{"name": "html", "status": 502}]}
     assert admin(emu, "/_emulator/script", wanted)[0] == 200
-    if target == "describe":
-        assert read(emu, "/api/2.0/serving-endpoints/demo", emu.token).status == 502
+    if target != "token":
+        path = "/api/2.0/serving-endpoints/demo" + ("/openapi" if target == "openapi" else "")
+        assert read(emu, path, emu.token).status == 502
     else:
         with connected(emu) as peer:
             peer.send(post(emu, path="/oidc/v1/token", value=b""))
@@ -173,6 +174,53 @@ def test_logins_and_descriptions_too(emu: Emulator, target: str) -> None:
 def test_a_senseless_script_is_a_400(emu: Emulator, wanted: object) -> None:
     status, value = admin(emu, "/_emulator/script", wanted)
     assert (status, bool(value["error"])) == (400, True)
+
+
+def test_endpoints_can_be_added_and_changed_over_http(emu: Emulator) -> None:
+    status, described = admin(emu, "/_emulator/endpoint", {"name": "new", "echo": "a", "slots": 4})
+    assert (status, described["name"]) == (200, "new")
+    assert call(emu, "new").json() == {"predictions": [1, 3]}
+    was = emu.endpoint_id("new")
+    assert admin(emu, "/_emulator/endpoint", {"name": "new", "slots": 0, "queue": 0})[0] == 200
+    assert emu.endpoint_id("new") == was
+    assert call(emu, "new").status == 429
+    assert admin(emu, "/_emulator/scale", {"endpoint": "new", "slots": 1}) == (200, {"slots": 1})
+    assert call(emu, "new").json() == {"predictions": [1, 3]}
+    ramp = {"endpoint": "new", "slots": 9, "over_s": 60}
+    assert admin(emu, "/_emulator/scale", ramp) == (200, {"slots": 1})
+
+
+def test_a_smaller_limit_given_over_http_holds(emu: Emulator) -> None:
+    admin(emu, "/_emulator/endpoint", {"name": "demo", "max_request_bytes": 10})
+    assert call(emu).message == "Request size cannot exceed 10 bytes"
+
+
+def test_settings_can_be_changed_over_http(emu: Emulator) -> None:
+    status, value = admin(emu, "/_emulator/settings", {"gzip_requests": "refused"})
+    assert (status, value["gzip_requests"]) == (200, "refused")
+    assert emu.settings.gzip_requests == "refused"
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("endpoint", {"slots": 4}),
+        ("endpoint", {"name": "demo", "colour": "red"}),
+        ("endpoint", {"name": "demo", "kind": "odd"}),
+        ("endpoint", {"name": "demo", "model": {"m": "text"}}),
+        ("endpoint", []),
+        ("scale", {"endpoint": "nope", "slots": 4}),
+        ("scale", {"endpoint": "demo", "slots": "many"}),
+        ("scale", []),
+        ("settings", {"colour": "red"}),
+        ("settings", {"gzip_requests": True}),
+        ("settings", []),
+    ],
+)
+def test_a_senseless_change_is_a_400(emu: Emulator, path: str, wanted: object) -> None:
+    status, value = admin(emu, f"/_emulator/{path}", wanted)
+    assert (status, bool(value["error"])) == (400, True)
+    assert call(emu).status == 200
 
 
 def test_the_journal_can_be_read_and_reset_over_http(emu: Emulator) -> None:

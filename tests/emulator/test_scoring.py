@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import json
 import math
 from collections import Counter
 from typing import Any
 
+import msgpack
 import numpy as np
 import pandas as pd
 import pytest
 
 from servingclient.emulator import Emulator
-from tests.emulator.peer import TWO_ROWS, TWO_SUMS, call, call_fast
+from tests.emulator.peer import TWO_ROWS, TWO_SUMS, Answer, call, call_fast
 
 
 @pytest.mark.parametrize(
@@ -272,19 +274,101 @@ def test_request_ids_come_in_all_three_headers_and_can_be_switched(emu: Emulator
     assert [name in headers for name in names] == [False, False, True]
 
 
-def test_gzip_requests_are_refused_until_they_are_switched_on(emu: Emulator) -> None:
+def test_gzip_requests_are_taken_for_json_until_they_are_switched_on(emu: Emulator) -> None:
     packed = gzip.compress(json.dumps(TWO_ROWS).encode())
-    refused = call(emu, value=packed, content_encoding="gzip")
-    assert (refused.status, "UnicodeDecodeError" in refused.message) == (400, True)
-    emu.change(gzip_requests=True)
+    misread = call(emu, value=packed, content_encoding="gzip")
+    assert (misread.status, misread.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert "UnicodeDecodeError" in misread.message
+    assert not emu.executions("demo")
+    emu.change(gzip_requests="accepted")
     assert call(emu, value=packed, content_encoding="gzip").json() == TWO_SUMS
     assert call(emu).json() == TWO_SUMS
     for damaged in (packed[:-9], b"no gzip"):
         assert call(emu, value=damaged, content_encoding="gzip").status == 400
 
 
+def test_or_refused_by_name(emu: Emulator) -> None:
+    emu.change(gzip_requests="refused")
+    packed = gzip.compress(json.dumps(TWO_ROWS).encode())
+    assert call(emu, value=packed, content_encoding="gzip").status == 415
+    assert call(emu).json() == TWO_SUMS
+
+
+@pytest.mark.parametrize("name", ["gzip_requests", "oversize", "accept"])
+def test_an_unknown_word_is_refused(emu: Emulator, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}=True: known are "):
+        emu.change(**{name: True})
+
+
+# ---------------------------------------- MessagePack, for a gateway of one's own
+
+
+def packed_call(emu: Emulator, name: str, body: bytes) -> Answer:
+    return call(emu, name, body, content_type="application/msgpack")
+
+
+def test_msgpack_is_refused_until_it_is_switched_on(emu: Emulator) -> None:
+    packed = msgpack.packb({**TWO_ROWS, "client_request_id": "r"})
+    assert packed_call(emu, "demo", packed).status == 415
+    emu.change_endpoint("demo", msgpack=True)
+    answer = packed_call(emu, "demo", packed)
+    assert answer.headers["content-type"] == "application/msgpack"
+    assert msgpack.unpackb(answer.body) == TWO_SUMS
+    assert emu.executions("demo")["r"] == 1
+    assert call(emu).json() == TWO_SUMS
+
+
+def test_its_predictions_are_those_of_json(emu: Emulator) -> None:
+    said = [math.nan, "x", dt.date(2024, 5, 1), b"raw", None]
+    emu.add_endpoint("odd", lambda rows: said, msgpack=True)
+    got = msgpack.unpackb(packed_call(emu, "odd", msgpack.packb({"inputs": [1]})).body)
+    assert math.isnan(got["predictions"][0])
+    assert got["predictions"][1:] == ["x", "2024-05-01", b"raw", None]
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81", b"\x01", b"\x90", b"\x01\x01"])
+def test_bad_msgpack_is_refused_in_json(emu: Emulator, body: bytes) -> None:
+    emu.change_endpoint("demo", msgpack=True)
+    answer = packed_call(emu, "demo", body)
+    assert (answer.status, answer.json()["error_code"]) == (400, "BAD_REQUEST")
+
+
+# ---------------------------------------- models that tell on their caller
+
+FORMS = [
+    {"dataframe_split": {"columns": ["id", "x"], "data": [[7, 1.5], [8, 2.5]]}},
+    {"dataframe_records": [{"id": 7, "x": 1.5}, {"id": 8, "x": 2.5}]},
+    {"inputs": {"id": [7, 8], "x": [1.5, 2.5]}},
+]
+
+
+@pytest.mark.parametrize("value", FORMS)
+def test_a_column_comes_back(emu: Emulator, value: Any) -> None:
+    emu.add_endpoint("echo", echo="id")
+    assert call(emu, "echo", value).json() == {"predictions": [7, 8]}
+    emu.change_endpoint("echo", echo="y")
+    assert call(emu, "echo", value).status == 400
+
+
+@pytest.mark.parametrize("value", [*FORMS, {"instances": [[7, 1.5], [8, 2.5]]}, {"inputs": [7]}])
+def test_one_poisoned_row_fails_them_all(emu: Emulator, value: Any) -> None:
+    emu.add_endpoint("touchy", poison=-1)
+    assert call(emu, "touchy", value).status == 200
+    emu.change_endpoint("touchy", poison=7)
+    answer = call(emu, "touchy", value)
+    assert (answer.status, answer.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert "a row that holds 7" in answer.json()["stack_trace"]
+    assert emu.requests[-1].executed
+
+
+def test_a_models_own_code_is_poisoned_too(emu: Emulator) -> None:
+    emu.add_endpoint("touchy", lambda rows: [1 for _ in rows], poison="bad")
+    for cell, status in (("bad", 400), ("good", 200)):
+        assert call(emu, "touchy", {"inputs": [cell]}).status == status
+
+
 def test_the_size_limit_holds_for_what_a_gzip_request_inflates_to(emu: Emulator) -> None:
-    emu.change(gzip_requests=True)
+    emu.change(gzip_requests="accepted")
     emu.change_endpoint("demo", max_request_bytes=1000)
     packed = gzip.compress(json.dumps({"inputs": [0] * 1000}).encode())
     assert len(packed) < 1000

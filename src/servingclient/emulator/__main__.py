@@ -9,11 +9,10 @@ import shlex
 import signal
 import sys
 import threading
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from servingclient.emulator._emulator import Emulator
-from servingclient.emulator.endpoints import EndpointSpec
+from servingclient.emulator.admin import check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,9 +95,10 @@ def _endpoint(text: str) -> dict[str, Any]:
         raise ValueError(  # noqa: TRY004 - a value on the command line
             f'--endpoint {text!r}: a JSON object with "name" is needed'
         )
-    unknown = sorted(value.keys() - {one.name for one in fields(EndpointSpec)})
-    if unknown:
-        raise ValueError(f"--endpoint {text!r}: an endpoint has no {', '.join(unknown)}")
+    try:
+        check_fields(value)
+    except ValueError as wrong:
+        raise ValueError(f"--endpoint {text!r}: {wrong}") from None
     return value
 
 

@@ -194,6 +194,14 @@ class Emulator:
         self._on_loop(lambda: endpoint.change(**changes))
         self._workspace.note_limit(endpoint.spec)
 
+    def scale_endpoint(self, name: str, slots: int, *, over_s: float = 0.0) -> None:
+        """Let an endpoint's slots go to a number, one at a time and evenly over ``over_s`` seconds.
+
+        It is the service that scales: the specification stays. ``change_endpoint`` ends it.
+        """
+        capacity = self._endpoint(name).capacity
+        self._on_loop(lambda: capacity.scale(slots, over_s))
+
     def recreate_endpoint(self, name: str) -> None:
         """Delete and create an endpoint again: a new id and a new URL, the old URL answers 404."""
         self._workspace.create(self._endpoint(name).spec)
@@ -231,6 +239,14 @@ class Emulator:
     def describe_always(self, fault: Fault | None) -> None:
         """Apply a fault to every unscripted read of a description; ``None`` ends it."""
         self._workspace.describe_faults.stand(fault)
+
+    def openapi_script(self, *faults: Fault) -> None:
+        """Apply one fault to each of the next reads of an endpoint's query schema."""
+        self._workspace.openapi_faults.script(faults)
+
+    def openapi_always(self, fault: Fault | None) -> None:
+        """Apply a fault to every unscripted read of a query schema; ``None`` ends it."""
+        self._workspace.openapi_faults.stand(fault)
 
     def revoke_tokens(self) -> None:
         """Make every OAuth token that was issued so far invalid."""

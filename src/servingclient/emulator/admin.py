@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from servingclient.emulator import faults, json_text
+from servingclient.emulator.control_plane import describe
+from servingclient.emulator.endpoints import EndpointSpec
 from servingclient.emulator.wire import Reply, json_reply
 
 if TYPE_CHECKING:
+    from servingclient.emulator.endpoints import Endpoint
     from servingclient.emulator.fault import FaultQueue
     from servingclient.emulator.state import Workspace
     from servingclient.emulator.wire import Request
@@ -43,8 +46,8 @@ def journal(workspace: Workspace, _: Request) -> Reply:
 def script(workspace: Workspace, request: Request) -> Reply:
     """Script faults: ``{"endpoint": NAME, "faults": ["reset", {"name": "slow", ...}]}``.
 
-    ``"always": true`` makes the last one a standing fault; the endpoint ``"token"`` in ``"target"``
-    scripts the token endpoint.
+    ``"always": true`` makes the last one a standing fault; ``"target": "token"`` in place of the
+    endpoint scripts the token endpoint, ``"describe"`` and ``"openapi"`` those reads.
     """
     try:
         wanted = json_text.loads(request.body)
@@ -59,13 +62,65 @@ def script(workspace: Workspace, request: Request) -> Reply:
     return json_reply(200, {"scripted": len(queue)})
 
 
-def _queue(workspace: Workspace, wanted: dict[str, Any]) -> FaultQueue:
-    target = wanted.get("target")
-    if target == "token":
-        return workspace.token_faults
-    if target == "describe":
-        return workspace.describe_faults
-    name = wanted["endpoint"]
+def endpoint(workspace: Workspace, request: Request) -> Reply:
+    """Add an endpoint, or change fields of one: ``{"name": "fraud", "slots": 4}``."""
+    try:
+        wanted = json_text.loads(request.body)
+        known = workspace.endpoints.get(wanted["name"])
+        check_fields(wanted)
+        if known is None:
+            workspace.create(EndpointSpec(**wanted))
+        else:
+            known.change(**wanted)
+            workspace.note_limit(known.spec)
+    except (ValueError, KeyError, TypeError) as wrong:
+        return json_reply(400, {"error": str(wrong)})
+    return json_reply(200, describe(workspace, workspace.endpoints[wanted["name"]]))
+
+
+def scale(workspace: Workspace, request: Request) -> Reply:
+    """Let slots go to a number: ``{"endpoint": NAME, "slots": 16, "over_s": 120}``."""
+    try:
+        wanted = json_text.loads(request.body)
+        capacity = _endpoint(workspace, wanted["endpoint"]).capacity
+        capacity.scale(int(wanted["slots"]), float(wanted.get("over_s", 0.0)))
+    except (ValueError, KeyError, TypeError) as wrong:
+        return json_reply(400, {"error": str(wrong)})
+    return json_reply(200, {"slots": capacity.slots})
+
+
+def settings(workspace: Workspace, request: Request) -> Reply:
+    """Change fields of the settings: ``{"gzip_requests": "accepted"}``."""
+    try:
+        workspace.settings = replace(workspace.settings, **json_text.loads(request.body))
+    except (ValueError, TypeError) as wrong:
+        return json_reply(400, {"error": str(wrong)})
+    return json_reply(200, asdict(workspace.settings))
+
+
+def check_fields(wanted: dict[str, Any]) -> None:
+    """Check that an endpoint given as JSON has only fields there are.
+
+    Raises:
+        ValueError: naming those there are not.
+    """
+    unknown = sorted(wanted.keys() - {one.name for one in fields(EndpointSpec)})
+    if unknown:
+        raise ValueError(f"an endpoint has no {', '.join(unknown)}")
+
+
+def _endpoint(workspace: Workspace, name: str) -> Endpoint:
     if name not in workspace.endpoints:
         raise ValueError(f"no endpoint {name!r}; there are {json.dumps(list(workspace.endpoints))}")
-    return workspace.endpoints[name].faults
+    return workspace.endpoints[name]
+
+
+def _queue(workspace: Workspace, wanted: dict[str, Any]) -> FaultQueue:
+    targets = {
+        "token": workspace.token_faults,
+        "describe": workspace.describe_faults,
+        "openapi": workspace.openapi_faults,
+    }
+    if wanted.get("target") in targets:
+        return targets[wanted["target"]]
+    return _endpoint(workspace, wanted["endpoint"]).faults

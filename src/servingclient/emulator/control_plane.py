@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
-from servingclient.emulator import security
+from servingclient.emulator import metrics, openapi, security
 from servingclient.emulator.state import WORKSPACE_ID
 from servingclient.emulator.wire import Reply, error, json_reply
 
@@ -46,10 +47,44 @@ def list_endpoints(workspace: Workspace, request: Request) -> Reply:
 
 def get_endpoint(workspace: Workspace, request: Request) -> Reply:
     """Answer ``GET /api/2.0/serving-endpoints/{name}``."""
+    found = _find(workspace, request)
+    return found if isinstance(found, Reply) else json_reply(200, describe(workspace, found))
+
+
+def get_openapi(workspace: Workspace, request: Request) -> Reply:
+    """Answer ``GET /api/2.0/serving-endpoints/{name}/openapi``; its refusals are a guess."""
+    found = _find(workspace, request)
+    if isinstance(found, Reply):
+        return found
+    spec = found.spec
+    if spec.state != "READY":
+        return error(400, "BAD_REQUEST", f"Endpoint '{spec.name}' is not in the READY state.")
+    if spec.schema is None:
+        message = f"The model served by endpoint '{spec.name}' has no signature."
+        return error(400, "BAD_REQUEST", message)
+    base_url = workspace.endpoint_url(found).removesuffix("/invocations")
+    return json_reply(200, openapi.document(spec, spec.schema, base_url))
+
+
+def get_metrics(workspace: Workspace, request: Request) -> Reply:
+    """Answer ``GET /api/2.0/serving-endpoints/{name}/metrics``."""
+    found = _find(workspace, request)
+    if isinstance(found, Reply):
+        return found
+    return Reply(200, metrics.render(found, time.monotonic()), metrics.CONTENT_TYPE)
+
+
+def endpoint_name(path: str) -> str:
+    """Return the endpoint that a path of this API is about."""
+    return path[len(PREFIX) + 1 :].partition("/")[0]
+
+
+def _find(workspace: Workspace, request: Request) -> Endpoint | Reply:
+    """Return the endpoint a read is about, or the refusal."""
     refusal = security.check_control_plane(workspace, request)
     if refusal is not None:
         return refusal
-    name = request.path[len(PREFIX) + 1 :]
+    name = endpoint_name(request.path)
     endpoint = workspace.endpoints.get(name)
     if endpoint is None:
         message = f"Endpoint with name '{name}' does not exist."
@@ -57,7 +92,7 @@ def get_endpoint(workspace: Workspace, request: Request) -> Reply:
     if not endpoint.spec.describable:
         message = f"User does not have permission 'View' on endpoint '{name}'."
         return error(403, "PERMISSION_DENIED", message)
-    return json_reply(200, describe(workspace, endpoint))
+    return endpoint
 
 
 def describe(workspace: Workspace, endpoint: Endpoint) -> dict[str, Any]:
@@ -107,7 +142,7 @@ def _config(endpoint: Endpoint) -> dict[str, Any]:
     if slots is not None:
         size = {
             "min_provisioned_concurrency": spec.slots,
-            "max_provisioned_concurrency": spec.max_slots or spec.slots,
+            "max_provisioned_concurrency": max(spec.max_slots or 0, spec.slots or 0, slots),
         }
     entities = [
         {

@@ -8,6 +8,8 @@ import json
 import math
 from typing import Any
 
+import msgpack
+
 from servingclient.emulator import json_text
 
 
@@ -22,6 +24,13 @@ def encode(key: str | None, predictions: Any) -> bytes:
     if _finite_floats(value):
         return json_text.dumps(whole)
     return json.dumps(whole, default=_default).encode()
+
+
+def pack(key: str | None, predictions: Any) -> bytes:
+    """Return the same as MessagePack."""
+    value = _plain(predictions)
+    packed: bytes = msgpack.packb(value if key is None else {key: value}, default=_default)
+    return packed
 
 
 def _finite_floats(value: Any) -> bool:

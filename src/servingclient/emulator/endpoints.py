@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from servingclient.emulator.capacity import Capacity
 from servingclient.emulator.fault import FaultQueue
+from servingclient.emulator.metrics import LastMinute
 from servingclient.emulator.models import takes_params
 from servingclient.emulator.schema import check_type
 
@@ -38,6 +39,15 @@ class EndpointSpec:
     """A route-optimized endpoint from before 2025-09-22 answers on the workspace URL too."""
     served_models: Mapping[str, float] | None = None
     """Traffic percentage by served model; by default one, named like the endpoint with ``-1``."""
+    echo: str | None = None
+    """The prediction of a row is its value in this column, in place of the default model's: a
+    caller can tell that each answer is its own."""
+    poison: str | float | None = None
+    """A row that holds this value makes the request fail as an exception in model code does: a 400
+    for all its rows."""
+    msgpack: bool = False
+    """Take ``application/msgpack`` bodies and answer them in kind. A gateway of one's own may; the
+    service documents JSON alone, and the reference server answers 415."""
     schema: Mapping[str, str] | None = None
     """Column types to enforce; a name ending in ``?`` is optional."""
     max_request_bytes: int | None = None
@@ -112,6 +122,7 @@ class Endpoint:
     faults: FaultQueue = field(default_factory=FaultQueue)
     executions: Counter[str | None] = field(default_factory=Counter)
     arrivals_s: deque[float] = field(default_factory=deque)
+    last_minute: LastMinute = field(default_factory=LastMinute)
     awake_at_s: float | None = None
     capacity: Capacity = field(init=False)
     _takes_params: dict[str, bool] = field(default_factory=dict)
@@ -160,3 +171,4 @@ class Endpoint:
         self.faults.clear()
         self.executions.clear()
         self.arrivals_s.clear()
+        self.last_minute.clear()

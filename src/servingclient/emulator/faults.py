@@ -236,6 +236,43 @@ def body(data: bytes | str) -> Fault:
     return replace(answer(200, data, executed=True), name="body")
 
 
+# ---------------------------------------- predictions of another shape
+
+Shape = Literal["short", "long", "dict", "columns", "scalar", "missing"]
+
+
+def misshapen(shape: Shape) -> Fault:
+    """A good answer whose predictions are no list of one for each row.
+
+    Args:
+        shape: ``short`` lacks the last one, ``long`` has it twice; ``dict`` holds them by row
+            number, ``columns`` as one list under a name; ``scalar`` is the first alone, and
+            ``missing`` leaves them out.
+    """
+    if shape not in _SHAPES:
+        raise TypeError(f"no shape {shape!r}; there are {', '.join(_SHAPES)}")
+
+    def reshape(reply: Reply) -> Reply:
+        if reply.status != 200:
+            return reply
+        changed: dict[str, object] = {}
+        for key, rows in json.loads(reply.body).items():
+            changed |= _SHAPES[shape](key, rows)
+        return replace(reply, body=json.dumps(changed).encode())
+
+    return Fault(f"misshapen_{shape}", runs=True, reshape=reshape)
+
+
+_SHAPES: dict[str, Callable[[str, list[object]], dict[str, object]]] = {
+    "short": lambda key, rows: {key: rows[:-1]},
+    "long": lambda key, rows: {key: [*rows, *rows[-1:]]},
+    "dict": lambda key, rows: {key: {str(place): row for place, row in enumerate(rows)}},
+    "columns": lambda key, rows: {key: {"prediction": rows}},
+    "scalar": lambda key, rows: {key: rows[0] if rows else None},
+    "missing": lambda _, __: {},
+}
+
+
 # ---------------------------------------- compression
 
 
@@ -372,6 +409,7 @@ BY_NAME: dict[str, Callable[..., Fault]] = {
         wrong_content_type,
         truncated_json,
         body,
+        misshapen,
         gzip,
         gzip_bomb,
         invalid_token,

@@ -14,7 +14,7 @@ from servingclient.emulator.delivery import PLAIN
 from servingclient.emulator.journal import Note
 from servingclient.emulator.schema import enforce
 from servingclient.emulator.state import WORKSPACE_ID
-from servingclient.emulator.wire import Reply, error, json_reply
+from servingclient.emulator.wire import MSGPACK, Reply, error, json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,11 +71,14 @@ class Invocation:
 
     __slots__ = (
         "_connection",
+        "_ended_s",
         "_endpoint",
         "_instead",
         "_note",
         "_parsed",
+        "_queued_s",
         "_request",
+        "_started_s",
         "_workspace",
     )
 
@@ -96,6 +99,8 @@ class Invocation:
         self._note.request_id = workspace.new_id()
         self._instead: Callable[[Reply], None] | None = None
         self._parsed: scoring.Parsed | scoring.Refused | None = None
+        self._queued_s = self._ended_s = 0.0
+        self._started_s: float | None = None
 
     def start(self) -> None:
         """Check in the order of the service: credentials, gateway, limits, model server."""
@@ -106,7 +111,7 @@ class Invocation:
             refusal = error(status, "BAD_REQUEST", message)
         if refusal is not None:
             self._note.client_request_id = scoring.peek_client_request_id(self._request.body)
-            self._send(refusal)
+            self._reply(refusal)
             return
         self._read()
         fault = self._endpoint.faults.take()
@@ -122,9 +127,11 @@ class Invocation:
 
     def _read(self) -> None:
         """Parse the body now, so that the record knows its id; complaints come later."""
+        content_type = self._request.headers.get("content-type")
         try:
-            scoring.check_content_type(self._request.headers.get("content-type"))
-            self._parsed = scoring.parse(self._body())
+            self._parsed = scoring.read(
+                content_type, self._body(), msgpack=self._endpoint.spec.msgpack
+            )
             self._note.client_request_id = self._parsed.client_request_id
             self._note.rows = self._parsed.rows
         except scoring.Refused as refused:
@@ -133,9 +140,11 @@ class Invocation:
 
     def _body(self) -> bytes:
         body = self._request.body
-        encoded = self._request.headers.get("content-encoding")
-        if encoded != "gzip" or not self._workspace.settings.gzip_requests:
+        treated = self._workspace.settings.gzip_requests
+        if self._request.headers.get("content-encoding") != "gzip" or treated == "misread":
             return body
+        if treated == "refused":
+            raise scoring.unsupported("Unsupported content encoding: gzip")
         inflater = zlib.decompressobj(wbits=31)
         limit = self._endpoint.spec.limit_bytes()
         try:
@@ -240,25 +249,28 @@ class Invocation:
             self._queue()
 
     def _queue(self) -> None:
+        self._queued_s = time.monotonic()
         if not self._endpoint.capacity.admit(self._run):
             self._answer(throttling.reply("endpoint", self._endpoint.spec.name))
 
-    def _run(self) -> None:
+    def _run(self, started_s: float) -> None:
         """Hold a slot for the service time; the model runs at once and is on record."""
-        spec = self._endpoint.spec
+        spec, capacity = self._endpoint.spec, self._endpoint.capacity
+        self._started_s = started_s
         reply = self._predict()
         busy_s = self._service_time_s() if self._note.executed else 0.0
         if not busy_s:
-            self._endpoint.capacity.release()
+            capacity.release(started_s)
             self._answer(reply)
             return
-        later(busy_s, self._endpoint.capacity.release)
+        ended_s = started_s + busy_s
+        at(ended_s, lambda: capacity.release(ended_s))
         if spec.execution_limit_s is not None and busy_s > spec.execution_limit_s:
             text = b"Request processing time exceeded limit"
             late = Reply(spec.execution_limit_status, text)
-            later(spec.execution_limit_s, lambda: self._answer(late))
+            at(started_s + spec.execution_limit_s, lambda: self._answer(late))
         else:
-            later(busy_s, lambda: self._answer(reply))
+            at(ended_s, lambda: self._answer(reply))
 
     def _service_time_s(self) -> float:
         spec = self._endpoint.spec
@@ -285,8 +297,10 @@ class Invocation:
         endpoint.executions[note.client_request_id] += 1
         self._workspace.journal.touch()
         try:
+            if endpoint.spec.poison is not None:
+                models.check_poison(parsed, endpoint.spec.poison)
             if model is None:
-                predictions = models.predict(endpoint.spec.kind, parsed)
+                predictions = models.predict(endpoint.spec, parsed)
             elif takes_params:
                 predictions = model(parsed.data, params=parsed.params)
             else:
@@ -300,19 +314,43 @@ class Invocation:
         headers = (("served-model-name", self._note.served_model or ""),)
         if spec.kind == "agent":
             return agents.reply(spec, parsed, predictions).with_headers(*headers)
-        key = "outputs" if spec.kind == "feature" else "predictions"
-        body = encoding.encode(None if parsed.form == "unified" else key, predictions)
-        return Reply(200, body, headers=headers)
+        wrapper = "outputs" if spec.kind == "feature" else "predictions"
+        key = None if parsed.form == "unified" else wrapper
+        if self._request.headers.get("content-type") == MSGPACK:
+            return Reply(200, encoding.pack(key, predictions), MSGPACK, headers)
+        return Reply(200, encoding.encode(key, predictions), headers=headers)
 
     def _answer(self, reply: Reply) -> None:
         """The processing is over: send the reply, or hand it to whoever wants it first."""
+        self._ended_s = time.monotonic()
         if self._instead is None:
             self._send(reply)
         else:
             self._instead(reply)
 
     def _send(self, reply: Reply, delivery: Delivery = PLAIN) -> None:
-        """Record the outcome, then let the reply go."""
+        """Count the outcome in the endpoint's own metrics, then let the reply go."""
+        self._count(reply.status)
+        self._reply(reply, delivery)
+
+    def _count(self, status: int) -> None:
+        """Add to the figures of the last minute.
+
+        The service measures without authentication and rate limiting, so neither a refused token
+        nor any 429 is among them; whether that of a full endpoint is in reality, is unknown.
+        """
+        if status == 429:
+            return
+        now_s, endpoint = time.monotonic(), self._endpoint
+        served_model = self._note.served_model or next(iter(endpoint.spec.traffic()))
+        figures = endpoint.last_minute.of(served_model, now_s)
+        figures.add(status, 1000 * (now_s - self._request.received_at_s))
+        if self._started_s is not None:
+            figures.queue_time.add(1000 * (self._started_s - self._queued_s))
+            figures.prediction.add(1000 * (self._ended_s - self._started_s))
+
+    def _reply(self, reply: Reply, delivery: Delivery = PLAIN) -> None:
+        """Record the outcome and let the reply go."""
         settings = self._workspace.settings
         if settings.gzip_replies and "gzip" in self._request.headers.get("accept-encoding", ""):
             reply = gzipped(reply)
@@ -320,6 +358,11 @@ class Invocation:
         request_id = self._note.request_id or ""
         extra = tuple((name, request_id) for name in names)
         self._connection.reply(reply, self._note, delivery, extra)
+
+
+def at(instant_s: float, action: Callable[[], None]) -> None:
+    """Do something at an instant of the monotonic clock, whatever has become of the connection."""
+    asyncio.get_running_loop().call_at(instant_s, action)
 
 
 def later(delay_s: float, action: Callable[[], None]) -> None:

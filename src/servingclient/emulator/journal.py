@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from servingclient.emulator.wire import HostName, Request
 
-Kind = Literal["invocation", "token", "describe", "discovery", "admin", "other"]
+Kind = Literal[
+    "invocation", "token", "describe", "openapi", "metrics", "discovery", "admin", "other"
+]
 
 _SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import ValuesView
+from collections.abc import Collection, ValuesView
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from servingclient.emulator.endpoints import Kind, Model
+    from servingclient.emulator.endpoints import EndpointSpec, Model
     from servingclient.emulator.scoring import Parsed
 
 
-def predict(kind: Kind, parsed: Parsed) -> Any:
-    """Run the default model of a kind."""
-    return _DEFAULTS[kind](parsed)
+def predict(spec: EndpointSpec, parsed: Parsed) -> Any:
+    """Run the model of an endpoint that brought none of its own."""
+    if spec.echo is not None:
+        return _column(parsed, spec.echo)
+    return _DEFAULTS[spec.kind](parsed)
+
+
+def check_poison(parsed: Parsed, poison: object) -> None:
+    """Fail as a model does that cannot digest a value.
+
+    Raises:
+        ValueError: when a row holds it.
+    """
+    data = parsed.data
+    rows = data.values() if isinstance(data, dict) else data if isinstance(data, list) else [data]
+    if any(poison in _cells(row) for row in rows):
+        raise ValueError(f"cannot score a row that holds {poison!r}")
+
+
+def _cells(row: Any) -> Collection[Any]:
+    if isinstance(row, dict):
+        return row.values()
+    return row if isinstance(row, list) else (row,)
+
+
+def _column(parsed: Parsed, name: str) -> Any:
+    if isinstance(parsed.data, dict):
+        return parsed.data[name]
+    return [row[name] for row in parsed.data]
 
 
 def takes_params(model: Model) -> bool:

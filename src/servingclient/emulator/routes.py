@@ -1,6 +1,6 @@
 """Which handler answers which request.
 
-A new read of the control plane is one line in ``_CONTROL_PLANE`` or ``_endpoint_reads`` and a
+A new read of the control plane is one line in ``_CONTROL_PLANE`` or ``_ENDPOINT_READS`` and a
 function that takes the workspace and the request.
 """
 
@@ -39,6 +39,9 @@ _CONTROL_PLANE: dict[tuple[str, str], tuple[Kind, Handler]] = {
     ("POST", "/_emulator/reset"): ("admin", admin.reset),
     ("GET", "/_emulator/journal"): ("admin", admin.journal),
     ("POST", "/_emulator/script"): ("admin", admin.script),
+    ("POST", "/_emulator/endpoint"): ("admin", admin.endpoint),
+    ("POST", "/_emulator/scale"): ("admin", admin.scale),
+    ("POST", "/_emulator/settings"): ("admin", admin.settings),
 }
 
 
@@ -50,8 +53,8 @@ def handle(workspace: Workspace, connection: Connection, request: Request) -> No
         return
     kind, handler = _lookup(request)
     note = Note(kind)
-    if kind == "describe":
-        note.endpoint = request.path[len(control_plane.PREFIX) + 1 :] or None
+    if kind in {"describe", "openapi", "metrics"}:
+        note.endpoint = control_plane.endpoint_name(request.path) or None
     faults = _scripted(workspace, kind)
     fault = faults.take() if faults is not None else None
     if fault is None:
@@ -94,6 +97,8 @@ def _invoke(
 def _scripted(workspace: Workspace, kind: Kind) -> FaultQueue | None:
     if kind == "token":
         return workspace.token_faults
+    if kind == "openapi":
+        return workspace.openapi_faults
     return workspace.describe_faults if kind == "describe" else None
 
 
@@ -110,8 +115,8 @@ def _lookup(request: Request) -> tuple[Kind, Handler]:
 
 
 def _endpoint_read(path: str) -> tuple[Kind, Handler]:
-    rest = path[len(control_plane.PREFIX) + 1 :]
-    return ("other", _no_api) if "/" in rest else ("describe", control_plane.get_endpoint)
+    part = path[len(control_plane.PREFIX) + 1 + len(control_plane.endpoint_name(path)) :]
+    return _ENDPOINT_READS.get(part, ("other", _no_api))
 
 
 def _nothing_here(_: Workspace, __: Request) -> Reply:
@@ -120,3 +125,10 @@ def _nothing_here(_: Workspace, __: Request) -> Reply:
 
 def _no_api(_: Workspace, request: Request) -> Reply:
     return error(404, "ENDPOINT_NOT_FOUND", f"No API found for '{request.method} {request.path}'")
+
+
+_ENDPOINT_READS: dict[str, tuple[Kind, Handler]] = {
+    "": ("describe", control_plane.get_endpoint),
+    "/openapi": ("openapi", control_plane.get_openapi),
+    "/metrics": ("metrics", control_plane.get_metrics),
+}

@@ -50,8 +50,7 @@ def enforce(schema: Mapping[str, str], parsed: Parsed, *, takes_params: bool) ->
     """
     if parsed.form == "unified":
         return parsed
-    types = {name.removesuffix("?"): kind for name, kind in schema.items()}
-    required = [name for name in schema if not name.endswith("?")]
+    types, required = split_names(schema)
     rows, columns = _as_rows(parsed)
     present = [name for name in types if name in columns]
     try:
@@ -68,6 +67,12 @@ def enforce(schema: Mapping[str, str], parsed: Parsed, *, takes_params: bool) ->
         raise _failure(schema, parsed, f"Model is missing inputs {missing}.{note}")
     _check_params(parsed, takes_params=takes_params)
     return replace(parsed, data=converted, rows=len(converted))
+
+
+def split_names(schema: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the types by plain name, and the names that are required."""
+    types = {name.removesuffix("?"): kind for name, kind in schema.items()}
+    return types, [name for name in schema if not name.endswith("?")]
 
 
 def check_type(kind: str) -> None:

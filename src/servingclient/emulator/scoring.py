@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+import msgpack as msgpack_format
+
 from servingclient.emulator import json_text
-from servingclient.emulator.wire import JSON, TEXT, Reply, json_reply
+from servingclient.emulator.wire import JSON, MSGPACK, TEXT, Reply, json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,13 +122,25 @@ def evaluation_failed(failure: BaseException) -> Reply:
     return bad_request(_EVALUATION_FAILED, stack_trace="".join(traceback.format_exception(failure)))
 
 
-def check_content_type(content_type: str | None) -> None:
-    """Check the label of a body.
+def read(content_type: str | None, body: bytes, *, msgpack: bool) -> Parsed:
+    """Read a body of a content type.
+
+    Args:
+        content_type: the label of the body.
+        body: as it was sent, or inflated.
+        msgpack: whether that is taken too.
 
     Raises:
         Refused: with the 415 or 500 of the reference server; CSV and Parquet are refused too, since
-            only JSON is documented for the service.
+            only JSON is documented for the service. With its 400 when the body is no input.
     """
+    if msgpack and content_type == MSGPACK:
+        return _parse(_unpack(body))
+    _check_content_type(content_type)
+    return _parse(_decode(body))
+
+
+def _check_content_type(content_type: str | None) -> None:
     if content_type == JSON:
         return
     if content_type is None:
@@ -134,31 +148,25 @@ def check_content_type(content_type: str | None) -> None:
     mime, *pairs = (part.strip() for part in content_type.split(";"))
     parameters = {pair.partition("=")[0]: pair.partition("=")[2] for pair in pairs}
     if parameters.get("charset", "utf-8").lower() != "utf-8":
-        raise _unsupported("The scoring server only supports UTF-8")
+        raise unsupported("The scoring server only supports UTF-8")
     if unknown := set(parameters) - {"charset"}:
-        raise _unsupported(
-            f"Unrecognized content type parameters: {', '.join(unknown)}. {_CHANGED}"
-        )
+        raise unsupported(f"Unrecognized content type parameters: {', '.join(unknown)}. {_CHANGED}")
     if mime != JSON:
         known = ["text/csv", JSON, "application/vnd.apache.parquet"]
         listed = [JSON] if mime in known else known
-        raise _unsupported(
+        raise unsupported(
             "This predictor only supports the following content types:"
             f" Types: {listed}. Got '{content_type}'."
         )
 
 
-def _unsupported(text: str) -> Refused:
+def unsupported(text: str) -> Refused:
+    """Return the refusal of what a body is labelled as."""
     return Refused(Reply(415, text.encode(), TEXT))
 
 
-def parse(body: bytes) -> Parsed:
-    """Read a body.
-
-    Raises:
-        Refused: with the reference server's 400.
-    """
-    value = _decode(body)
+def _parse(value: object) -> Parsed:
+    value = _a_dictionary(value)
     forms = [key for key in value if key in _FORMATS]
     if any(key in value for key in _UNIFIED):
         return Parsed(value, "unified", None, None, _request_id(value), bool(value.get("stream")))
@@ -193,14 +201,24 @@ def _request_id(value: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _decode(body: bytes) -> dict[str, Any]:
+def _decode(body: bytes) -> object:
     try:
-        value = json_text.loads(body)
+        return json_text.loads(body)
     except RecursionError:  # the reference server does not catch it
         raise Refused(Reply(500, b"Internal Server Error", TEXT)) from None
     except ValueError as wrong:
         message = "Ensure that input is a valid JSON formatted string. "
         raise invalid(f"{message}Error: '{wrong!r}'\nInput: \n{body!r}\n") from None
+
+
+def _unpack(body: bytes) -> object:
+    try:
+        return msgpack_format.unpackb(body)
+    except (ValueError, msgpack_format.UnpackException) as wrong:
+        raise invalid(f"Ensure that input is valid MessagePack. Error: '{wrong!r}'") from None
+
+
+def _a_dictionary(value: object) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     if isinstance(value, list):

@@ -46,9 +46,10 @@ class Settings:
     request_id_headers: tuple[str, ...] = REQUEST_ID_HEADERS
     """Reply headers that carry the request id; its real name is unknown, so all three are sent."""
 
-    gzip_requests: bool = False
-    """Whether a gzip request body is inflated. The reference server ignores the header and answers
-    400."""
+    gzip_requests: Literal["misread", "accepted", "refused"] = "misread"
+    """What becomes of a gzip request body. The reference server ignores the header and takes the
+    bytes for JSON: a 400. It may also be inflated, or refused with 415, as RFC 7694 has it; what
+    the service does is unknown."""
 
     gzip_replies: bool = False
     """Whether replies are compressed for clients that accept it."""
@@ -77,3 +78,20 @@ class Settings:
 
     keep_body_bytes: int = 2048
     """Bodies up to this size are kept in the record."""
+
+    def __post_init__(self) -> None:
+        """Check the words.
+
+        Raises:
+            ValueError: when one is not known; it would otherwise pass for another.
+        """
+        for name, known in _WORDS.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r}: known are {', '.join(known)}")
+
+
+_WORDS = {
+    "gzip_requests": ("misread", "accepted", "refused"),
+    "oversize": ("reply", "close"),
+    "accept": ("serve", "hang", "reset"),
+}

@@ -35,6 +35,7 @@ class Workspace:
     tokens: Tokens = field(default_factory=Tokens)
     token_faults: FaultQueue = field(default_factory=FaultQueue)
     describe_faults: FaultQueue = field(default_factory=FaultQueue)
+    openapi_faults: FaultQueue = field(default_factory=FaultQueue)
     urls: dict[HostName, str] = field(default_factory=dict)
     dates: Dates = field(default_factory=Dates)
     rng: random.Random = field(init=False)
@@ -82,5 +83,6 @@ class Workspace:
         self.journal.clear()
         self.token_faults.clear()
         self.describe_faults.clear()
+        self.openapi_faults.clear()
         for endpoint in self.endpoints.values():
             endpoint.forget()

@@ -13,6 +13,7 @@ from servingclient.emulator import json_text
 HostName = Literal["workspace", "serving"]
 
 JSON = "application/json"
+MSGPACK = "application/msgpack"
 TEXT = "text/plain; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
