@@ -418,6 +418,44 @@ def test_reject_drops_that_token_and_no_newer_one(world: World) -> None:
     assert len(world.wire.logins) == 2
 
 
+@pytest.mark.parametrize("description", [{"name": "m", "id": "e0"}, own_url()])
+def test_a2_tokens_refused_for_good_cost_a_login_a_pause(
+    world: World, description: dict[str, object]
+) -> None:
+    world.wire.description = description
+    access = world.access()
+    assert access.reject(world.obtain(access))
+    second = world.obtain(access)
+    logins = len(world.wire.logins)
+    assert access.reject(second)
+    for _ in range(50):
+        assert world.ready(access) is None
+        with pytest.raises(AuthError, match="refused 2 tokens in a row"):
+            world.obtain(access)
+    assert len(world.wire.logins) == logins
+    world.clock.time_s += 1.0
+    third = world.obtain(access)
+    assert len(world.wire.logins) == logins + 1
+    assert access.reject(third)
+    world.clock.time_s += 1.9
+    with pytest.raises(AuthError, match=r"refused 3 tokens in a row.* 0\.1 s"):
+        world.obtain(access)
+    world.clock.time_s += 0.1
+    healed = world.obtain(access)
+    assert world.ready(access) is healed
+    assert len(world.wire.logins) == logins + 2
+
+
+def test_an_exchange_that_is_refused_stays_the_error(world: World) -> None:
+    world.wire.description = own_url()
+    access = world.access()
+    world.wire.always_token = reply(403, {"error": "access_denied"})
+    for _ in range(5):
+        with pytest.raises(TokenRefreshError, match="access_denied"):
+            world.obtain(access)
+        world.clock.time_s += 61.0
+
+
 def test_a_fixed_token_cannot_be_renewed_and_stays(world: World) -> None:
     access = world.access(token="dapi-1")
     grant = world.obtain(access)
@@ -623,6 +661,17 @@ def test_a_token_refused_again_is_final_and_not_asked_about_on_every_call(
             world.obtain(access)
     assert len(world.wire.reads) == 2
     assert len(world.wire.logins) == (0 if given else 2)
+
+
+def test_and_ever_less_often(world: World) -> None:
+    world.wire.always_describe = reply(401)
+    access = world.access()
+    for logins, pause_s in ((2, 1.0), (4, 1.0), (6, 2.0), (8, 4.0)):
+        for _ in range(2):
+            with pytest.raises(AuthError, match=r"ws\.cloud\.databricks\.com refuses .* \(401\)"):
+                world.obtain(access)
+            assert len(world.wire.logins) == logins
+            world.clock.time_s += pause_s / 2
 
 
 def test_what_the_description_says_of_capacity_is_there_to_read(world: World) -> None:

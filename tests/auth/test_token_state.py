@@ -20,7 +20,7 @@ from servingclient.auth.token_state import (
     lease,
     plan,
 )
-from servingclient.errors import TokenRefreshError
+from servingclient.errors import AuthError, TokenRefreshError
 from servingclient.settings import Token as Rules
 
 RULES = Rules()
@@ -110,16 +110,16 @@ def test_disable_async_no_expiration_does_not_refresh() -> None:
 def test_a_refused_token_is_expired_at_once() -> None:
     state, one = TokenState(RULES), token()
     state.put(one)
-    assert state.refuse(1)
+    assert state.refuse(1, 10.0)
     assert one.freshness(0.0, tried=True) is EXPIRED
     assert state.usable(0.0) is None
 
 
 def test_refusing_another_token_leaves_this_one() -> None:
     state = TokenState(RULES)
-    assert not state.refuse(1)
+    assert not state.refuse(1, 10.0)
     state.put(token(2))
-    assert not state.refuse(1)
+    assert not state.refuse(1, 10.0)
     assert state.usable(0.0) is state.token
 
 
@@ -199,6 +199,99 @@ def test_the_pause_survives_ten_thousand_failures() -> None:
     assert state.next_try_s(0.0) == 60.0
 
 
+def refused(state: TokenState, number: int, now_s: float) -> None:
+    state.put(token(number, asked_s=now_s))
+    assert state.refuse(number, now_s)
+
+
+def test_one_refusal_is_what_renewing_is_for() -> None:
+    state = TokenState(RULES)
+    refused(state, 1, 10.0)
+    assert state.cooling(10.0) is None
+
+
+def test_tokens_refused_in_a_row_make_ever_longer_pauses() -> None:
+    state, now_s = TokenState(RULES), 10.0
+    refused(state, 1, now_s)
+    for number, pause_s in enumerate([1, 2, 4, 8, 16, 32, 60, 60, 60], 2):
+        refused(state, number, now_s)
+        assert state.next_try_s(now_s) == now_s + pause_s
+        error = state.cooling(now_s + pause_s - 0.5)
+        assert isinstance(error, AuthError)
+        assert f"refused {number} tokens in a row" in str(error)
+        assert "tried in 0.5 s" in str(error)
+        now_s += pause_s
+        assert state.cooling(now_s) is None
+
+
+def test_a_refusal_told_by_many_counts_once() -> None:
+    state = TokenState(RULES)
+    refused(state, 1, 10.0)
+    refused(state, 2, 10.0)
+    for later_s in range(11, 75):
+        assert state.refuse(2, later_s)
+    assert state.next_try_s(75.0) == 11.0
+
+
+@pytest.mark.parametrize(
+    ("life_s", "first_s", "again_s", "pauses"),
+    [
+        (3600.0, 0.0, 1.0, True),
+        (3600.0, 0.0, 120.0, True),
+        (3600.0, 0.0, 121.0, False),  # long after the first: revoked once more
+        (5.0, 4.8, 9.3, True),
+        (5.0, 4.8, 9.7, False),  # each near its end: refused for its age
+    ],
+)
+def test_a_row_is_of_fresh_tokens_refused_soon_after_each_other(
+    life_s: float, first_s: float, again_s: float, pauses: bool
+) -> None:
+    state = TokenState(RULES)
+    state.put(token(1, life_s))
+    state.refuse(1, first_s)
+    state.put(token(2, life_s, asked_s=first_s))
+    state.refuse(2, again_s)
+    assert (state.cooling(again_s) is not None) is pauses
+
+
+def test_a_good_token_ends_the_row() -> None:
+    state = TokenState(RULES)
+    for number in (1, 2):
+        refused(state, number, 10.0)
+    state.put(token(3, asked_s=11.0))
+    state.put(token(4, asked_s=12.0))  # the third was replaced unrefused
+    state.refuse(4, 13.0)
+    assert state.cooling(13.0) is None
+
+
+def test_what_others_refuse_makes_no_pause() -> None:
+    state = TokenState(RULES)
+    for number in range(1, 9):
+        state.put(token(number))
+        state.drop(number - 1)  # a late one: another token is here
+        assert state.usable(0.0) is state.token
+        state.drop(number)
+        assert state.usable(0.0) is None
+        assert state.cooling(0.0) is None
+
+
+def test_nor_does_it_end_a_row() -> None:
+    state = TokenState(RULES)
+    refused(state, 1, 10.0)
+    state.put(token(2))
+    state.drop(2)
+    refused(state, 3, 10.0)
+    assert state.next_try_s(10.0) == 11.0
+
+
+def test_a_login_that_fails_after_a_refusal_pauses_for_itself() -> None:
+    state, down = TokenState(RULES), TokenRefreshError("down")
+    for number in (1, 2):
+        refused(state, number, 10.0)
+    state.fail(down, 11.0)
+    assert state.cooling(11.5) is down
+
+
 def test_a_token_shows_no_secret_and_is_not_pickled() -> None:
     assert "canary" not in repr(token())
     with pytest.raises(TypeError, match="not pickled"):
@@ -242,7 +335,7 @@ class TokenMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def refuse(self, data: st.DataObject) -> None:
         number = data.draw(st.integers(0, self.number + 1))
-        if self.state.refuse(number):
+        if self.state.refuse(number, self.now_s):
             self.refused.add(number)
             assert number == self.put_numbers[-1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,3 +84,38 @@ def test_A1_a_login_that_never_answers_is_one_connection(door: Door, emulator: E
     assert emulator.token_requests == 1
     assert emulator.connections["workspace"] == 1
     assert invocations(emulator) == []
+
+
+def test_A2_tokens_refused_for_good(door: Door, emulator: Emulator) -> None:
+    """2 POSTs for the first call; one of the next tells that renewing is no cure; then none."""
+    rules = Settings(token=replace(RULES, cooldown_s=30.0, cooldown_cap_s=60.0))
+    client = door.open("demo", principal(emulator), rules)
+    door.predict(client)
+    emulator.always("demo", faults.invalid_token(401))
+    logins, sent = emulator.token_requests, len(invocations(emulator))
+
+    (first,) = door.many(client, [{"inputs": [ROW]}])
+    assert isinstance(first, AuthError)
+    assert [attempt.status for attempt in first.attempts] == [401, 401]
+    assert len(invocations(emulator)) - sent == 2
+    assert emulator.token_requests - logins == 1
+
+    outcomes = door.many(client, ({"inputs": [ROW]} for _ in range(50)))
+    assert {isinstance(one, AuthError) for one in outcomes} == {True}
+    assert emulator.token_requests - logins == 1
+    sent = len(invocations(emulator))
+    outcomes = door.many(client, ({"inputs": [ROW]} for _ in range(50)))
+    assert {isinstance(one, AuthError) for one in outcomes} == {True}
+    assert len(invocations(emulator)) == sent
+    assert emulator.token_requests - logins == 1
+
+
+def test_A2_it_heals_after_the_pause(door: Door, emulator: Emulator) -> None:
+    client = door.open("demo", principal(emulator), Settings(token=RULES))
+    emulator.always("demo", faults.invalid_token(403))
+    assert len(errors(door.many(client, ({"inputs": [ROW]} for _ in range(4))))) == 4
+    emulator.clear("demo")
+    began_s = time.monotonic()
+    while errors(door.many(client, [{"inputs": [ROW]}])):
+        assert time.monotonic() - began_s <= 2 * RULES.cooldown_cap_s
+    assert door.predict(client).predictions == [SUM]

@@ -11,6 +11,9 @@ In the margin the service may refuse the token, so a call waits for a new one. O
 been tried there (or still runs), waiting again would turn a slow login into slow calls: the old
 token then serves until its real end, and the service has the last word.
 
+Where the endpoint refuses a fresh token, and had refused the one before, logging in again is no
+cure: then there is a pause, as after a failed login.
+
 All instants are seconds of the monotonic clock: a wall clock that jumps (daylight saving, NTP) must
 not make a dead token look alive.
 """
@@ -22,7 +25,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from servingclient.auth.secret import SecretHeaders
-from servingclient.errors import ServingError
+from servingclient.errors import AuthError, ServingError
 from servingclient.settings import Token as Rules
 
 SHORT_LIVED_STALE = 0.92
@@ -86,6 +89,18 @@ def lease(asked_s: float, lifetime_s: float, lease_s: float) -> Span:
     return Span(asked_s + min(lease_s, LEASE_SHARE * lifetime_s), end_s, end_s)
 
 
+class Refusal(NamedTuple):
+    """The endpoint would not have a token.
+
+    Attributes:
+        at_s: When it said so first.
+        in_a_row: How many tokens it refused without a good one between, this one included.
+    """
+
+    at_s: float
+    in_a_row: int
+
+
 class Token:
     """One credential as header lines, and what is known of it.
 
@@ -93,16 +108,25 @@ class Token:
         number: Later asked for is larger; never used twice in one client.
         headers: Header lines that carry it.
         span: Its instants.
-        refused: The service would not have it; set once, never taken back.
+        refusal: The endpoint would not have it; set once, never taken back.
+        dropped: Something else would not, which says nothing about the endpoint; likewise.
+        before: The refusal of the last token before it that was not dropped.
     """
 
-    __slots__ = ("headers", "number", "refused", "span")
+    __slots__ = ("before", "dropped", "headers", "number", "refusal", "span")
 
     def __init__(self, number: int, headers: SecretHeaders, span: Span) -> None:
         self.number = number
         self.headers = headers
         self.span = span
-        self.refused = False
+        self.refusal: Refusal | None = None
+        self.dropped = False
+        self.before: Refusal | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether somebody would not have it."""
+        return self.dropped or self.refusal is not None
 
     def usable(self, now_s: float) -> bool:
         """Whether the service may still take it."""
@@ -147,8 +171,11 @@ class TokenState:
 
     def put(self, token: Token) -> bool:
         """Use ``token`` from now on, unless one that was asked for later is here already."""
-        if self._token is not None and token.number <= self._token.number:
+        old = self._token
+        if old is not None and token.number <= old.number:
             return False
+        if old is not None:
+            token.before = old.before if old.dropped else old.refusal
         self._token = token
         self._failures, self._error = 0, None
         return True
@@ -158,13 +185,35 @@ class TokenState:
         self._failures += 1
         self._failed_s, self._error, self._final = now_s, error, final
 
-    def refuse(self, number: int) -> bool:
-        """The service refused the token ``number``: never use it again. False if it is another."""
+    def refuse(self, number: int, now_s: float) -> bool:
+        """The endpoint refused the token ``number``: never use it again. False if it is another."""
         token = self._token
         if token is None or token.number != number:
             return False
-        token.refused = True
+        if token.refusal is None:
+            token.refusal = Refusal(now_s, 1 + self._refused_before(token, now_s))
         return True
+
+    def drop(self, number: int) -> None:
+        """Somebody else refused the token ``number``: never use it again.
+
+        Calls with it may have been good, so it makes no pause however often it happens.
+        """
+        token = self._token
+        if token is not None and token.number == number:
+            token.dropped = True
+
+    def _refused_before(self, token: Token, now_s: float) -> int:
+        """How many refusals led to this one.
+
+        None when it is no more than a token revoked, or refused near its end for its age: that a
+        new one cures. The span is twice the longest pause, else each pause would end the row.
+        """
+        before = token.before
+        if before is None or now_s >= token.span.stale_s:
+            return 0
+        recent = now_s - before.at_s <= 2 * self._rules.cooldown_cap_s
+        return before.in_a_row if recent else 0
 
     def usable(self, now_s: float) -> Token | None:
         """The token, if the service may still take it."""
@@ -177,14 +226,32 @@ class TokenState:
         The pause doubles while an old token serves, and after a refusal, which asking often does
         not cure. Without a token it stays short: then users wait for the login service to be back.
         """
-        if self._failures == 0:
-            return -math.inf
-        doublings = 0
-        if self._final or self.usable(now_s) is not None:
-            doublings = min(self._failures - 1, 32)
-        pause_s = min(self._rules.cooldown_s * float(2**doublings), self._rules.cooldown_cap_s)
-        return self._failed_s + pause_s
+        next_s = -math.inf
+        if self._failures > 0:
+            lasting = self._final or self.usable(now_s) is not None
+            next_s = self._failed_s + self._pause_s(self._failures if lasting else 1)
+        refusal = self._token.refusal if self._token is not None else None
+        if refusal is not None and refusal.in_a_row > 1:  # the first is what renewing is for
+            next_s = max(next_s, refusal.at_s + self._pause_s(refusal.in_a_row - 1))
+        return next_s
+
+    def _pause_s(self, times: int) -> float:
+        doubled_s = self._rules.cooldown_s * float(2 ** min(times - 1, 32))
+        return min(doubled_s, self._rules.cooldown_cap_s)
 
     def cooling(self, now_s: float) -> ServingError | None:
-        """The last failure, while it is too early to try again."""
-        return self._error if now_s < self.next_try_s(now_s) else None
+        """Why there is no renewal now: the last failure, while it is too early to try again."""
+        next_s = self.next_try_s(now_s)
+        if now_s >= next_s:
+            return None
+        return self._error if self._error is not None else self._refused_again(next_s - now_s)
+
+    def _refused_again(self, left_s: float) -> AuthError:
+        refusal = self._token.refusal if self._token is not None else None
+        times = refusal.in_a_row if refusal is not None else 0
+        return AuthError(
+            f"The endpoint refused {times} tokens in a row, each soon after it was issued. Another "
+            "login would not cure that: check that the principal is active, belongs to this "
+            "workspace, and has CAN QUERY on the endpoint. The next login is tried in "
+            f"{left_s:.1f} s."
+        )

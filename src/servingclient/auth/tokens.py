@@ -77,7 +77,7 @@ class Tokens:
         """
         if not self._credentials.renewable:
             return token
-        self.of_workspace.refuse(token.number)
+        self.of_workspace.drop(token.number)
         return await self.workspace_token(workspace)
 
     async def endpoint_token(self, workspace: Workspace, details: str) -> Token:
@@ -92,14 +92,20 @@ class Tokens:
         return await self._current(self.of_endpoint, lambda: self._sign_in_to(workspace, details))
 
     def refuse(self, number: int) -> bool:
-        """The service refused the token ``number``. False if there will be no other."""
-        if self.of_endpoint.refuse(number):
+        """The service refused the token ``number``. False if there will be no other.
+
+        A call learns of it, renews, and is refused again with its own error. The next one that
+        is refused with the renewed token starts the pause (``token_state``): from then on calls
+        fail before they send, without another login, until the pause is over.
+        """
+        now_s = self._clock.now()
+        if self.of_endpoint.refuse(number, now_s):
             return True
         if not self._credentials.renewable:
             fixed = self.of_workspace.token
             # an earlier one of the endpoint's: another call was told first, and got a new one
             return fixed is not None and fixed.number != number
-        self.of_workspace.refuse(number)
+        self.of_workspace.refuse(number, now_s)
         return True
 
     def refused_for_good(self, token: Token, workspace: Workspace, status: int | None) -> AuthError:
@@ -109,8 +115,9 @@ class Tokens:
             "pass a token that has not expired and belongs to this workspace."
         )
         error.status_code = status
-        self.of_workspace.refuse(token.number)
-        self.of_workspace.fail(error, self._clock.now(), final=True)
+        now_s = self._clock.now()
+        self.of_workspace.refuse(token.number, now_s)
+        self.of_workspace.fail(error, now_s, final=True)
         return error
 
     async def _sign_in_to(self, workspace: Workspace, details: str) -> SignedIn:
