@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,3 +105,61 @@ def test_a_parser_is_used_again_for_the_next_reply(replies: list[bytes]):
         parser.feed(data)
         assert parser.status == 200
         assert (parser.body(), parser.extra_bytes) == (outcome([data])[1], False)
+
+
+# ------------------------------------------------------------------------- more framing than body
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ROOM = LIMITS.wire_bytes - len(HEAD)
+
+
+def fed(pieces: Iterable[bytes]) -> WireFault | None:
+    """The fault of a reply whose body begins with ``pieces``, if it is one by then."""
+    parser = ReplyParser(LIMITS)
+    parser.feed(HEAD)
+    try:
+        for piece in pieces:
+            parser.feed(piece)
+    except WireFault as fault:
+        return fault
+    return None
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        repeat(b"1\r\nx\r\n"),
+        chain([b"1;"], repeat(b"extension")),
+        repeat(b"1;" + b"e" * 400 + b"\r\nx\r\n"),
+        chain([b"0\r\n"], repeat(b"X-Trailer: 1\r\n")),
+    ],
+    ids=["one-byte-chunks", "an-endless-extension", "extensions", "trailers"],
+)
+def test_a_reply_of_framing_ends(pieces: Iterator[bytes]):
+    fault = fed(pieces)
+    assert fault is not None
+    assert fault.kind is FaultKind.TOO_LARGE
+    assert "bytes of reply hold only" in fault.detail
+
+
+def test_a_reply_in_small_chunks_has_room():
+    chunk = b"1\r\nx\r\n"
+    count = ROOM // len(chunk) - 1
+    parser = ReplyParser(LIMITS)
+    assert parser.feed(HEAD + chunk * count + b"0\r\n\r\n")
+    assert parser.body() == b"x" * count
+    assert parser.reusable
+
+
+def test_the_room_is_each_replys_own():
+    parser = ReplyParser(LIMITS)
+    for _ in range(10):
+        parser.begin()
+        assert parser.feed(HEAD + chunked(bytes(4000), 1000))
+        assert parser.reusable
+
+
+def test_a_full_body_in_ordinary_chunks_has_room():
+    parser = ReplyParser(LIMITS)
+    assert parser.feed(HEAD + chunked(bytes(LIMITS.body_bytes), 16))
+    assert len(parser.body()) == LIMITS.body_bytes

@@ -29,6 +29,15 @@ class Limits(NamedTuple):
     head_bytes: int
     body_bytes: int
 
+    @property
+    def wire_bytes(self) -> int:
+        """Most bytes one reply may take on the wire, framing included.
+
+        A chunk of one byte takes six, its extensions and the trailers as many as the server likes,
+        and none of them count as body. Servers that flush line by line stay far below twice.
+        """
+        return self.head_bytes + 2 * self.body_bytes
+
 
 def is_token(text: object) -> bool:
     """Whether ``text`` may be a header name or method (RFC 9110 section 5.6.2)."""
@@ -100,6 +109,7 @@ class ReplyParser:
         "_parser",
         "_raw",
         "_size",
+        "_wire_bytes",
         "done",
         "extra_bytes",
         "head_done",
@@ -111,6 +121,7 @@ class ReplyParser:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._wire_bytes = limits.wire_bytes
         self._parser = httptools.HttpResponseParser(self)
         self.begin()
 
@@ -233,6 +244,8 @@ class ReplyParser:
             self.extra_bytes = True
         if not self.head_done and len(self._raw) > self._limits.head_bytes:
             self._head_too_large()
+        if self.received_bytes > self._wire_bytes and not self.done:
+            self._too_much_framing()
         if self._fault is not None:
             self._raise()
         if self.done and self.extra_bytes:
@@ -282,6 +295,11 @@ class ReplyParser:
     def _head_too_large(self) -> None:
         detail = f"the head of the reply exceeds {self._limits.head_bytes} bytes"
         self._fail(FaultKind.CUT_OFF, detail)
+
+    def _too_much_framing(self) -> None:
+        if self._fault is None:
+            detail = f"{self.received_bytes} bytes of reply hold only {self._size} of its body"
+            self._fault = WireFault(FaultKind.TOO_LARGE, detail, sent="yes")
 
     def _refuse(self, error: Exception) -> None:
         if self._fault is not None:
