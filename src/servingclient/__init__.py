@@ -23,6 +23,7 @@ from servingclient.errors import (
     AuthError,
     BadRequest,
     BatchScatterError,
+    CheckpointError,
     ClientClosedError,
     ConfigError,
     ConnectionFailed,
@@ -49,6 +50,7 @@ from servingclient.errors import (
 )
 from servingclient.settings import (
     Batching,
+    Bulk,
     Concurrency,
     Hedge,
     Payload,
@@ -75,7 +77,9 @@ __all__ = [
     "BatchScatterError",
     "Batching",
     "BatchingStats",
+    "Bulk",
     "CallEnded",
+    "CheckpointError",
     "ClientClosedError",
     "Concurrency",
     "ConcurrencyStats",

@@ -27,7 +27,8 @@
     │  └─ ResponseTooLarge
     ├─ DeadlineExceeded (TimeoutError)
     ├─ QueueFull
-    └─ ClientClosedError
+    ├─ ClientClosedError
+    └─ CheckpointError
 
 Each message says what happened, with figures, then what to do. None holds a payload, a header or a
 secret, and all of them pickle: an error raised inside a Spark task or a process pool arrives whole.
@@ -54,6 +55,7 @@ class ServingError(Exception):
         retryable: Whether sending the same request later can help; ``None`` when unknown.
         stopped_by: What ended the retries: ``"attempts"``, ``"quota"``, ``"retry_after"``,
             ``"deadline"`` or ``None`` when the error is not one that is retried.
+        row: Position (from 0) of the row at fault, where there is one.
     """
 
     endpoint: str | None = None
@@ -64,6 +66,7 @@ class ServingError(Exception):
     status_code: int | None = None
     retryable: bool | None = False
     stopped_by: str | None = None
+    row: int | None = None
 
 
 class ConfigError(ServingError, ValueError):
@@ -105,11 +108,9 @@ class PayloadError(ServingError, ValueError):
 
     Attributes:
         column: Name of the column at fault, where there is one.
-        row: Position (from 0) of the row at fault, where there is one.
     """
 
     column: str | None = None
-    row: int | None = None
 
 
 class PayloadTooLarge(PayloadError):  # noqa: N818 - says what happened
@@ -199,9 +200,10 @@ class ResponseFormatError(ServingError):
 
 
 class BatchScatterError(ResponseFormatError):
-    """The reply to a batch of several callers is no list of one value a row, so nobody's is known.
+    """The reply to a batch, or to a part of ``map``, is no list of one value a row, so no row's value
+    is known and none was given out.
 
-    Nobody got a value of it. If the model does not answer row by row, leave batching off.
+    If the model does not answer row by row, leave batching off and call ``predict``.
 
     Attributes:
         rows: How many rows were sent.
@@ -230,3 +232,11 @@ class QueueFull(ServingError):  # noqa: N818 - says what happened
 
 class ClientClosedError(ServingError):
     """The client was closed before or during the call. Keep it open while calls run."""
+
+
+class CheckpointError(ServingError):
+    """The checkpoint file of a bulk job cannot be used or written; its rows so far stand in it.
+
+    It belongs to another job or another input, another process is at it, or the disk is full.
+    ``row`` is the first row of the part of the input that differs.
+    """

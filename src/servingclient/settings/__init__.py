@@ -8,6 +8,7 @@ One file a group; ``root`` holds ``Settings`` itself and alone reads the environ
 from __future__ import annotations
 
 from servingclient.settings.batching import Batching
+from servingclient.settings.bulk import Bulk
 from servingclient.settings.checks import changed
 from servingclient.settings.concurrency import Concurrency, Priority
 from servingclient.settings.hedge import Hedge
@@ -20,6 +21,7 @@ from servingclient.settings.token import Token
 
 __all__ = [
     "Batching",
+    "Bulk",
     "Concurrency",
     "Hedge",
     "Payload",

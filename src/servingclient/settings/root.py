@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from servingclient.errors import ConfigError
 from servingclient.settings.batching import Batching
+from servingclient.settings.bulk import Bulk
 from servingclient.settings.checks import changed, names_checked, number, switch, text
 from servingclient.settings.concurrency import Concurrency, Priority, check_priority
 from servingclient.settings.hedge import Hedge
@@ -45,6 +46,8 @@ class Settings:
     """How many calls run at once."""
     batching: Batching | None = None
     """Send rows of several callers in one request; off. The model must treat rows independently."""
+    bulk: Bulk = field(default_factory=Bulk)
+    """How ``map`` cuts a large input into requests."""
     hedge: Hedge | None = None
     """Ask a second time when a reply is late, and take the first answer; off."""
     priority: Priority = "default"
@@ -138,6 +141,7 @@ _GROUPS: Mapping[str, type] = {
     "queue": Queue,
     "concurrency": Concurrency,
     "batching": Batching,
+    "bulk": Bulk,
     "hedge": Hedge,
     "token": Token,
     "payload": Payload,
