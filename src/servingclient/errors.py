@@ -200,8 +200,8 @@ class ResponseFormatError(ServingError):
 
 
 class BatchScatterError(ResponseFormatError):
-    """The reply to a batch, or to a part of ``map``, is no list of one value a row, so no row's value
-    is known and none was given out.
+    """The reply to a batch, or to a part of ``map``, is no list of one value a row, so no value of
+    it was given out.
 
     If the model does not answer row by row, leave batching off and call ``predict``.
 
