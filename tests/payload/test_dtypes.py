@@ -526,6 +526,14 @@ def test_missing_times_do_not_count(sent):
     assert sent(frame, nan="null")["dataframe_split"]["data"] == [[NOON], [None]]
 
 
+def test_what_a_mask_hides_is_not_sent(sent):
+    times = np.ma.array([WHOLE, WHOLE], "M8[us]", mask=[False, True])
+    numbers = np.ma.array([1, 2], mask=[False, True])
+    read = sent({"t": times, "n": numbers}, nan="null")["dataframe_split"]["data"]
+    assert read == [[NOON, 1], [None, None]]
+    assert sent(times.reshape(1, 2), nan="null") == {"inputs": [[NOON, None]]}
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -9,7 +9,6 @@ bytes, and the model reads back the same float32.
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -18,8 +17,6 @@ from servingclient.payload.refusals import UnfitError
 
 NATIVE = orjson.OPT_SERIALIZE_NUMPY
 """For data checked before: with numpy allowed, orjson writes NaT as a date in 1677."""
-
-NoneType = type(None)
 
 
 def numpy() -> Any:
@@ -125,25 +122,27 @@ def writable(array: Any, gone: Any, *, fraction: bool = False) -> Any:
 
 def _iso(array: Any, gone: Any, *, fraction: bool) -> Any:
     """Nested lists of naive datetimes or of ISO text, all with a fraction or all without."""
+    np = numpy()
+    if gone is not None:
+        array = np.where(gone, np.datetime64("NaT"), array)  # a mask hides times
     coarse = array.astype("M8[us]")
     same = coarse.astype(array.dtype) == array
-    if gone is not None:
-        same |= gone
-    if not same.all():
-        if numpy().datetime_data(array.dtype)[0] not in {"ns", "ps", "fs", "as"}:
+    if not (same if gone is None else same | gone).all():
+        if np.datetime_data(array.dtype)[0] not in {"ns", "ps", "fs", "as"}:
             raise UnfitError(YEARS)
         return _texts(array, gone)
-    flat = coarse.ravel().tolist()
-    # numpy gives None for NaT, and plain integers for what Python's datetime cannot hold
-    if not set(map(type, flat)) <= {datetime, NoneType}:
-        raise UnfitError(YEARS)
-    fractions = coarse != coarse.astype("M8[s]")
-    if gone is not None:
-        fractions = fractions[~gone]
-    if fractions.any() != fractions.all() or (fraction and not fractions.all()):
+    ticks = (coarse if gone is None else coarse[~gone]).view("i8")
+    if ticks.size and (ticks.min() < _FIRST_US or ticks.max() > _LAST_US):
+        raise UnfitError(YEARS)  # numpy would make plain integers of them
+    fractions = ticks % 1_000_000 != 0
+    if (fraction or fractions.any()) and not fractions.all():
         return _texts(coarse, gone)
-    return flat if coarse.ndim == 1 else coarse.tolist()
+    return coarse.tolist()
 
+
+_FIRST_US = -62_135_596_800_000_000
+_LAST_US = 253_402_300_799_999_999
+"""The years 1 to 9999, which Python's datetime can hold, in microseconds since 1970."""
 
 YEARS = "a date outside the years 1 to 9999. Correct it, or send a number."
 
