@@ -32,13 +32,13 @@ _OK: Final = 200
 class Story:
     """How one client calls one endpoint."""
 
-    __slots__ = ("_failures", "_own_limit_bytes", "endpoint", "settings", "world")
+    __slots__ = ("_own_limit_bytes", "endpoint", "failures", "settings", "world")
 
     def __init__(self, endpoint: str, settings: Settings, world: World) -> None:
         self.endpoint = endpoint
         self.settings = settings
         self.world = world
-        self._failures = Failures(endpoint, settings, world)
+        self.failures = Failures(endpoint, settings, world)
         self._own_limit_bytes = settings.payload.max_request_bytes
 
     async def predict(
@@ -53,7 +53,7 @@ class Story:
         priority: int,
     ) -> Prediction:
         """Score ``inputs``; the doors say what each argument is."""
-        call = self._begin(
+        call = self.begin(
             self.world.now(),
             (inputs, params, client_request_id, usage_context),
             served_model,
@@ -65,22 +65,41 @@ class Story:
 
     async def score(self, call: Call) -> Prediction:
         """Bring a call to its end."""
-        now = self.world.now
         try:
-            try:
-                reply = await self._try(call)
-            except TryFailed as failed:
-                reply = await self._failures.retry(call, failed, self._try)
-            done_s = now()
-            try:
-                values = predictions(reply.body, None, wrapped=call.body.wrapped)
-            except ServingError:
-                raise self._failures.of_predictions(call, reply) from None
+            reply, values, done_s = await self.answer(call)
         except ServingError as error:
-            self._failures.told(call, error)
+            self.failures.told(call, error)
             raise
-        ended_s = now()
+        return self.finish(call, reply, values, done_s, len(reply.body))
+
+    async def answer(
+        self, call: Call, failed: TryFailed | None = None
+    ) -> tuple[Reply, object, float]:
+        """A good reply, what it holds, and when it was there. Observers hear of failed tries only.
+
+        Args:
+            call: What to send.
+            failed: How the last try ended, for a call that others have begun.
+        """
+        try:
+            if failed is not None:
+                raise failed
+            reply = await self._try(call)
+        except TryFailed as first:
+            reply = await self.failures.retry(call, first, self._try)
+        done_s = self.world.now()
+        try:
+            values = predictions(reply.body, None, wrapped=call.body.wrapped)
+        except ServingError:
+            raise self.failures.of_predictions(call, reply) from None
         settle(call.progress, self.world.quota, self.settings.retry)
+        return reply, values, done_s
+
+    def finish(
+        self, call: Call, reply: Reply, values: object, done_s: float, reply_bytes: int
+    ) -> Prediction:
+        """Tell the observers of a good call, and make what its caller gets."""
+        ended_s = self.world.now()
         if self.world.observers:
             event = CallEnded(
                 self.endpoint,
@@ -90,7 +109,7 @@ class Story:
                 call.queue_s,
                 len(call.attempts) + 1,
                 len(call.body.data),
-                len(reply.body),
+                reply_bytes,
             )
             tell(self.world, event)
         last = Attempt(_OK, call.advice.wait_s, None, done_s - call.tried_s, None)
@@ -111,7 +130,7 @@ class Story:
             _OK,
         )
 
-    def _begin(
+    def begin(
         self,
         started_s: float,
         given: tuple[object, Mapping[str, object] | None, str | None, Mapping[str, str] | None],
@@ -185,9 +204,9 @@ class Story:
             finally:
                 gate.leave()
         except WireFault as fault:
-            raise self._failures.of_fault(call, fault) from None
+            raise self.failures.of_fault(call, fault) from None
         if reply.status != _OK:
-            raise self._failures.of_reply(call, grant, reply)
+            raise self.failures.of_reply(call, grant, reply)
         gate.answered(reply.first_byte_s - reply.sent_s)
         return reply
 
@@ -204,9 +223,8 @@ class Story:
         now_s = self.world.now()
         call.queue_s += now_s - began_s
         call.tried_s = now_s
-        if call.fill is not None:
+        if call.gathers:
             call.body = call.fill()
-            call.fill = None
         grant = self.world.access.ready(call.served_model, now_s)
         if grant is None:
             return None
@@ -250,7 +268,7 @@ class Story:
         The time-out ends there; each piece of the stream then has ``Pool.stream_idle_s``.
         """
         now = self.world.now
-        call = self._begin(
+        call = self.begin(
             now(),
             (inputs, params, client_request_id, usage_context),
             served_model,
@@ -263,9 +281,9 @@ class Story:
             try:
                 reply = await self._try_open(call)
             except TryFailed as failed:
-                reply = await self._failures.retry(call, failed, self._try_open)
+                reply = await self.failures.retry(call, failed, self._try_open)
         except ServingError as error:
-            self._failures.told(call, error)
+            self.failures.told(call, error)
             raise
         settle(call.progress, self.world.quota, self.settings.retry)
         last = Attempt(
@@ -299,13 +317,13 @@ class Story:
                     max_idle_s=call.max_idle_s,
                 )
                 if reply.status != _OK:
-                    raise self._failures.of_reply(call, grant, await self._whole(call, reply))
+                    raise self.failures.of_reply(call, grant, await self._whole(call, reply))
                 await self._check_events(call, reply)
             except BaseException:
                 gate.leave()
                 raise
         except WireFault as fault:
-            raise self._failures.of_fault(call, fault) from None
+            raise self.failures.of_fault(call, fault) from None
         return reply
 
     async def _check_events(self, call: Call, reply: StreamedReply) -> None:
@@ -317,7 +335,7 @@ class Story:
             f"{self.endpoint!r} answered with {kind[:60]} instead of a stream of events. Call "
             "predict(), or see whether the model can stream."
         )
-        self._failures.answered(call, error, reply.status, reply.headers)
+        self.failures.answered(call, error, reply.status, reply.headers)
         raise error
 
     async def _whole(self, call: Call, reply: StreamedReply) -> Reply:

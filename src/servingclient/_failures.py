@@ -42,8 +42,8 @@ class Call:
     attempts: tuple[Attempt, ...] = ()
     progress = FIRST_TRY
     advice = _STOP
-    fill: Callable[[], Body] | None = None
-    """Makes the body when the call has its place: a batch takes all who came until then."""
+    gathers = False
+    """Whether its body is made at each try: a batch takes all who came until it has its place."""
 
     def __init__(
         self,
@@ -64,6 +64,10 @@ class Call:
         self.idempotent = idempotent
         self.max_idle_s = max_idle_s
         self.priority = priority
+
+    def fill(self) -> Body:
+        """The body of the next try; asked for where the call gathers."""
+        return self.body
 
 
 class TryFailed(Exception):  # noqa: N818 - an internal signal

@@ -94,6 +94,10 @@ class Gate(Protocol):
     Those who wait go by priority, within one priority first in, first out.
     """
 
+    @property
+    def room(self) -> bool:
+        """Whether ``try_enter`` would admit a call now."""
+
     def try_enter(self) -> bool:
         """Take a place if one is free and nobody waits."""
 

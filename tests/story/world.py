@@ -216,6 +216,10 @@ class FakeWorld:
 
     # gate
 
+    @property
+    def room(self) -> bool:
+        return not (self.queue_s or self.queue_full or self.closed)
+
     def try_enter(self) -> bool:
         if self.queue_s or self.queue_full or self.closed:
             return False

@@ -76,6 +76,11 @@ class ThreadGate:
         self._all_left: threading.Event | None = None
         self._closed = False
 
+    @property
+    def room(self) -> bool:
+        """See ``_ports.Gate.room``."""
+        return not self._waiting and not self._closed and bool(self._free)
+
     def try_enter(self) -> bool:
         """See ``_ports.Gate.try_enter``."""
         if self._waiting or self._closed:
@@ -220,6 +225,11 @@ class LoopGate:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = math.inf
+
+    @property
+    def room(self) -> bool:
+        """See ``_ports.Gate.room``."""
+        return self._free > 0 and not self._queue and not self._closed
 
     def try_enter(self) -> bool:
         """See ``_ports.Gate.try_enter``."""
