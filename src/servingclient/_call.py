@@ -155,6 +155,18 @@ class Story:
         except ServingError as error:
             error.endpoint = self.endpoint
             raise
+        return self.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
+
+    def call_of(
+        self,
+        body: Body,
+        started_s: float,
+        served_model: str | None,
+        timeout_s: float,
+        idempotent: bool,  # noqa: FBT001
+        priority: int,
+    ) -> Call:
+        """A call with what is encoded already."""
         # A connection that died unnoticed costs an idempotent call one free resend, any other call
         # an error: those reuse only what was in use a moment ago.
         max_idle_s = math.inf if idempotent else self.settings.pool.keepalive_unsafe_s
