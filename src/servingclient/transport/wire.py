@@ -62,7 +62,8 @@ def _check_one(settings: Settings) -> None:
         )
 
 
-def _head(target: Target, body: bytes) -> bytes:
+def head_of(target: Target, body: bytes) -> bytes:
+    """The head of a request, complete."""
     return b"%bContent-Length: %d\r\n\r\n" % (target.head, len(body))
 
 
@@ -89,9 +90,9 @@ class LaneWire:
             raise faults.too_late(target.origin)
         lane = pool.take(target.origin, taken_s, deadline_s, max_idle_s)
         try:
-            reply = lane.exchange(_head(target, body), body, deadline_s)
+            reply = lane.exchange(head_of(target, body), body, deadline_s)
         except BaseException as error:
-            _after_failure(pool, lane, taken_s, error)
+            after_failure(pool, lane, taken_s, error)
             raise
         pool.give(lane)
         return reply
@@ -108,10 +109,10 @@ class LaneWire:
             raise faults.too_late(target.origin)
         lane = pool.take(target.origin, taken_s, deadline_s, max_idle_s)
         try:
-            lane.begin(_head(target, body), body, deadline_s)
+            lane.begin(head_of(target, body), body, deadline_s)
             status, headers = lane.read_head(deadline_s)
         except BaseException as error:
-            _after_failure(pool, lane, taken_s, error)
+            after_failure(pool, lane, taken_s, error)
             raise
         return LaneStream(pool, lane, status, headers, self._settings.pool.stream_idle_s)
 
@@ -138,7 +139,8 @@ class LaneWire:
             self._stock.close()
 
 
-def _after_failure(pool: LanePool, lane: Lane, taken_s: float, error: BaseException) -> None:
+def after_failure(pool: LanePool, lane: Lane, taken_s: float, error: BaseException) -> None:
+    """Part with a lane whose exchange did not end well, and learn from its end."""
     if isinstance(error, WireFault) and error.kind is FaultKind.STALE:
         pool.found_stale(lane, taken_s)
     pool.drop(lane)
@@ -205,7 +207,7 @@ class AsyncLaneWire:
             raise faults.too_late(target.origin)
         lane = await pool.take(target.origin, taken_s, deadline_s, max_idle_s)
         try:
-            reply = await lane.exchange(_head(target, body), body, deadline_s)
+            reply = await lane.exchange(head_of(target, body), body, deadline_s)
         except BaseException as error:
             _after_async_failure(pool, lane, taken_s, error)
             raise
@@ -224,7 +226,7 @@ class AsyncLaneWire:
             raise faults.too_late(target.origin)
         lane = await pool.take(target.origin, taken_s, deadline_s, max_idle_s)
         try:
-            status, headers = await lane.open(_head(target, body), body, deadline_s)
+            status, headers = await lane.open(head_of(target, body), body, deadline_s)
         except BaseException as error:
             _after_async_failure(pool, lane, taken_s, error)
             raise
