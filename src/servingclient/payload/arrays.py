@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from servingclient.payload import dtypes
+from servingclient.payload import dtypes, narrow
 from servingclient.payload.refusals import UnfitError, missing, refused
 from servingclient.payload.values import STRICT, fault, listed, stand_in
 from servingclient.settings import Payload
@@ -34,8 +34,8 @@ def column(array: Any, name: str, settings: Payload, *, none_missing: bool = Fal
     if isinstance(values, list):
         return values
     # numpy's own scalars keep the shortest form of a narrow float
-    narrow = values.dtype.kind == "f" and values.dtype.itemsize < 8
-    return list(values if narrow else values.tolist())
+    short = values.dtype.kind == "f" and values.dtype.itemsize < 8
+    return list(values if short else values.tolist())
 
 
 def tensor(
@@ -66,7 +66,7 @@ def tensor(
         what = str(missing(dtypes.missing_class(array, index), settings))
         raise refused(what, row=index[0], column=_column(index, name, names))
     try:
-        return dtypes.writable(array, gone)
+        return dtypes.writable(narrow.array(array, settings), gone)
     except UnfitError as error:
         raise refused(f"The array holds {error}", column=name) from None
 
@@ -77,7 +77,10 @@ def _objects(array: Any, settings: Payload, name: str | None, names: list[str] |
         if problem is not None:
             raise refused(problem, row=index[0], column=_column(index, name, names))
     default = partial(stand_in, decimal=settings.decimal)
-    return orjson.Fragment(orjson.dumps(array.tolist(), default, STRICT))
+    found = array.tolist()
+    if narrow.is_on(settings):
+        found = narrow.value(found, settings)
+    return orjson.Fragment(orjson.dumps(found, default, STRICT))
 
 
 def _column(index: tuple[int, ...], name: str | None, names: list[str] | None) -> str | None:

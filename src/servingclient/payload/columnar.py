@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from servingclient.payload import arrays
+from servingclient.payload import arrays, narrow
 from servingclient.payload.refusals import column_names, missing, refused
 from servingclient.payload.values import listed, times
 from servingclient.settings import Payload
@@ -123,6 +123,8 @@ def _polars_floats(series: Any, kind: str, name: str, settings: Payload) -> list
         row = (~series.is_finite()).arg_max()
         value = "NaN" if series.is_nan()[row] else "infinite"
         raise refused(str(missing(value, settings)), row=row, column=name)
+    if narrow.is_on(settings):
+        return narrow.column(series.to_list(), name, settings)
     if kind == "Float32":
         # by way of text: the shortest form of a float32, without needing numpy
         types = sys.modules["polars"]

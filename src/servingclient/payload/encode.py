@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from servingclient.errors import PayloadTooLarge
-from servingclient.payload import arrays, columnar, dtypes, frames
+from servingclient.payload import arrays, columnar, dtypes, frames, narrow
 from servingclient.payload.body import Body, is_body, shape, write, write_checked
 from servingclient.payload.refusals import refused
 from servingclient.payload.tables import body_of_columns, split_records
@@ -128,6 +128,8 @@ def _mapping(name: str, value: Any) -> dict[Any, Any]:
 
 
 def _records(rows: list[Any], extras: dict[str, Any] | None, settings: Payload) -> Body:
+    if settings.floats != "exact" or settings.significant_digits is not None:
+        rows = narrow.records(rows, settings)
     body: dict[str, Any] = {"dataframe_split": split_records(rows, settings)}
     if extras:
         body.update(extras)
@@ -185,6 +187,8 @@ def _rows(rows: list[Any], extras: dict[str, Any], settings: Payload) -> Body:
     for position, row in enumerate(rows):
         if isinstance(row, Mapping):
             raise refused("The row is a dict among other rows. Make all rows dicts.", row=position)
+    if narrow.is_on(settings):
+        rows = narrow.records(rows, settings)
     return Body(write({"inputs": rows, **extras}, settings), len(rows), True)
 
 

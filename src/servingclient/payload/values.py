@@ -25,7 +25,7 @@ from uuid import UUID
 
 import orjson
 
-from servingclient.payload import dtypes
+from servingclient.payload import dtypes, narrow
 from servingclient.payload.refusals import UnfitError, encodable, missing, refused
 from servingclient.settings import Payload
 
@@ -170,6 +170,8 @@ def listed(
     Raises:
         PayloadError: A cell cannot be sent.
     """
+    if narrow.is_on(settings):
+        values = narrow.column(list(values), column, settings)
     kinds = set(map(type, values))
     if kinds <= _UNCHECKED or (kinds == {float} and all(map(isfinite, values))):
         return values if isinstance(values, list) else list(values)
