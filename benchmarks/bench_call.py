@@ -14,20 +14,25 @@ import asyncio
 import cProfile
 import json
 import pstats
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import answers
+import callers
 import contenders
 import harness
+import machine
 import report
-from contenders import Place
+from callers import Loop
+from contenders.place import Place, prepare_environment
 from harness import RunCalls
-from report import Verdict
+from report import Figure, Part
 
-Loop = asyncio.AbstractEventLoop
 OURS, RAW = "servingclient", "raw"
 OURS_AT_16, OURS_UNPOOLED = "servingclient_at_16", "servingclient_1024_connections"
 
@@ -42,8 +47,8 @@ class Plan:
     slice_s: float = 0.1
 
 
-SYNC = (OURS, RAW, "httpx", "databricks_sdk", "mlflow")
-ASYNC = (OURS, RAW, "aiohttp", "httpx")
+SYNC = (OURS, RAW, "httpx", "requests", "databricks_sdk", "mlflow")
+ASYNC = (OURS, RAW, "asyncio_loop", "aiohttp", "httpx_aiohttp", "httpx")
 PLANS = {
     "sync_1": Plan("sync", 1, SYNC),
     "sync_8": Plan("sync", 8, SYNC),
@@ -70,14 +75,36 @@ OWN_PART_CELLS = ("sync_1", "sync_8", "async_16")
 MOST_OWN_PART_US = 20.0
 MOST_GROWTH = 1.3
 """CPU per call at 1,024 in flight against 16."""
-MOST_DISTURBED = 0.1
-"""Share of disturbed slices up to which a run is worth reading."""
+
+ROUNDS, QUICK_ROUNDS = 10, 3
 
 
 # ---------------------------------------------------------------- running
 
 
-def run_cell(plan: Plan, server: harness.Server, rounds: int, loop: Loop) -> harness.Cell:
+def part(cores: machine.Cores, *, quick: bool) -> Part:
+    """All cells, as one part of the whole benchmark."""
+    return measured(cores, list(PLANS), QUICK_ROUNDS if quick else ROUNDS)
+
+
+def measured(cores: machine.Cores, names: list[str], rounds: int) -> Part:
+    loop = asyncio.new_event_loop()  # one for all, as in a service
+    with machine.server(cores.server) as server:
+        prepare_environment(server.host, server.ca_file)
+        cells = {name: run_cell(PLANS[name], server, rounds, loop) for name in names}
+    loop.close()
+    return Part(
+        "One call",
+        "CPU of the whole client process per `predict()` of one row over TLS; the server answers "
+        "at once.",
+        figures(cells),
+        [report.cell_table(name, cell) for name, cell in cells.items()],
+        tables_json(cells),
+        [one for cell in cells.values() for one in cell.slices()],
+    )
+
+
+def run_cell(plan: Plan, server: machine.Server, rounds: int, loop: Loop) -> harness.Cell:
     with ExitStack() as stack:
         subjects = {}
         for label in plan.who:
@@ -89,9 +116,8 @@ def run_cell(plan: Plan, server: harness.Server, rounds: int, loop: Loop) -> har
                 # A thousand calls on the pool as it ships; elsewhere each call has a connection.
                 default_pool=plan.concurrency == 1024 and label == OURS,
             )
-            opening = opened(plan.colour, name, at, loop)
             try:
-                subjects[label] = stack.enter_context(opening)
+                subjects[label] = stack.enter_context(opened(plan.colour, name, at, loop))
             except ImportError as absent:
                 print(f"  {label} left out: {absent}")
         return harness.measure(
@@ -109,80 +135,71 @@ def opened(colour: str, name: str, place: Place, loop: Loop) -> Iterator[RunCall
     if colour == "sync":
         client = contenders.SYNC[name](place)
         check(name, client.call())
-        threads = harness.Threads(place.concurrency)
-        try:
-            yield lambda calls: threads.run(client.call, calls)
-        finally:
-            threads.close()
-            client.close()
+        with callers.by_threads(client, client.call, place.concurrency) as run:
+            yield run
     else:
-        aclient = loop.run_until_complete(made(contenders.ASYNC[name], place))
+        aclient = loop.run_until_complete(callers.made(contenders.ASYNC[name], place))
         check(name, loop.run_until_complete(aclient.call()))
-        try:
-            yield lambda calls: loop.run_until_complete(
-                harness.run_tasks(aclient.call, calls, place.concurrency)
-            )
-        finally:
-            loop.run_until_complete(aclient.aclose())
-
-
-async def made(kind: type[contenders.AsyncContender], place: Place) -> contenders.AsyncContender:
-    return kind(place)
+        with callers.by_tasks(aclient, aclient.call, place.concurrency, loop) as run:
+            yield run
 
 
 def check(name: str, answer: object) -> None:
     """A contender that does not deliver the predictions is not to be timed."""
     if isinstance(answer, bytes):
         answer = json.loads(answer)["predictions"]
-    if answer != contenders.PREDICTIONS:
+    if answer != json.loads(answers.PREDICTIONS)["predictions"]:
         raise SystemExit(f"{name} returned {answer!r} instead of the server's predictions")
 
 
-def profile(name: str, cell: str, server: harness.Server, seconds: float, loop: Loop) -> None:
+def profile(name: str, cell: str, cores: machine.Cores, seconds: float) -> None:
     """One contender alone, in this thread, under cProfile."""
-    plan = PLANS[cell]
+    plan, loop = PLANS[cell], asyncio.new_event_loop()
     profiler = cProfile.Profile()
-    at = Place(server.host, server.ca_file, plan.concurrency)
-    if plan.colour == "sync":
-        client = contenders.SYNC[name](at)
-        client.call()
-        ends = time.monotonic() + seconds
-        profiler.enable()
-        while time.monotonic() < ends:
+    with machine.server(cores.server) as server:
+        prepare_environment(server.host, server.ca_file)
+        at = Place(server.host, server.ca_file, plan.concurrency)
+        if plan.colour == "sync":
+            client = contenders.SYNC[name](at)
             client.call()
-        profiler.disable()
-        client.close()
-    else:
-        with opened(plan.colour, name, at, loop) as run:
-            run(4 * plan.concurrency)
             ends = time.monotonic() + seconds
             profiler.enable()
             while time.monotonic() < ends:
-                run(100 * plan.concurrency)
+                client.call()
             profiler.disable()
+            client.close()
+        else:
+            with opened(plan.colour, name, at, loop) as run:
+                run(4 * plan.concurrency)
+                ends = time.monotonic() + seconds
+                profiler.enable()
+                while time.monotonic() < ends:
+                    run(100 * plan.concurrency)
+                profiler.disable()
+    loop.close()
     pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
 
 
 # ---------------------------------------------------------------- judging
 
 
-def verdicts(cells: dict[str, harness.Cell]) -> list[Verdict]:
+def figures(cells: dict[str, harness.Cell]) -> list[Figure]:
     """The targets that what was measured lets one judge."""
     found = []
     for cell, peer, least in LEAST_RATIOS:
         if has(cells, cell, OURS, peer):
             times = cells[cell].ratios(peer, OURS)
             name = f"{cell}_{peer}_over_servingclient"
-            found.append(Verdict(name, f"{cell}: {peer} / servingclient", times, least, False, "x"))
+            found.append(Figure(name, f"{cell}: {peer} / servingclient", times, least, False, "x"))
     for cell in OWN_PART_CELLS:
         if has(cells, cell, OURS, RAW):
             own = cells[cell].differences(OURS, RAW)
             what = f"{cell}: own part (servingclient less raw)"
-            found.append(Verdict(f"{cell}_own_part_us", what, own, MOST_OWN_PART_US, True, "µs"))
+            found.append(Figure(f"{cell}_own_part_us", what, own, MOST_OWN_PART_US, True, "µs"))
     if has(cells, "async_1024", OURS, OURS_AT_16):
         growth = cells["async_1024"].ratios(OURS, OURS_AT_16)
         what = "1,024 in flight / 16 in flight"
-        found.append(Verdict("async_1024_over_16", what, growth, MOST_GROWTH, True, "x"))
+        found.append(Figure("async_1024_over_16", what, growth, MOST_GROWTH, True, "x"))
     return found
 
 
@@ -190,9 +207,67 @@ def has(cells: dict[str, harness.Cell], cell: str, *who: str) -> bool:
     return cell in cells and all(name in cells[cell].series for name in who)
 
 
-def own_parts(judged: list[Verdict]) -> dict[str, float]:
-    end = "_own_part_us"
-    return {v.name.removesuffix(end): v.measured for v in judged if v.name.endswith(end)}
+def tables_json(cells: dict[str, harness.Cell]) -> dict[str, Any]:
+    """``ratios`` are medians of paired ratios, contender over servingclient; they are not the
+    quotient of the two medians in ``cpu_us_per_call``. ``own_part_us`` is the largest of
+    ``own_part_us_by_cell``.
+    """
+    own_part_us = {
+        name: statistics.median(cells[name].differences(OURS, RAW))
+        for name in OWN_PART_CELLS
+        if has(cells, name, OURS, RAW)
+    }
+    return {
+        "cpu_us_per_call": {
+            name: {
+                who: round(statistics.median(series.cpu_us), 1)
+                for who, series in cell.series.items()
+            }
+            for name, cell in cells.items()
+        },
+        "own_part_us": round(max(own_part_us.values()), 1) if own_part_us else None,
+        "own_part_us_by_cell": {name: round(us, 1) for name, us in own_part_us.items()},
+        "ratios": {
+            name: {
+                who: round(statistics.median(cell.ratios(who, OURS)), 2)
+                for who in cell.series
+                if who != OURS
+            }
+            for name, cell in cells.items()
+            if OURS in cell.series
+        },
+        "quartiles_us": {
+            name: {
+                who: [round(us, 1) for us in harness.quartiles(series.cpu_us)]
+                for who, series in cell.series.items()
+            }
+            for name, cell in cells.items()
+        },
+    }
+
+
+def as_json(done: Part, rounds: int) -> dict[str, Any]:
+    """What ``make bench-call`` writes."""
+    return {
+        **done.measured,
+        "targets": {
+            figure.name: {
+                "measured": round(figure.value, 2),
+                "at_most" if figure.at_most else "at_least": figure.target,
+                "met": figure.met,
+            }
+            for figure in done.figures
+        },
+        "rounds": rounds,
+        "disturbed_share": round(report.disturbed_share(done.slices), 3),
+        "fixed_job_ms": {
+            "median": round(statistics.median(one.job_s for one in done.slices) * 1e3, 2),
+            "scaled_to": harness.REFERENCE_JOB_S * 1e3,
+        },
+        "machine": report.machine(),
+        "versions": report.versions(),
+        "date": report.today(),
+    }
 
 
 # ---------------------------------------------------------------- the command
@@ -200,7 +275,7 @@ def own_parts(judged: list[Verdict]) -> dict[str, float]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="CPU per call, all contenders interleaved")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", help=f"cells, separated by commas: {','.join(PLANS)}")
     parser.add_argument("--quick", action="store_true", help="3 rounds: a look, no finding")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures")
@@ -218,37 +293,18 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
-    _, server_core = harness.pin()  # before anything starts a thread
-    harness.allow_many_files()
-    rounds = 3 if options.quick else options.rounds
-    loop = asyncio.new_event_loop()  # one for all, as in a service
-    with harness.server(server_core) as server:
-        contenders.prepare_environment(server.host, server.ca_file)
-        if options.profile:
-            profile(*options.profile, server, options.seconds, loop)
-            return
-        if server_core is None:
-            print(
-                "Only one core, or a system that can not pin: client and server disturb each other."
-            )
-        cells = {}
-        for name in options.cells:
-            cells[name] = run_cell(PLANS[name], server, rounds, loop)
-            table = report.text_table(report.CELL_COLUMNS, report.cell_rows(cells[name]))
-            print(f"\n{name}\n{table}", flush=True)
-    loop.close()
-    judged = verdicts(cells)
-    if judged:
-        rows = [verdict.row() for verdict in judged]
-        print(f"\n{report.text_table(report.VERDICT_COLUMNS, rows)}")
-    print(f"\n{report.noise(cells.values())}")
-    if report.disturbed_share(cells.values()) > MOST_DISTURBED:
-        print("The machine was not quiet: take nothing from this run.")
+    cores = machine.pin()  # before anything starts a thread
+    machine.allow_many_files()
+    if options.profile:
+        profile(*options.profile, cores, options.seconds)
+        return
+    rounds = QUICK_ROUNDS if options.quick else options.rounds
+    done = measured(cores, options.cells, rounds)
+    report.print_part(done)
     if options.json:
-        figures = report.as_json(cells, judged, own_parts(judged))
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        options.json.write_text(json.dumps(as_json(done, rounds), indent=2) + "\n")
     if options.markdown:
-        report.put_section(options.markdown, report.as_markdown("One call", cells, judged))
+        report.put_section(options.markdown, report.as_markdown(done))
 
 
 if __name__ == "__main__":

@@ -11,149 +11,21 @@ calls.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import itertools
-import json
-import os
+import operator
 import random
 import resource
 import statistics
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
 
-RunCalls = Callable[[int], None]
-"""Makes that many calls and returns when the last is done."""
+RunCalls = Callable[[int], Sequence[float]]
+"""Makes that many calls and returns when the last is done: the seconds of each, or nothing."""
 
 REFERENCE_JOB_S = 0.0028
 """Slices are scaled to the speed of a machine that does ``fixed_job`` in this time."""
-
-
-# ---------------------------------------------------------------- the machine
-
-
-def pin() -> tuple[int | None, int | None]:
-    """Keep this process on one core; returns it and one left for the server.
-
-    None for both where the system can not pin, or has one core. Call it before any thread exists:
-    threads inherit it.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return None, None
-    allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) < 2:
-        return None, None
-    os.sched_setaffinity(0, {allowed[-1]})
-    return allowed[-1], allowed[0]
-
-
-def allow_many_files() -> None:
-    """A thousand connections per contender outgrow the usual soft limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@dataclass(frozen=True)
-class Server:
-    """The process that answers.
-
-    Attributes:
-        host: Scheme, address and port.
-        ca_file: The authority that signed its certificate.
-        pid: Its process.
-    """
-
-    host: str
-    ca_file: str
-    pid: int
-
-    def waited_s(self) -> float:
-        """Seconds it was ready to run while something else held its core; 0.0 where unknown."""
-        try:
-            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
-        except (OSError, IndexError, ValueError):
-            return 0.0
-
-
-@contextmanager
-def server(core: int | None, *options: str) -> Iterator[Server]:
-    """The server in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("server.py")), "--until-stdin-ends"]
-    if core is not None:
-        command += ["--core", str(core)]
-    process = subprocess.Popen(
-        [*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield Server(**json.loads(process.stdout.readline()), pid=process.pid)
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait(10)
-
-
-# ---------------------------------------------------------------- callers
-
-
-class Threads:
-    """Threads that stay alive over all slices, as a service's do; they share one client."""
-
-    def __init__(self, count: int) -> None:
-        self._orders: SimpleQueue[tuple[Callable[[], Any], Iterator[int]] | None] = SimpleQueue()
-        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
-
-    def run(self, call: Callable[[], Any], calls: int) -> None:
-        budget = iter(range(calls))  # shared: all threads stay busy until it is used up
-        for _ in self._threads:
-            self._orders.put((call, budget))
-        errors = [self._done.get() for _ in self._threads]
-        for error in errors:
-            if error is not None:
-                raise error
-
-    def close(self) -> None:
-        for _ in self._threads:
-            self._orders.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            call, budget = order
-            try:
-                for _ in budget:
-                    call()
-            except BaseException as error:  # noqa: BLE001  raised again by run
-                self._done.put(error)
-            else:
-                self._done.put(None)
-
-
-async def run_tasks(call: Callable[[], Awaitable[Any]], calls: int, concurrency: int) -> None:
-    """``calls`` calls, ``concurrency`` of them open at any time."""
-    budget = iter(range(calls))
-
-    async def caller() -> None:
-        for _ in budget:
-            await call()
-
-    await asyncio.gather(*(caller() for _ in range(concurrency)))
-
-
-# ---------------------------------------------------------------- measuring
 
 
 def fixed_job() -> tuple[float, float]:
@@ -184,12 +56,28 @@ class Slice:
         calls_per_s: Calls per second of wall time.
         job_s: CPU seconds of the fixed job beside it.
         disturbed: Share of the time in which another process held a core that was needed here.
+        seconds: How long each call took, where that was noted.
     """
 
     cpu_us: float
     calls_per_s: float
     job_s: float
     disturbed: float
+    seconds: Sequence[float] = ()
+
+    @property
+    def p50_ms(self) -> float:
+        return quantile(self.seconds, 0.5) * 1e3
+
+    @property
+    def p99_ms(self) -> float:
+        return quantile(self.seconds, 0.99) * 1e3
+
+
+CPU_US = operator.attrgetter("cpu_us")
+CALLS_PER_S = operator.attrgetter("calls_per_s")
+P50_MS = operator.attrgetter("p50_ms")
+P99_MS = operator.attrgetter("p99_ms")
 
 
 @dataclass
@@ -204,8 +92,12 @@ class Series:
         return [one.cpu_us for one in self.slices]
 
     @property
-    def best_calls_per_s(self) -> float:
-        return max(one.calls_per_s for one in self.slices)
+    def calls_per_s(self) -> list[float]:
+        return [one.calls_per_s for one in self.slices]
+
+    @property
+    def seconds(self) -> list[float]:
+        return [second for one in self.slices for second in one.seconds]
 
 
 @dataclass
@@ -217,15 +109,22 @@ class Cell:
     def slices(self) -> list[Slice]:
         return [one for series in self.series.values() for one in series.slices]
 
-    def ratios(self, over: str, under: str) -> list[float]:
-        """Per round: CPU of ``over`` as a multiple of that of ``under``."""
-        pairs = zip(self.series[over].cpu_us, self.series[under].cpu_us, strict=True)
-        return [a / b for a, b in pairs]
+    def ratios(
+        self, over: str, under: str, figure: Callable[[Slice], float] = CPU_US
+    ) -> list[float]:
+        """Per round: a figure of ``over`` as a multiple of that of ``under``."""
+        pairs = zip(self.series[over].slices, self.series[under].slices, strict=True)
+        return [figure(a) / figure(b) for a, b in pairs]
 
     def differences(self, whole: str, part: str) -> list[float]:
         """Per round: what ``whole`` takes beyond ``part``, in µs per call."""
         pairs = zip(self.series[whole].cpu_us, self.series[part].cpu_us, strict=True)
         return [a - b for a, b in pairs]
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` of all do not exceed."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 def quartiles(values: list[float]) -> tuple[float, float]:
@@ -262,14 +161,20 @@ def measure(
 def warm_up(run: RunCalls, slice_s: float, least: int) -> int:
     """Calls that take about ``slice_s``. Runs three slices or so: caches fill, code specialises."""
     calls = least
+    began = time.perf_counter()
     for trial in itertools.count():
         started = time.perf_counter()
         run(calls)
         took_s = time.perf_counter() - started
         calls = max(least, min(calls * 8, round(calls * slice_s / took_s)))
-        if trial >= 3 and took_s > slice_s / 2:
+        warm = trial >= 3 or time.perf_counter() - began > WARM_S
+        if warm and took_s > slice_s / 2:
             return calls
     raise AssertionError  # pragma: no cover  count() has no end
+
+
+WARM_S = 2.0
+"""Enough of it, where one slice takes long because the server makes it wait."""
 
 
 def quiet_slice(run: RunCalls, calls: int, server_waited_s: Callable[[], float]) -> Slice:
@@ -296,7 +201,7 @@ DISTURBED = 0.05
 def one_slice(run: RunCalls, calls: int, server_waited_s: Callable[[], float]) -> Slice:
     job, job_wall = fixed_job()
     waited, wall, cpu = server_waited_s(), time.perf_counter(), cpu_s()
-    run(calls)
+    seconds = run(calls)
     cpu, wall, waited = cpu_s() - cpu, time.perf_counter() - wall, server_waited_s() - waited
     after, after_wall = fixed_job()
     job, job_wall = (job + after) / 2, (job_wall + after_wall) / 2
@@ -305,4 +210,5 @@ def one_slice(run: RunCalls, calls: int, server_waited_s: Callable[[], float]) -
         calls_per_s=calls / wall,
         job_s=job,
         disturbed=max(waited / wall, 1 - job / job_wall),
+        seconds=seconds,
     )

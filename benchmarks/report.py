@@ -1,4 +1,4 @@
-"""From measured cells to what people read: tables, JSON, and a section of ``results.md``."""
+"""From what was measured to what people read: figures, tables, JSON, ``results.md``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import platform
 import re
 import ssl
 import statistics
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import DISTURBED, REFERENCE_JOB_S, Cell, quartiles
+from harness import DISTURBED, REFERENCE_JOB_S, Cell, Slice, quartiles
 
 DISTRIBUTIONS = (
     "servingclient",
@@ -24,6 +24,7 @@ DISTRIBUTIONS = (
     "anyio",
     "sniffio",
     "httptools",
+    "httpx-aiohttp",
     "aiohttp",
     "requests",
     "urllib3",
@@ -31,45 +32,90 @@ DISTRIBUTIONS = (
     "mlflow-skinny",
     "orjson",
     "tenacity",
+    "numpy",
+    "pandas",
 )
+MOST_DISTURBED = 0.1
+"""Share of disturbed slices up to which a run is worth reading."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One line of the table of targets.
+class Figure:
+    """One figure that has a target.
 
     Attributes:
-        name: Key in the JSON.
+        name: Key in the JSON: it says what was measured, and in what unit.
         what: The same for people.
         values: What was measured, per round.
         target: What it must reach: at least, or at most where ``at_most``.
-        unit: ``"x"`` or ``"µs"``.
+        unit: Such as ``"x"``, ``"µs"``, ``"MB"``.
     """
 
     name: str
     what: str
-    values: list[float]
+    values: Sequence[float]
     target: float
     at_most: bool
     unit: str
 
     @property
-    def measured(self) -> float:
+    def value(self) -> float:
         return statistics.median(self.values)
 
     @property
     def met(self) -> bool:
-        return self.measured <= self.target if self.at_most else self.measured >= self.target
+        return self.value <= self.target if self.at_most else self.value >= self.target
 
     def row(self) -> tuple[str, ...]:
         sign = "≤" if self.at_most else "≥"
         return (
             self.what,
-            f"{number(self.measured)} {self.unit}",
-            spread(self.values),
+            f"{number(self.value)} {self.unit}",
+            spread(self.values) if len(self.values) > 1 else "",
             f"{sign} {self.target:g} {self.unit}",
             "pass" if self.met else "MISS",
         )
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "what": self.what,
+            "value": significant(self.value),
+            "target": self.target,
+            "must_be": "at_most" if self.at_most else "at_least",
+            "unit": self.unit,
+            "pass": self.met,
+            "quartiles": [significant(value) for value in quartiles(self.values)],
+        }
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one cell showed, for people."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one benchmark hands back.
+
+    Attributes:
+        heading: Of its section in ``results.md``.
+        setting: One sentence: what was done to get these figures.
+        figures: Those that have targets.
+        tables: All others, contender by contender.
+        measured: The tables' figures for the JSON, under names that say what they are.
+        slices: What they were taken from, to tell how quiet the machine was.
+    """
+
+    heading: str
+    setting: str
+    figures: list[Figure]
+    tables: list[Table]
+    measured: dict[str, Any]
+    slices: list[Slice] = field(default_factory=list)
 
 
 def number(value: float) -> str:
@@ -77,7 +123,11 @@ def number(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def spread(values: list[float]) -> str:
+def significant(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def spread(values: Sequence[float]) -> str:
     low, high = quartiles(values)
     return f"{number(low)}–{number(high)}"
 
@@ -119,13 +169,28 @@ def today() -> str:
     return dt.datetime.now(dt.timezone.utc).date().isoformat()
 
 
+def noise(slices: Collection[Slice]) -> str:
+    """How steady the machine was: what a reader must know before believing a figure."""
+    job_ms = [one.job_s * 1000 for one in slices]
+    low, high = quartiles(job_ms)
+    return (
+        f"fixed job {min(job_ms):.2f} ms at best, quartiles {low:.2f}–{high:.2f} (CPU is "
+        f"scaled to {REFERENCE_JOB_S * 1000:.1f} ms); another process wanted a core in "
+        f"{disturbed_share(slices):.0%} of the slices"
+    )
+
+
+def disturbed_share(slices: Collection[Slice]) -> float:
+    return sum(one.disturbed > DISTURBED for one in slices) / len(slices) if slices else 0.0
+
+
 # ---------------------------------------------------------------- tables
 
+FIGURE_COLUMNS = ("target", "measured", "quartiles", "must be", "")
 
-CELL_COLUMNS = ("", "µs CPU per call", "quartiles", "× servingclient", "quartiles", "calls/s, best")
 
-
-def cell_rows(cell: Cell, ours: str = "servingclient") -> list[tuple[str, ...]]:
+def cell_table(title: str, cell: Cell, ours: str = "servingclient", per: str = "call") -> Table:
+    """CPU of all contenders of a cell, and as a multiple of ours."""
     rows = []
     for name, series in cell.series.items():
         times = cell.ratios(name, ours) if ours in cell.series else []
@@ -136,27 +201,11 @@ def cell_rows(cell: Cell, ours: str = "servingclient") -> list[tuple[str, ...]]:
                 spread(series.cpu_us),
                 number(statistics.median(times)) if times else "",
                 spread(times) if times else "",
-                f"{series.best_calls_per_s:,.0f}",
+                f"{max(series.calls_per_s):,.0f}",
             )
         )
-    return rows
-
-
-def noise(cells: Collection[Cell]) -> str:
-    """How steady the machine was: what a reader must know before believing a figure."""
-    slices = [one for cell in cells for one in cell.slices()]
-    job_ms = [one.job_s * 1000 for one in slices]
-    low, high = quartiles(job_ms)
-    return (
-        f"fixed job {min(job_ms):.2f} ms at best, quartiles {low:.2f}–{high:.2f} (figures are "
-        f"scaled to {REFERENCE_JOB_S * 1000:.1f} ms); another process wanted a core in "
-        f"{disturbed_share(cells):.0%} of the slices"
-    )
-
-
-def disturbed_share(cells: Collection[Cell]) -> float:
-    slices = [one for cell in cells for one in cell.slices()]
-    return sum(one.disturbed > DISTURBED for one in slices) / len(slices)
+    columns = ("", f"µs CPU per {per}", "quartiles", f"× {ours}", "quartiles", f"{per}s/s, best")
+    return Table(title, columns, rows)
 
 
 def text_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -171,84 +220,61 @@ def text_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     )
 
 
+def figures_text(figures: list[Figure]) -> str:
+    return text_table(FIGURE_COLUMNS, [figure.row() for figure in figures])
+
+
 def markdown_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     rule = ("---", *("---:" for _ in header[1:]))
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
 
 
-VERDICT_COLUMNS = ("target", "measured", "quartiles", "must be", "")
+# ---------------------------------------------------------------- whole parts
 
 
-# ---------------------------------------------------------------- files
+def print_part(part: Part) -> None:
+    print(f"\n## {part.heading}\n{part.setting}")
+    for table in part.tables:
+        print(f"\n{table.title}\n{text_table(table.header, table.rows)}")
+    if part.figures:
+        print(f"\n{figures_text(part.figures)}")
+    if part.slices:
+        print(f"\n{noise(part.slices)}")
+    if disturbed_share(part.slices) > MOST_DISTURBED:
+        print("The machine was not quiet: take nothing from this run.")
 
 
-def as_json(
-    cells: Mapping[str, Cell], verdicts: list[Verdict], own_part_us: Mapping[str, float]
-) -> dict[str, Any]:
-    """All figures under names that say what they are.
-
-    ``ratios`` are medians of paired ratios, contender over servingclient; they are not the quotient
-    of the two medians in ``cpu_us_per_call``. ``own_part_us`` is the largest of
-    ``own_part_us_by_cell``.
-    """
-    slices = [one for cell in cells.values() for one in cell.slices()]
+def as_json(parts: dict[str, Part], *, quick: bool) -> dict[str, Any]:
+    """All figures under names that say what they are; ``measured`` holds the tables."""
     return {
-        "cpu_us_per_call": {
-            name: {
-                who: round(statistics.median(series.cpu_us), 1)
-                for who, series in cell.series.items()
-            }
-            for name, cell in cells.items()
+        "figures": {
+            figure.name: figure.as_json() for part in parts.values() for figure in part.figures
         },
-        "own_part_us": round(max(own_part_us.values()), 1) if own_part_us else None,
-        "own_part_us_by_cell": {name: round(us, 1) for name, us in own_part_us.items()},
-        "ratios": {
-            name: {
-                who: round(statistics.median(cell.ratios(who, "servingclient")), 2)
-                for who in cell.series
-                if who != "servingclient"
-            }
-            for name, cell in cells.items()
-            if "servingclient" in cell.series
+        "measured": {name: part.measured for name, part in parts.items()},
+        "disturbed_share": {
+            name: round(disturbed_share(part.slices), 3)
+            for name, part in parts.items()
+            if part.slices
         },
-        "quartiles_us": {
-            name: {
-                who: [round(us, 1) for us in quartiles(series.cpu_us)]
-                for who, series in cell.series.items()
-            }
-            for name, cell in cells.items()
-        },
-        "targets": {
-            v.name: {
-                "measured": round(v.measured, 2),
-                "at_most" if v.at_most else "at_least": v.target,
-                "met": v.met,
-            }
-            for v in verdicts
-        },
-        "rounds": max(len(one.slices) for cell in cells.values() for one in cell.series.values()),
-        "disturbed_share": round(disturbed_share(cells.values()), 3),
-        "fixed_job_ms": {
-            "median": round(statistics.median(one.job_s for one in slices) * 1e3, 2),
-            "scaled_to": REFERENCE_JOB_S * 1e3,
-        },
+        "quick": quick,
         "machine": machine(),
         "versions": versions(),
         "date": today(),
     }
 
 
-def as_markdown(heading: str, cells: Mapping[str, Cell], verdicts: list[Verdict]) -> str:
+def as_markdown(part: Part) -> str:
     where = ", ".join((today(), *(f"{key} {value}" for key, value in machine().items())))
     parts = [
-        f"## {heading}",
-        where + f"; {noise(cells.values())}.",
+        f"## {part.heading}",
+        part.setting,
+        f"{where}; {noise(part.slices)}." if part.slices else f"{where}.",
         "Versions: " + ", ".join(f"{name} {v}" for name, v in versions().items()) + ".",
     ]
-    if verdicts:
-        parts.append(markdown_table(VERDICT_COLUMNS, [v.row() for v in verdicts]))
-    for name, cell in cells.items():
-        parts += [f"### {name}", markdown_table(CELL_COLUMNS, cell_rows(cell))]
+    if part.figures:
+        parts.append(markdown_table(FIGURE_COLUMNS, [figure.row() for figure in part.figures]))
+    for table in part.tables:
+        parts += [f"### {table.title}", markdown_table(table.header, table.rows)]
     return "\n\n".join(parts) + "\n"
 
 

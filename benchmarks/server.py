@@ -1,11 +1,12 @@
-"""The other side of every benchmark: answers with a fixed reply, as fast as one core can.
+"""The other side of every benchmark: one selector loop, as fast as one core can answer.
 
-It must never be what limits a client, so it does as little as possible: non-blocking sockets in one
-selector loop, no HTTP library, one write per reply (in two it would meet delayed ACK, 40 ms),
-TCP_NODELAY, keep-alive without end. It does read each request to its last byte, since a server that
-answers early flatters clients.
+It must never be what limits a client, so it does as little as possible: non-blocking sockets, no
+HTTP library, one write per reply (in two it would meet delayed ACK, 40 ms), TCP_NODELAY, keep-alive
+without end. It does read each request to its last byte, since a server that answers early flatters
+clients. What it answers, and when, says ``answers.py``.
 
-    python benchmarks/server.py [--delay-ms 20] [--plain]
+    python benchmarks/server.py [--plain] [--delay-ms 20]
+    python benchmarks/server.py --echo --slots 4 --delay-ms 5 --row-ms 0.05
 
 prints one line of JSON: ``{"host": "https://127.0.0.1:PORT", "ca_file": "…"}``.
 """
@@ -18,6 +19,7 @@ import itertools
 import json
 import os
 import resource
+import select
 import selectors
 import signal
 import socket
@@ -26,96 +28,43 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
+import answers
 import trustme
+from answers import Model
 
 ADDRESS = "127.0.0.1"
-PREDICTIONS = b'{"predictions":[[0.26894142137,0.73105857863]]}'
-assert len(PREDICTIONS) == 47  # the size all reference figures were taken with
-
-SCORED_HEADERS = (
-    ("Content-Type", "application/json"),
-    ("Date", "Mon, 02 Jun 2025 10:00:00 GMT"),
-    ("Server", "databricks"),
-    ("Vary", "Accept-Encoding"),
-    ("Cache-Control", "no-store"),
-    ("Strict-Transport-Security", "max-age=31536000; includeSubDomains; preload"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Request-Id", "5b9f6a0e-6f0a-4f4e-9d3a-0c6f2f3d9a11"),
-    ("X-Databricks-Org-Id", "1234567890123456"),
-    ("Served-Model-Name", "model-1"),
-    ("Connection", "keep-alive"),
-)
-
-
-def reply(status: str, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
-    lines.append(f"Content-Length: {len(body)}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
-SCORED = reply("200 OK", PREDICTIONS, SCORED_HEADERS)
-JSON_TYPE = (("Content-Type", "application/json"),)
-
-
-def control_plane(host: str) -> dict[bytes, bytes]:
-    """What clients ask for before their first call, by request line without the version."""
-    pages: dict[str, Any] = {
-        "GET /.well-known/databricks-config": {
-            "oidc_endpoint": f"{host}/oidc",
-            "workspace_id": "1234567890123456",
-        },
-        "GET /oidc/.well-known/oauth-authorization-server": {
-            "issuer": f"{host}/oidc",
-            "authorization_endpoint": f"{host}/oidc/v1/authorize",
-            "token_endpoint": f"{host}/oidc/v1/token",
-        },
-        "POST /oidc/v1/token": {
-            "access_token": "benchmark-token",
-            "token_type": "Bearer",
-            "expires_in": 3600,
-        },
-    }
-    return {
-        line.encode(): reply("200 OK", json.dumps(page).encode(), JSON_TYPE)
-        for line, page in pages.items()
-    }
-
-
-NOT_FOUND = reply(
-    "404 Not Found",
-    b'{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"not part of this benchmark"}',
-    JSON_TYPE,
-)
-LENGTH_REQUIRED = reply("411 Length Required", b"")
 
 
 class Connection:
     """One accepted socket and the bytes that wait on it, inwards and outwards."""
 
-    __slots__ = ("handshaking", "received", "sock", "unsent")
+    __slots__ = ("handshaking", "received", "sock", "unsent", "wanted")
 
     def __init__(self, sock: socket.socket, *, handshaking: bool) -> None:
         self.sock = sock
         self.handshaking = handshaking
-        self.received = b""
+        self.received = bytearray()
+        self.wanted = 0  # bytes below which looking at what was received is no use
         self.unsent = b""
 
 
 class Server:
     """A selector loop over all connections; ``run`` returns when ``stop_with`` reaches its end."""
 
-    def __init__(self, listener: socket.socket, tls: ssl.SSLContext | None, delay_s: float) -> None:
+    def __init__(
+        self, listener: socket.socket, tls: ssl.SSLContext | None, model: Model, slots: int
+    ) -> None:
         self._listener = listener
         self._tls = tls
-        self._delay_s = delay_s
+        self._model = model
+        self._invocations = 0
         self._selector = selectors.DefaultSelector()
         self._due: list[tuple[float, int, Connection, bytes]] = []
         self._order = itertools.count()  # a heap never gets to compare two connections
         scheme = "http" if tls is None else "https"
         self.host = f"{scheme}://{ADDRESS}:{listener.getsockname()[1]}"
-        self._pages = control_plane(self.host)
+        self._pages = answers.control_plane(self.host, slots)
 
     def run(self, stop_with: int | None = None) -> None:
         register = self._selector.register
@@ -124,7 +73,7 @@ class Server:
         if stop_with is not None:
             register(stop_with, selectors.EVENT_READ, "stop")
         while True:
-            for key, _ in self._selector.select(self._until_next_due()):
+            for key, _ in self._ready():
                 connection = key.data
                 if isinstance(connection, Connection):
                     self._serve(connection)
@@ -133,6 +82,21 @@ class Server:
                 else:
                     return
             self._send_due()
+
+    def _ready(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait until a socket is ready or a reply is due.
+
+        epoll counts in whole milliseconds, which a model of 5 ms can not bear; ``select`` of the
+        one descriptor of epoll itself does not.
+        """
+        if not self._due:
+            return self._selector.select()
+        wait_s = self._due[0][0] - time.monotonic()
+        fileno = getattr(self._selector, "fileno", None)
+        if wait_s > 0 and fileno is not None:
+            select.select([fileno()], [], [], wait_s)
+            wait_s = 0.0
+        return self._selector.select(max(0.0, wait_s))
 
     def _accept(self) -> None:
         while True:
@@ -170,40 +134,50 @@ class Server:
             if not data:
                 self._close(connection)
                 return
-            if connection.received:
-                data = connection.received + data
-            connection.received = self._answer(connection, data)
+            received = connection.received
+            if received:
+                received += data
+                if len(received) >= connection.wanted:
+                    connection.received = bytearray()
+                    self._answer(connection, bytes(received))
+            else:
+                self._answer(connection, data)
             # what is decrypted already wakes no selector
             if self._tls is None or not sock.pending():  # type: ignore[attr-defined]
                 return
 
-    def _answer(self, connection: Connection, data: bytes) -> bytes:
-        """Answer each complete request in ``data``; return the rest."""
-        while data:
-            end = data.find(b"\r\n\r\n")
-            if end < 0:
-                return data
-            body_at = end + 4
-            length = content_length(data[:end])
+    def _answer(self, connection: Connection, data: bytes) -> None:
+        """Answer each complete request in ``data``; the rest stays with the connection."""
+        at = 0
+        while at < len(data):
+            body_at = data.find(b"\r\n\r\n", at) + 4
+            if body_at < 4:
+                connection.wanted = 0
+                break
+            length = content_length(data[at:body_at])
             if length < 0:
-                self._send(connection, LENGTH_REQUIRED)
+                self._send(connection, answers.LENGTH_REQUIRED)
                 raise ConnectionError
-            if len(data) < body_at + length:
-                return data
-            answer = self._page(data)
-            if self._delay_s:
-                due = time.monotonic() + self._delay_s
-                heapq.heappush(self._due, (due, next(self._order), connection, answer))
+            end = body_at + length
+            if len(data) < end:
+                connection.wanted = end - at
+                break
+            answer, due_s = self._page(data, at, body_at, end)
+            if due_s:
+                heapq.heappush(self._due, (due_s, next(self._order), connection, answer))
             else:
                 self._send(connection, answer)
-            data = data[body_at + length :]
-        return data
+            at = end
+        connection.received += data[at:]
 
-    def _page(self, request: bytes) -> bytes:
-        line = request[: request.find(b" HTTP/1.1\r\n")]
+    def _page(self, data: bytes, at: int, body_at: int, end: int) -> tuple[bytes, float]:
+        line = data[at : data.find(b" HTTP/1.1\r\n", at)]
         if line.endswith(b"/invocations") and line.startswith(b"POST "):
-            return SCORED
-        return self._pages.get(line, NOT_FOUND)
+            self._invocations += 1
+            return self._model.answer(data, body_at, end, time.monotonic())
+        if line == answers.COUNT_LINE:
+            return answers.json_reply(self._invocations), 0.0
+        return self._pages.get(line, answers.NOT_FOUND), 0.0
 
     def _send(self, connection: Connection, data: bytes) -> None:
         data = connection.unsent + data
@@ -217,9 +191,6 @@ class Server:
         elif connection.unsent:
             self._selector.modify(connection.sock, selectors.EVENT_READ, connection)
         connection.unsent = data[sent:]
-
-    def _until_next_due(self) -> float | None:
-        return max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
 
     def _send_due(self) -> None:
         while self._due and self._due[0][0] <= time.monotonic():
@@ -243,8 +214,7 @@ def content_length(head: bytes) -> int:
     at = head.find(b"\r\ncontent-length:")
     if at < 0:
         return -1 if b"\r\ntransfer-encoding:" in head else 0
-    end = head.find(b"\r\n", at + 2)
-    return int(head[at + 17 : end if end >= 0 else len(head)])
+    return int(head[at + 17 : head.find(b"\r\n", at + 2)])
 
 
 def tls_context(folder: Path) -> tuple[ssl.SSLContext, Path]:
@@ -264,14 +234,35 @@ def allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--port", type=int, default=0, help="default: any free one")
-    parser.add_argument("--delay-ms", type=float, default=0.0, help="model time, after the body")
     parser.add_argument("--plain", action="store_true", help="no TLS")
     parser.add_argument("--core", type=int, help="pin to this core")
     parser.add_argument("--until-stdin-ends", action="store_true", help="for a parent process")
-    options = parser.parse_args()
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="model time, after the body")
+    parser.add_argument("--echo", action="store_true", help="answer each row with its first value")
+    parser.add_argument("--row-ms", type=float, default=0.0, help="with --echo: time a row adds")
+    parser.add_argument("--slots", type=int, default=0, help="with --echo: requests at a time")
+    parser.add_argument("--slow-share", type=float, default=0.0, help="with --echo: so many are")
+    parser.add_argument("--slow-ms", type=float, default=0.0, help="slower by this time")
+    return parser.parse_args()
+
+
+def model_of(options: argparse.Namespace) -> Model:
+    if not options.echo:
+        return answers.Fixed(options.delay_ms / 1000)
+    return answers.Echo(
+        options.delay_ms / 1000,
+        options.row_ms / 1000,
+        options.slots,
+        options.slow_share,
+        options.slow_ms / 1000,
+    )
+
+
+def main() -> None:
+    options = arguments()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     allow_many_files()
@@ -281,7 +272,7 @@ def main() -> None:
         socket.create_server((ADDRESS, options.port), backlog=4096) as sock,
     ):
         tls, ca_file = (None, None) if options.plain else tls_context(Path(folder))
-        server = Server(sock, tls, options.delay_ms / 1000)
+        server = Server(sock, tls, model_of(options), options.slots)
         print(json.dumps({"host": server.host, "ca_file": ca_file and str(ca_file)}), flush=True)
         try:
             server.run(stop_with=sys.stdin.fileno() if options.until_stdin_ends else None)

@@ -1,0 +1,61 @@
+"""All benchmarks in one run, every figure against its target.
+
+    python benchmarks/bench.py [--only encode,batching] [--quick] [--json PATH] [--markdown PATH]
+
+``benchmarks/README.md`` says what each part measures and how to read the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import bench_call
+import bench_encode
+import machine
+import report
+from report import Part
+
+PARTS: Mapping[str, Callable[..., Part]] = {
+    "call": bench_call.part,
+    "encode": bench_encode.part,
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="All benchmarks, every figure with its target")
+    parser.add_argument("--only", help=f"parts, separated by commas: {','.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="seconds a part: a look, no finding")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures")
+    parser.add_argument("--markdown", type=Path, metavar="PATH", help="write a section a part")
+    options = parser.parse_args()
+    options.parts = options.only.split(",") if options.only else list(PARTS)
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return options
+
+
+def main() -> None:
+    options = arguments()
+    cores = machine.pin()  # before anything starts a thread
+    machine.allow_many_files()
+    done: dict[str, Part] = {}
+    for name in options.parts:
+        started = time.monotonic()
+        done[name] = PARTS[name](cores, quick=options.quick)
+        report.print_part(done[name])
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+        if options.markdown:
+            report.put_section(options.markdown, report.as_markdown(done[name]))
+    figures = [figure for part in done.values() for figure in part.figures]
+    print(f"\n## All targets\n{report.figures_text(figures)}")
+    if options.json:
+        text = json.dumps(report.as_json(done, quick=options.quick), indent=2)
+        options.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Plain HTTP clients. They get more than they would in real life: the body is encoded beforehand,
+the URL is complete, the environment is not read, and of the reply they only parse the JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from contenders.place import BODY, LONG_S, TOKEN, Place
+
+HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+
+
+def httpx_options(place: Place) -> dict[str, Any]:
+    import httpx
+
+    return {
+        "verify": place.tls(),
+        "headers": HEADERS,
+        "timeout": LONG_S,
+        "trust_env": False,
+        "limits": httpx.Limits(
+            max_connections=place.concurrency,
+            max_keepalive_connections=place.concurrency,
+            keepalive_expiry=LONG_S,
+        ),
+    }
+
+
+class HttpxSync:
+    def __init__(self, place: Place) -> None:
+        import httpx
+
+        self._url = place.url
+        self._client = httpx.Client(**httpx_options(place))
+
+    def call(self) -> Any:
+        return self.post(BODY)
+
+    def post(self, body: bytes) -> Any:
+        return orjson.loads(self._client.post(self._url, content=body).content)["predictions"]
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Requests:
+    def __init__(self, place: Place) -> None:
+        import requests
+        from requests.adapters import HTTPAdapter
+
+        self._url = place.url
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = place.ca_file
+        self._session.headers.update(HEADERS)
+        self._session.mount("https://", HTTPAdapter(pool_maxsize=place.concurrency))
+
+    def call(self) -> Any:
+        return self.post(BODY)
+
+    def post(self, body: bytes) -> Any:
+        reply = self._session.post(self._url, data=body, timeout=LONG_S)
+        return orjson.loads(reply.content)["predictions"]
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class HttpxAsync:
+    def __init__(self, place: Place) -> None:
+        import httpx
+
+        self.url = place.url
+        self.client = httpx.AsyncClient(**httpx_options(place))
+
+    async def call(self) -> Any:
+        return await self.post(BODY)
+
+    async def post(self, body: bytes) -> Any:
+        reply = await self.client.post(self.url, content=body)
+        return orjson.loads(reply.content)["predictions"]
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+class HttpxAiohttp(HttpxAsync):
+    """httpx as its users know it, over aiohttp's connections."""
+
+    def __init__(self, place: Place) -> None:
+        import httpx
+        import httpx_aiohttp
+
+        self.url = place.url
+        options = httpx_options(place)
+        transport = httpx_aiohttp.AiohttpTransport(
+            verify=options.pop("verify"), limits=options.pop("limits"), trust_env=False
+        )
+        self.client = httpx.AsyncClient(transport=transport, **options)
+
+
+class Aiohttp:
+    def __init__(self, place: Place) -> None:
+        import aiohttp
+
+        self._url = place.url
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=place.concurrency, keepalive_timeout=LONG_S, ssl=place.tls()
+            ),
+            headers=HEADERS,
+            timeout=aiohttp.ClientTimeout(total=LONG_S),
+        )
+
+    async def call(self) -> Any:
+        async with self._session.post(self._url, data=BODY) as reply:
+            return orjson.loads(await reply.read())["predictions"]
+
+    async def aclose(self) -> None:
+        await self._session.close()
+
+
+class AsyncioLoop:
+    """asyncio's streams and a search for ``Content-Length``: no client, but the floor for one.
+
+    It keeps no deadline, looks at no status, and would take chunked replies for empty ones.
+    """
+
+    def __init__(self, place: Place) -> None:
+        parts = urlsplit(place.url)
+        assert parts.hostname is not None
+        self._host, self._port, self._tls = parts.hostname, parts.port, place.tls()
+        lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}"]
+        lines += [f"{name}: {value}" for name, value in HEADERS.items()]
+        lines.append(f"Content-Length: {len(BODY)}")
+        self._request = "\r\n".join(lines).encode() + b"\r\n\r\n" + BODY
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def call(self) -> Any:
+        reader, writer = self._idle.pop() if self._idle else await self._connected()
+        writer.write(self._request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        at = head.index(b"Content-Length: ") + 16
+        body = await reader.readexactly(int(head[at : head.index(b"\r", at)]))
+        self._idle.append((reader, writer))
+        return orjson.loads(body)["predictions"]
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(self._host, self._port, ssl=self._tls)
+
+    async def aclose(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+        await asyncio.gather(
+            *(writer.wait_closed() for _, writer in self._idle), return_exceptions=True
+        )
