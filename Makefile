@@ -20,10 +20,10 @@ ARGS ?=
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage demo bench bench-call format clean
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage demo bench bench-call bench-overload format clean
 
 help:
-	@echo "make setup | test | demo | bench-call [ARGS=...] | bench | format | clean"
+	@echo "make setup | test | demo | bench [ARGS=...] | bench-call | bench-overload | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
 
 # ---------------------------------------------------------------- environments, each built once per change of its inputs
@@ -104,10 +104,15 @@ coverage: setup peer
 demo: setup
 	@$(BIN)/servingclient demo $(ARGS)
 
+# every figure that has a target, some minutes; two cores and nothing else running
+bench: $(BENCH)/.stamp
+	$(BENCH)/bin/python benchmarks/bench.py $(ARGS)
+
 bench-call: $(BENCH)/.stamp
 	$(BENCH)/bin/python benchmarks/bench_call.py $(ARGS)
 
-bench: bench-call
+bench-overload: $(BENCH)/.stamp
+	$(BENCH)/bin/python benchmarks/bench.py --only overload $(ARGS)
 
 format: setup
 	$(BIN)/ruff check --fix-only .
