@@ -107,11 +107,11 @@ class Fixed:
         return Answer(SCORED, now_s + self.delay_s if self.delay_s else 0.0)
 
 
-class Echo:
-    """Answers each row with its first value, so that a mixed-up reply can not go unnoticed.
+class Times:
+    """When a model is done with a request: plain arithmetic, so no sleeping adds to it.
 
-    Time is arithmetic: a request takes ``request_s`` and ``row_s`` per row, from the instant it
-    came or, where all ``slots`` are taken, from when one is free. First come, first served.
+    A request takes ``request_s`` and ``row_s`` per row, from the instant it came or, where all
+    ``slots`` are taken, from when one is free. First come, first served.
 
     Args:
         request_s: Time a request takes, however many rows it holds.
@@ -122,12 +122,7 @@ class Echo:
     """
 
     def __init__(
-        self,
-        request_s: float,
-        row_s: float = 0.0,
-        slots: int = 0,
-        slow_share: float = 0.0,
-        slow_s: float = 0.0,
+        self, request_s: float, row_s: float, slots: int, slow_share: float, slow_s: float
     ) -> None:
         self._request_s = request_s
         self._row_s = row_s
@@ -136,15 +131,10 @@ class Echo:
         self._free_at_s = [0.0] * slots
         self._chance = random.Random(1)
 
-    def answer(self, request: bytes, body_at: int, end: int, now_s: float) -> Answer:
-        rows = first_values(orjson.loads(memoryview(request)[body_at:end]))
-        body = orjson.dumps({"predictions": [[value] for value in rows]})
-        takes_s = self._request_s + self._row_s * len(rows)
+    def done_s(self, now_s: float, rows: int) -> float:
+        takes_s = self._request_s + self._row_s * rows
         if self._slow_share and self._chance.random() < self._slow_share:
             takes_s += self._slow_s
-        return Answer(reply("200 OK", body, SCORED_HEADERS), self._done_s(now_s, takes_s))
-
-    def _done_s(self, now_s: float, takes_s: float) -> float:
         if not self._free_at_s:
             return now_s + takes_s
         done_s = max(now_s, self._free_at_s[0]) + takes_s
@@ -152,8 +142,38 @@ class Echo:
         return done_s
 
 
+@dataclass(frozen=True)
+class Echo:
+    """Answers each row with its first value, so that a mixed-up reply can not go unnoticed."""
+
+    times: Times
+
+    def answer(self, request: bytes, body_at: int, end: int, now_s: float) -> Answer:
+        values = first_values(orjson.loads(memoryview(request)[body_at:end]))
+        body = orjson.dumps({"predictions": [[value] for value in values]})
+        return Answer(reply("200 OK", body, SCORED_HEADERS), self.times.done_s(now_s, len(values)))
+
+
 def first_values(body: dict[str, Any]) -> list[Any]:
     """The first value of each row, in the two forms the contenders send."""
     if (split := body.get("dataframe_split")) is not None:
         return [row[0] for row in split["data"]]
     return [next(iter(row.values())) for row in body["dataframe_records"]]
+
+
+@dataclass(frozen=True)
+class Count:
+    """The same for rows numbered one after the other: the first is read, the others are counted.
+
+    To parse thousands of rows costs a server more than it costs a client to write them.
+    """
+
+    times: Times
+
+    def answer(self, request: bytes, body_at: int, end: int, now_s: float) -> Answer:
+        data_at = request.index(b'"data":', body_at) + 7
+        first_at = request.index(b"[", request.index(b"[", data_at) + 1) + 1
+        first = int(float(request[first_at : request.index(b",", first_at)]))
+        rows = request.count(b"[", first_at, request.index(b"]]", first_at)) + 1
+        body = orjson.dumps({"predictions": list(range(first, first + rows))})
+        return Answer(reply("200 OK", body, SCORED_HEADERS), self.times.done_s(now_s, rows))

@@ -24,12 +24,12 @@ from callers import AsyncCall, Call, Loop
 from contenders.lingering import LingeringHttpx, LingeringHttpxOrjson
 from contenders.ours import ServingClientAsync, ServingClientSync
 from contenders.place import ROW, Place, prepare_environment
-from harness import CALLS_PER_S, P50_MS, Cell, RunCalls
+from harness import CALLS_PER_S, P50_MS, Cell, Effort, RunCalls
 from report import Figure, Part, Table
 
 from servingclient.settings import Batching
 
-MODEL = ("--echo", "--slots", "4", "--delay-ms", "5", "--row-ms", "0.05")
+MODEL = ("--answer", "echo", "--slots", "4", "--delay-ms", "5", "--row-ms", "0.05")
 BATCHED, ALONE = "servingclient batched", "servingclient"
 LINGER, LINGER_FAST = "httpx, 2 ms linger", "httpx, 2 ms linger, orjson"
 PLAIN_SYNC = ("requests", "httpx", "databricks_sdk", "mlflow")
@@ -43,21 +43,23 @@ class Plan:
     colour: str
     callers: int
     who: tuple[str, ...]
-    rounds: int
-    slice_s: float
+    effort: Effort
 
 
 PLANS = {
-    "async_256": Plan("async", 256, (BATCHED, ALONE, LINGER, LINGER_FAST, *PLAIN_ASYNC), 6, 0.3),
-    "threads_256": Plan("sync", 256, (BATCHED, ALONE, *PLAIN_SYNC), 5, 0.3),
-    "async_1": Plan("async", 1, (BATCHED, ALONE), 20, 0.2),
-    "threads_1": Plan("sync", 1, (BATCHED, ALONE), 20, 0.2),
+    "async_256": Plan(
+        "async", 256, (BATCHED, ALONE, LINGER, LINGER_FAST, *PLAIN_ASYNC), Effort(6, 0.3)
+    ),
+    "threads_256": Plan("sync", 256, (BATCHED, ALONE, *PLAIN_SYNC), Effort(5, 0.3)),
+    "async_1": Plan("async", 1, (BATCHED, ALONE), Effort(20, 0.2)),
+    "threads_1": Plan("sync", 1, (BATCHED, ALONE), Effort(20, 0.2)),
 }
+QUICK = Effort(1, 0.05, tries=1)
 QUICK_PLANS = {  # those that the figures need, and no more
-    "async_256": Plan("async", 256, (BATCHED, ALONE, LINGER), 1, 0.1),
-    "threads_256": Plan("sync", 256, (BATCHED, ALONE), 1, 0.1),
-    "async_1": Plan("async", 1, (BATCHED, ALONE), 2, 0.1),
-    "threads_1": Plan("sync", 1, (BATCHED, ALONE), 2, 0.1),
+    "async_256": Plan("async", 256, (BATCHED, ALONE, LINGER), QUICK),
+    "threads_256": Plan("sync", 256, (BATCHED, ALONE), QUICK),
+    "async_1": Plan("async", 1, (BATCHED, ALONE), QUICK),
+    "threads_1": Plan("sync", 1, (BATCHED, ALONE), QUICK),
 }
 
 
@@ -103,8 +105,7 @@ def run_cell(plan: Plan, server: machine.Server, loop: Loop) -> Cell:
                 print(f"  {name} left out: {absent}")
         return harness.measure(
             subjects,
-            rounds=plan.rounds,
-            slice_s=plan.slice_s,
+            plan.effort,
             least_calls=2 * plan.callers,
             server_waited_s=server.waited_s,
         )

@@ -30,7 +30,7 @@ import machine
 import report
 from callers import Loop
 from contenders.place import Place, prepare_environment
-from harness import RunCalls
+from harness import Effort, RunCalls
 from report import Figure, Part
 
 OURS, RAW = "servingclient", "raw"
@@ -122,8 +122,7 @@ def run_cell(plan: Plan, server: machine.Server, rounds: int, loop: Loop) -> har
                 print(f"  {label} left out: {absent}")
         return harness.measure(
             subjects,
-            rounds=rounds,
-            slice_s=plan.slice_s,
+            Effort(rounds, plan.slice_s),
             least_calls=2 * plan.concurrency,
             server_waited_s=server.waited_s,
         )

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 import pandas as pd
 import report
-from harness import Cell, RunCalls
+from harness import Cell, Effort, RunCalls
 from report import Figure, Part, Table
 
 from servingclient.payload.encode import encode
@@ -25,7 +25,7 @@ from servingclient.settings import Payload
 
 Encode = Callable[[], bytes]
 OURS, STANDARD = "servingclient", "json.dumps"
-ROUNDS, QUICK_ROUNDS = 15, 3
+FULL, QUICK = Effort(12), Effort(2, 0.02, tries=1)
 
 
 class Case(NamedTuple):
@@ -157,7 +157,7 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
         sizes = {way: len(encoded()) for way, encoded in case.ways.items()}
         cell = harness.measure(
             {way: repeated(encoded) for way, encoded in case.ways.items()},
-            rounds=QUICK_ROUNDS if quick else ROUNDS,
+            QUICK if quick else FULL,
         )
         figures += case_figures(name, case, cell, sizes)
         tables.append(table(case, cell, sizes))

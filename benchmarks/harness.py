@@ -20,12 +20,30 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 RunCalls = Callable[[int], Sequence[float]]
 """Makes that many calls and returns when the last is done: the seconds of each, or nothing."""
 
 REFERENCE_JOB_S = 0.0028
 """Slices are scaled to the speed of a machine that does ``fixed_job`` in this time."""
+
+DISTURBED = 0.05
+"""Share from which on a slice counts as disturbed."""
+
+
+class Effort(NamedTuple):
+    """How long a cell is measured.
+
+    Attributes:
+        rounds: Turns of each contender.
+        slice_s: Length of a turn.
+        tries: How often a disturbed turn is taken, at most.
+    """
+
+    rounds: int
+    slice_s: float = 0.1
+    tries: int = 3
 
 
 def fixed_job() -> tuple[float, float]:
@@ -136,23 +154,25 @@ def quartiles(values: list[float]) -> tuple[float, float]:
 
 def measure(
     subjects: Mapping[str, RunCalls],
+    effort: Effort,
     *,
-    rounds: int,
-    slice_s: float = 0.1,
     least_calls: int = 1,
     server_waited_s: Callable[[], float] = lambda: 0.0,
     seed: int = 1,
 ) -> Cell:
     """Warm all up, size each slice from its subject's own speed, then run shuffled rounds."""
     chance = random.Random(seed)
-    series = {name: Series(warm_up(run, slice_s, least_calls)) for name, run in subjects.items()}
+    series = {
+        name: Series(warm_up(run, effort.slice_s, least_calls)) for name, run in subjects.items()
+    }
     gc.collect()
     gc.freeze()  # what lives now lives on: no collection should walk it within a slice
     try:
-        for _ in range(rounds):
+        for _ in range(effort.rounds):
             for name in chance.sample(sorted(subjects), len(subjects)):
                 of = series[name]
-                of.slices.append(quiet_slice(subjects[name], of.calls, server_waited_s))
+                run = subjects[name]
+                of.slices.append(quiet_slice(run, of.calls, server_waited_s, effort.tries))
     finally:
         gc.unfreeze()
     return Cell(series)
@@ -177,25 +197,23 @@ WARM_S = 2.0
 """Enough of it, where one slice takes long because the server makes it wait."""
 
 
-def quiet_slice(run: RunCalls, calls: int, server_waited_s: Callable[[], float]) -> Slice:
+def quiet_slice(
+    run: RunCalls, calls: int, server_waited_s: Callable[[], float], tries: int
+) -> Slice:
     """A slice nobody disturbed, or the least disturbed of a few.
 
     What counts as disturbed has nothing to do with the contender: with a server that gets no core,
     every reply is waited for, and fast clients look much dearer than they are.
     """
     tried = []
-    for _ in range(SLICE_TRIES):
+    for trial in range(tries):
+        if trial:
+            time.sleep(0.1)
         gc.collect(0)
         tried.append(one_slice(run, calls, server_waited_s))
         if tried[-1].disturbed <= DISTURBED:
-            return tried[-1]
-        time.sleep(0.1)
+            break
     return min(tried, key=lambda one: one.disturbed)
-
-
-SLICE_TRIES = 3
-DISTURBED = 0.05
-"""Share from which on a slice counts as disturbed."""
 
 
 def one_slice(run: RunCalls, calls: int, server_waited_s: Callable[[], float]) -> Slice:

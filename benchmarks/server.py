@@ -6,7 +6,7 @@ without end. It does read each request to its last byte, since a server that ans
 clients. What it answers, and when, says ``answers.py``.
 
     python benchmarks/server.py [--plain] [--delay-ms 20]
-    python benchmarks/server.py --echo --slots 4 --delay-ms 5 --row-ms 0.05
+    python benchmarks/server.py --answer echo --slots 4 --delay-ms 5 --row-ms 0.05
 
 prints one line of JSON: ``{"host": "https://127.0.0.1:PORT", "ca_file": "…"}``.
 """
@@ -240,25 +240,31 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plain", action="store_true", help="no TLS")
     parser.add_argument("--core", type=int, help="pin to this core")
     parser.add_argument("--until-stdin-ends", action="store_true", help="for a parent process")
-    parser.add_argument("--delay-ms", type=float, default=0.0, help="model time, after the body")
-    parser.add_argument("--echo", action="store_true", help="answer each row with its first value")
-    parser.add_argument("--row-ms", type=float, default=0.0, help="with --echo: time a row adds")
-    parser.add_argument("--slots", type=int, default=0, help="with --echo: requests at a time")
-    parser.add_argument("--slow-share", type=float, default=0.0, help="with --echo: so many are")
-    parser.add_argument("--slow-ms", type=float, default=0.0, help="slower by this time")
+    parser.add_argument(
+        "--answer",
+        choices=("fixed", "echo", "count"),
+        default="fixed",
+        help="always the same; the first value of each row; the number of each row",
+    )
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="time a request takes")
+    parser.add_argument("--row-ms", type=float, default=0.0, help="time each row adds")
+    parser.add_argument("--slots", type=int, default=0, help="requests at a time; 0: any number")
+    parser.add_argument("--slow-share", type=float, default=0.0, help="share of slow requests")
+    parser.add_argument("--slow-ms", type=float, default=0.0, help="how much slower they are")
     return parser.parse_args()
 
 
 def model_of(options: argparse.Namespace) -> Model:
-    if not options.echo:
+    if options.answer == "fixed":
         return answers.Fixed(options.delay_ms / 1000)
-    return answers.Echo(
+    times = answers.Times(
         options.delay_ms / 1000,
         options.row_ms / 1000,
         options.slots,
         options.slow_share,
         options.slow_ms / 1000,
     )
+    return answers.Echo(times) if options.answer == "echo" else answers.Count(times)
 
 
 def main() -> None:

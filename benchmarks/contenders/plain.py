@@ -35,17 +35,17 @@ class HttpxSync:
     def __init__(self, place: Place) -> None:
         import httpx
 
-        self._url = place.url
-        self._client = httpx.Client(**httpx_options(place))
+        self.url = place.url
+        self.client = httpx.Client(**httpx_options(place))
 
     def call(self) -> Any:
         return self.post(BODY)
 
     def post(self, body: bytes) -> Any:
-        return orjson.loads(self._client.post(self._url, content=body).content)["predictions"]
+        return orjson.loads(self.client.post(self.url, content=body).content)["predictions"]
 
     def close(self) -> None:
-        self._client.close()
+        self.client.close()
 
 
 class Requests:
@@ -53,22 +53,22 @@ class Requests:
         import requests
         from requests.adapters import HTTPAdapter
 
-        self._url = place.url
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.verify = place.ca_file
-        self._session.headers.update(HEADERS)
-        self._session.mount("https://", HTTPAdapter(pool_maxsize=place.concurrency))
+        self.url = place.url
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.verify = place.ca_file
+        self.session.headers.update(HEADERS)
+        self.session.mount("https://", HTTPAdapter(pool_maxsize=place.concurrency))
 
     def call(self) -> Any:
         return self.post(BODY)
 
     def post(self, body: bytes) -> Any:
-        reply = self._session.post(self._url, data=body, timeout=LONG_S)
+        reply = self.session.post(self.url, data=body, timeout=LONG_S)
         return orjson.loads(reply.content)["predictions"]
 
     def close(self) -> None:
-        self._session.close()
+        self.session.close()
 
 
 class HttpxAsync:
