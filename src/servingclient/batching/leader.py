@@ -1,0 +1,273 @@
+"""Company for threads: the caller whose turn it is sends the request for all aboard.
+
+No thread of the library's own. The leader is whoever of those aboard has the latest deadline, so
+that it can wait as long as any of them; who has much more time than the leader stays for another
+request. A leader that is interrupted hands over: nobody hangs, and what may not run twice is not
+sent twice.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from servingclient._call import Story
+from servingclient._failures import Call
+from servingclient._ports import Gate
+from servingclient._stats import BatchingStats
+from servingclient._types import FaultKind, WireFault
+from servingclient.batching.assembler import Assembler, Departure
+from servingclient.batching.batch import Answer, Batch
+from servingclient.batching.company import Group, Key, Member
+from servingclient.batching.sending import closed, late, send
+from servingclient.payload.divide import Divided
+from servingclient.settings import Batching
+
+Waiter = Member[threading.Lock]
+
+_SLACK: Final = 0.01
+"""Part of its own time by which a leader may be late for others: those who came while it waited
+for a place have that much more time than it."""
+
+
+class ThreadBatcher:
+    """See ``batched.Batcher``.
+
+    Args:
+        limits: Of a batch.
+        max_waiting: Calls that may wait for company.
+        gate: Where requests, and calls that go alone, have their places.
+        slots: How many requests at once before calls gather, as known by now.
+    """
+
+    def __init__(
+        self,
+        limits: Batching,
+        max_waiting: int,
+        gate: Gate,
+        slots: Callable[[], int],
+    ) -> None:
+        self._limits = limits
+        self._max_waiting = max_waiting
+        self._gate = gate
+        self._slots = slots
+        self._renew()
+        _batchers.add(self)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        self._assembler: Assembler[threading.Lock] = Assembler(
+            self._limits, self._max_waiting, self._slots()
+        )
+        self._closed = False
+
+    # ------------------------------------------------------------------ what a call asks
+
+    def start_alone(self, rows: int) -> bool:
+        """See ``Batcher.start_alone``."""
+        if not self._gate.room:
+            return False
+        with self._lock:
+            return self._assembler.start_alone(rows)
+
+    def ended(self) -> None:
+        """See ``Batcher.ended``."""
+        with self._lock:
+            self._free_slot()
+
+    def passed(self, rows: int) -> None:
+        """See ``Batcher.passed``."""
+        with self._lock:
+            self._assembler.passed(rows)
+
+    async def share(self, key: Key, story: Story, divided: Divided, call: Call) -> Waiter:
+        """See ``Batcher.share``."""
+        turn = threading.Lock()
+        turn.acquire()
+        member = Member(call, divided.rows, call.body.rows or 1, turn)
+        try:
+            with self._lock:
+                self._line_up(key, story, divided, member)
+            while member.answer is None:
+                if member.work is None:
+                    self._wait(member)
+                else:
+                    await self._lead(member)
+        except BaseException:
+            self._left(member)
+            raise
+        return member
+
+    def _line_up(self, key: Key, story: Story, divided: Divided, member: Waiter) -> None:
+        if self._closed:
+            member.answer = closed()
+            return
+        departure = self._assembler.join(key, story, divided, member)
+        if departure is not None:
+            self._appoint(departure)
+
+    # ------------------------------------------------------------------ followers
+
+    def _wait(self, member: Waiter) -> None:
+        """Until something happens, or it is time to do something."""
+        with self._lock:
+            group = member.group
+            until_s = member.call.deadline_s
+            if group is not None and group.oldest is member:
+                until_s = min(until_s, self._assembler.group_due_s(group))
+        left_s = min(until_s - time.monotonic(), threading.TIMEOUT_MAX)
+        if member.turn.acquire(timeout=max(0.0, left_s)):
+            return
+        with self._lock:
+            if member.answer is None and member.work is None:
+                self._act_in_time(member)
+
+    def _act_in_time(self, member: Waiter) -> None:
+        now_s = time.monotonic()
+        if member.call.deadline_s <= now_s:
+            member.answer = late(member)
+            self._leave_line(member)
+            return
+        for departure in self._assembler.overdue(now_s):
+            self._appoint(departure)
+
+    def _leave_line(self, member: Waiter) -> None:
+        group = member.group
+        if group is not None:
+            self._assembler.leave(member)
+            _look_at_the_clock(group)
+
+    # ------------------------------------------------------------------ leaders
+
+    def _appoint(self, departure: Departure[threading.Lock]) -> None:
+        """Under the lock: let one of those who would be aboard send the request."""
+        self._assembler.slots = self._slots()
+        leader = max(departure.group.fitting(None), key=_deadline_s)
+        batch = Batch.of(departure, leader.call.deadline_s, self._board)
+        batch.leader = leader
+        leader.work = [batch]
+        _wake(leader)
+
+    async def _lead(self, leader: Waiter) -> None:
+        work = leader.work
+        assert work is not None
+        await send(work, self._deliver)
+        with self._lock:
+            leader.work = None
+            self._free_slot()
+
+    def _board(self, batch: Batch) -> Sequence[Waiter]:
+        departure, leader = batch.departure, batch.leader
+        assert departure is not None
+        assert leader is not None
+        call = leader.call
+        latest_s = call.deadline_s + _SLACK * (call.deadline_s - call.started_s)
+        with self._lock:
+            members = self._assembler.board(departure, leader, latest_s)
+            _look_at_the_clock(departure.group)
+        batch.leader = None  # it holds the batch too: no cycles
+        return members
+
+    def _deliver(self, batch: Batch, answer: Answer) -> None:
+        with self._lock:
+            if batch.departure is not None:  # it failed before it had its place
+                batch.members = self._strand(batch)
+            for member in batch.members:
+                member.batch = batch
+                if member.waits:
+                    member.answer = answer
+                    _wake(member)
+            batch.members = ()
+
+    def _strand(self, batch: Batch) -> Sequence[Waiter]:
+        """The failure is the leader's own: another may still have time to wait for a place."""
+        departure, leader = batch.departure, batch.leader
+        assert departure is not None
+        assert leader is not None
+        batch.departure = batch.leader = None
+        self._assembler.call_off(departure)
+        self._leave_line(leader)
+        _look_at_the_clock(departure.group)
+        return [leader]
+
+    def _free_slot(self) -> None:
+        """Under the lock: a request has ended, the next departs."""
+        self._assembler.ended()
+        departure = self._assembler.next()
+        if departure is not None:
+            self._appoint(departure)
+
+    # ------------------------------------------------------------------ callers that leave
+
+    def _left(self, member: Waiter) -> None:
+        """A caller leaves by an exception. What it leads goes on without it."""
+        member.gone = True
+        work, member.work = member.work, None
+        current = work[-1] if work else None
+        if current is not None and current.departure is None and current.sent:
+            fault = WireFault(FaultKind.CUT_OFF, "its sender was interrupted", sent="maybe")
+            current.broken = current.terms.story.failures.of_fault(current, fault)
+        with self._lock:
+            self._leave_line(member)
+            if current is not None and current.departure is not None:
+                self._assembler.call_off(current.departure)
+                _look_at_the_clock(current.departure.group)
+            if work is not None:
+                self._hand_over(work)
+
+    def _hand_over(self, work: list[Batch]) -> None:
+        aboard = [member for batch in work for member in batch.members if member.waits]
+        if not aboard:
+            self._free_slot()
+            return
+        successor = max(aboard, key=_deadline_s)
+        successor.work = work
+        _wake(successor)
+
+    # ------------------------------------------------------------------ the client's life
+
+    def refuse(self) -> None:
+        """Take no more calls; those who wait for company are told. What was sent goes on."""
+        with self._lock:
+            self._closed = True
+            for member in self._assembler.clear():
+                member.answer = closed()
+                _wake(member)
+
+    def stats(self) -> BatchingStats:
+        """What was counted."""
+        with self._lock:
+            return self._assembler.stats()
+
+
+def _wake(member: Waiter) -> None:
+    """Under the lock."""
+    if member.turn.locked():
+        member.turn.release()
+
+
+def _look_at_the_clock(group: Group[threading.Lock]) -> None:
+    """Under the lock: who waits longest in a group sees to it that it is not too long."""
+    if group.oldest is not None and not group.coming:
+        _wake(group.oldest)
+
+
+def _deadline_s(member: Waiter) -> float:
+    return member.call.deadline_s
+
+
+_batchers: weakref.WeakSet[ThreadBatcher] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    """In a forked child: who waited, waits in the parent; a thread there may hold the lock."""
+    for batcher in list(_batchers):
+        batcher._renew()  # noqa: SLF001 - the same module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)

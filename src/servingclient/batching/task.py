@@ -1,0 +1,301 @@
+"""Company for the tasks of one event loop: requests are sent by tasks of their own.
+
+A caller only waits for its turn, so it may be cancelled or run out of time alone. When nobody waits
+for a request any more, it is aborted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import Context
+
+from servingclient._call import Story
+from servingclient._failures import Call
+from servingclient._ports import Gate
+from servingclient._stats import BatchingStats
+from servingclient.batching.assembler import Assembler, Departure
+from servingclient.batching.batch import Answer, Batch
+from servingclient.batching.company import Key, Member
+from servingclient.batching.sending import closed, late, send
+from servingclient.errors import WrongLoopError
+from servingclient.payload.divide import Divided
+from servingclient.settings import Batching
+
+Waiter = Member["asyncio.Future[None]"]
+
+
+class _Runner:
+    """A task that sends, and what it has to send."""
+
+    __slots__ = ("parts", "task")
+
+    def __init__(self) -> None:
+        self.parts: list[Batch] = []
+        self.task: asyncio.Task[None] | None = None
+
+
+class LoopBatcher:
+    """See ``batched.Batcher``.
+
+    Args:
+        limits: Of a batch.
+        max_waiting: Calls that may wait for company.
+        gate: Where requests, and calls that go alone, have their places.
+        slots: How many requests at once before calls gather, as known by now.
+    """
+
+    def __init__(
+        self,
+        limits: Batching,
+        max_waiting: int,
+        gate: Gate,
+        slots: Callable[[], int],
+    ) -> None:
+        self._limits = limits
+        self._max_waiting = max_waiting
+        self._gate = gate
+        self._slots = slots
+        self._renew()
+        _batchers.add(self)
+
+    def _renew(self) -> None:
+        self._assembler: Assembler[asyncio.Future[None]] = Assembler(
+            self._limits, self._max_waiting, self._slots()
+        )
+        self._runners: set[_Runner] = set()
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wait_timer: asyncio.TimerHandle | None = None
+        self._late_timer: asyncio.TimerHandle | None = None
+        self._late_s = math.inf
+
+    # ------------------------------------------------------------------ what a call asks
+
+    def start_alone(self, rows: int) -> bool:
+        """See ``Batcher.start_alone``."""
+        return self._gate.room and self._assembler.start_alone(rows)
+
+    def ended(self) -> None:
+        """See ``Batcher.ended``."""
+        self._assembler.ended()
+        if self._assembler.waiting and _running_loop() is self._loop:
+            self._start(None)
+
+    def passed(self, rows: int) -> None:
+        """See ``Batcher.passed``."""
+        self._assembler.passed(rows)
+
+    async def share(self, key: Key, story: Story, divided: Divided, call: Call) -> Waiter:
+        """See ``Batcher.share``."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._adopt(loop)
+        member = Member(call, divided.rows, call.body.rows or 1, loop.create_future())
+        if self._closed:
+            member.answer = closed()
+            return member
+        departure = self._assembler.join(key, story, divided, member)
+        if departure is not None:
+            self._start(departure)
+        elif self._wait_timer is None:
+            self._set_wait_timer()
+        if call.deadline_s < self._late_s:
+            self._set_late_timer(call.deadline_s)
+        try:
+            await member.turn
+        except BaseException:
+            member.gone = True
+            self._missed(member)
+            raise
+        return member
+
+    # ------------------------------------------------------------------ requests
+
+    def _start(self, departure: Departure[asyncio.Future[None]] | None) -> None:
+        """Have a request sent, or whatever is next by then, outside the context of any caller."""
+        runner = _Runner()
+        if departure is not None:
+            runner.parts.append(self._batch(departure))
+        self._run_in_task(runner)
+
+    def _run_in_task(self, runner: _Runner) -> None:
+        loop = asyncio.get_running_loop()
+        runner.task = Context().run(loop.create_task, self._run(runner))
+        self._runners.add(runner)
+        runner.task.add_done_callback(lambda _: self._finished(runner))
+
+    async def _run(self, runner: _Runner) -> None:
+        """Send, and go on with who is next: the callers just answered are woken meanwhile."""
+        parts = runner.parts
+        while parts or self._load_next(parts):
+            await send(parts, self._deliver)
+            self._assembler.ended()
+
+    def _load_next(self, parts: list[Batch]) -> bool:
+        departure = self._assembler.next()
+        if departure is None:
+            return False
+        parts.append(self._batch(departure))
+        return True
+
+    def _batch(self, departure: Departure[asyncio.Future[None]]) -> Batch:
+        self._assembler.slots = self._slots()
+        return Batch.of(departure, math.inf, self._board)
+
+    def _board(self, batch: Batch) -> Sequence[Waiter]:
+        assert batch.departure is not None
+        members = self._assembler.board(batch.departure)
+        if self._assembler.waiting and self._wait_timer is None:
+            self._set_wait_timer()
+        return members
+
+    def _deliver(self, batch: Batch, answer: Answer) -> None:
+        if batch.departure is not None:  # it failed before it had its place
+            batch.members, batch.departure = self._board(batch), None
+        for member in batch.members:
+            member.batch = batch
+            if member.waits:
+                _wake(member, answer)
+        batch.members = ()
+
+    def _finished(self, runner: _Runner) -> None:
+        """A task has ended: it had nothing left to send, or it was cancelled."""
+        self._runners.discard(runner)
+        if not runner.parts:
+            return
+        batch = runner.parts.pop()
+        if batch.departure is not None:
+            self._assembler.call_off(batch.departure)
+        elif not batch.deserted:  # it was not us: the loop ends, and the callers with it
+            runner.parts.append(batch)
+            self._cancel_all(runner.parts)
+        if runner.parts:
+            self._run_in_task(runner)
+            return
+        self.ended()
+        if self._wait_timer is None:
+            self._set_wait_timer()
+
+    def _cancel_all(self, parts: list[Batch]) -> None:
+        for batch in parts:
+            for member in batch.members:
+                member.turn.cancel()
+        parts.clear()
+
+    # ------------------------------------------------------------------ callers that leave
+
+    def _missed(self, member: Waiter) -> None:
+        """A caller has left: what was under way for nobody else is aborted."""
+        group, batch = member.group, member.batch
+        if group is not None:
+            self._assembler.leave(member)
+        for runner in self._runners:
+            current = runner.parts[-1] if runner.parts else None
+            if current is None or runner.task is None:
+                continue
+            departure = current.departure
+            concerned = current is batch if departure is None else departure.group is group
+            if concerned and current.deserted:
+                runner.task.cancel()
+
+    # One timer for all deadlines, set for the nearest: one per call costs 2 us, and with equal
+    # time-outs this one is set once per time-out. Likewise for those who wait for company.
+
+    def _set_late_timer(self, at_s: float) -> None:
+        if self._late_timer is not None:
+            self._late_timer.cancel()
+        self._late_s = at_s
+        self._late_timer = _call_at(at_s, self._refuse_late)
+
+    def _refuse_late(self) -> None:
+        self._late_timer, self._late_s = None, math.inf
+        now_s = time.monotonic()
+        for member in [member for member in self._all() if member.call.deadline_s <= now_s]:
+            _wake(member, late(member))
+            self._missed(member)
+        nearest_s = min((member.call.deadline_s for member in self._all()), default=math.inf)
+        if nearest_s < math.inf:
+            self._set_late_timer(nearest_s)
+
+    def _all(self) -> Iterator[Waiter]:
+        """All who wait for an answer."""
+        yield from self._assembler.members()
+        for runner in self._runners:
+            for batch in runner.parts:
+                yield from (member for member in batch.members if member.waits)
+
+    def _set_wait_timer(self) -> None:
+        due_s = self._assembler.due_s
+        if due_s < math.inf:
+            self._wait_timer = _call_at(due_s, self._release_overdue)
+
+    def _release_overdue(self) -> None:
+        self._wait_timer = None
+        for departure in self._assembler.overdue(time.monotonic()):
+            self._start(departure)
+        self._set_wait_timer()
+
+    # ------------------------------------------------------------------ the client's life
+
+    def refuse(self) -> None:
+        """Take no more calls; those who wait for company are told. What was sent goes on."""
+        self._closed = True
+        for member in self._assembler.clear():
+            _wake(member, closed())
+
+    def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Move to the running loop. Calls that a closed loop never finished wait for nothing."""
+        old = self._loop
+        if old is not None and old.is_running():
+            raise WrongLoopError(
+                "This client is in use on another running event loop; connections cannot cross "
+                "loops. Make one AsyncServingClient per loop."
+            )
+        if old is not None and old.is_closed():
+            self._assembler.clear()
+            for _ in self._runners:
+                self._assembler.ended()
+            self._runners.clear()
+        self._wait_timer, self._late_timer, self._late_s = None, None, math.inf
+        self._loop = loop
+
+    def stats(self) -> BatchingStats:
+        """What was counted."""
+        return self._assembler.stats()
+
+
+def _wake(member: Waiter, answer: Answer) -> None:
+    member.answer = answer
+    if not member.turn.done():
+        member.turn.set_result(None)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """None where a call ends because its coroutine is collected after its loop closed."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _call_at(at_s: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+    # by its distance: the loop's clock need not be ours
+    return asyncio.get_running_loop().call_later(max(0.0, at_s - time.monotonic()), act)
+
+
+_batchers: weakref.WeakSet[LoopBatcher] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    """In a forked child: who waited, waits in the parent, whose loop seems to run for ever."""
+    for batcher in list(_batchers):
+        batcher._renew()  # noqa: SLF001 - the same module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
