@@ -14,13 +14,20 @@ class UnfitError(TypeError):
     """A value JSON has no form for. Its text completes the sentence "The value is ..."."""
 
 
-def refused(problem: str, *, row: int | None = None, column: str | None = None) -> PayloadError:
+def refused(
+    problem: str,
+    *,
+    row: int | None = None,
+    column: str | None = None,
+    kind: type[PayloadError] = PayloadError,
+) -> PayloadError:
     """The error for one bad value, for the caller to raise.
 
     Args:
         problem: What is wrong with it and what to do, as full sentences.
         row: Its row, from 0.
         column: Its column.
+        kind: The error's class.
 
     Returns:
         The error with ``row`` and ``column`` set.
@@ -29,7 +36,7 @@ def refused(problem: str, *, row: int | None = None, column: str | None = None) 
     if column is not None:
         places.append(f"column {shown(column)}")
     where = ", ".join(places)
-    error = PayloadError(f"{where[0].upper()}{where[1:]}: {problem}" if where else problem)
+    error = kind(f"{where[0].upper()}{where[1:]}: {problem}" if where else problem)
     error.row, error.column = row, column
     return error
 

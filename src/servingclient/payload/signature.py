@@ -1,0 +1,127 @@
+"""What columns a model takes, as the endpoint's OpenAPI description says.
+
+Documented are its frame and the types of ``long``, ``double`` and ``string``; the others are
+OpenAPI's usual words for them. A type that is not known is not checked:
+https://docs.databricks.com/aws/en/machine-learning/model-serving/manage-serving-endpoints
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+Kind = Literal["long", "integer", "double", "float", "boolean", "string", "datetime", "binary"]
+
+_KINDS: Mapping[tuple[object, object], Kind] = {
+    ("integer", "int64"): "long",
+    ("integer", "int32"): "integer",
+    ("number", "double"): "double",
+    ("number", "float"): "float",
+    ("boolean", None): "boolean",
+    ("string", None): "string",
+    ("string", "date-time"): "datetime",
+    ("string", "byte"): "binary",
+}
+
+
+class Column(NamedTuple):
+    """One column of a model's input.
+
+    Attributes:
+        kind: Its type in MLflow's terms; None when it is not known.
+        required: Whether a request without it is refused.
+    """
+
+    kind: Kind | None
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The columns a model takes, in the order of its signature."""
+
+    columns: Mapping[str, Column]
+
+    @property
+    def required(self) -> list[str]:
+        """Names of the columns a request cannot do without."""
+        return [name for name, column in self.columns.items() if column.required]
+
+
+_PATH = re.compile(r"(?:/served-models/([^/]+))?/invocations")
+
+
+def read_signatures(body: bytes) -> dict[str | None, Signature]:
+    """The signatures in an endpoint's OpenAPI description.
+
+    Args:
+        body: The description, JSON.
+
+    Returns:
+        By served model; under None that of the endpoint with its traffic split, where there is one
+        or all served models take the same. Empty when there is none that tells columns.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    found: dict[str | None, Signature] = {}
+    for path, item in _dict(_dict(document).get("paths")).items():
+        match = _PATH.search(path)
+        signature = _of_operation(_dict(_dict(item).get("post")))
+        if match is not None and signature is not None:
+            found[match[1]] = signature
+    if None not in found and found:
+        first, *others = found.values()
+        if all(other == first for other in others):
+            found[None] = first
+    return found
+
+
+def _of_operation(operation: dict[str, Any]) -> Signature | None:
+    content = _dict(_dict(operation.get("requestBody")).get("content"))
+    schema = _dict(_dict(content.get("application/json")).get("schema"))
+    forms = schema.get("oneOf")
+    properties: dict[str, Any] = {}
+    for form in forms if isinstance(forms, list) else [schema]:
+        properties.update(_dict(_dict(form).get("properties")))
+    return _of_records(properties) or _of_split(properties)
+
+
+def _of_records(properties: dict[str, Any]) -> Signature | None:
+    """Types and required columns in one place."""
+    items = _dict(_dict(properties.get("dataframe_records")).get("items"))
+    required = items.get("required")
+    names = required if isinstance(required, list) else []
+    columns = {
+        name: Column(_kind(given), name in names)
+        for name, given in _dict(items.get("properties")).items()
+    }
+    return Signature(columns) if columns else None
+
+
+def _of_split(properties: dict[str, Any]) -> Signature | None:
+    """Types only: what is required stands in a sentence there, which nothing should rely on."""
+    frame = _dict(_dict(properties.get("dataframe_split")).get("properties"))
+    names = _dict(_dict(frame.get("columns")).get("items")).get("enum")
+    row = _dict(_dict(_dict(frame.get("data")).get("items"))).get("prefixItems")
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        return None
+    kinds = row if isinstance(row, list) and len(row) == len(names) else [None] * len(names)
+    return Signature(
+        {name: Column(_kind(kind), False) for name, kind in zip(names, kinds, strict=True)}
+    )
+
+
+def _kind(given: object) -> Kind | None:
+    found = _dict(given)
+    words = (found.get("type"), found.get("format"))
+    return _KINDS.get(words) if all(isinstance(w, (str, type(None))) for w in words) else None
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
