@@ -122,6 +122,11 @@ class Source:
             self._ended = True
             self._hold(whole)
 
+    @property
+    def left_rows(self) -> int | None:
+        """Rows not handed out yet, where that is known."""
+        return None if self.total is None else self.total - self.position
+
     async def take(self, most: int) -> Rows | None:
         """The next rows, at least one and at most ``most``; None at the end."""
         if not await self._at_hand(most):

@@ -8,12 +8,16 @@ import threading
 import time
 import weakref
 
+from servingclient.transport.fork_lock import ForkLock
+
 
 class ThreadClock:
     """For threads. ``wake`` ends all sleeps, so that closing a client waits for no backoff."""
 
     def __init__(self) -> None:
         self._woken = threading.Event()
+        self._parts: weakref.WeakSet[ThreadClock] = weakref.WeakSet()
+        self._lock = ForkLock()
         _clocks.add(self)
 
     now = staticmethod(time.monotonic)
@@ -25,6 +29,19 @@ class ThreadClock:
     def wake(self) -> None:
         """End all sleeps, now and from now on."""
         self._woken.set()
+        with self._lock:
+            parts = list(self._parts)
+        for part in parts:
+            part.wake()
+
+    def part(self) -> ThreadClock:
+        """A clock whose sleeps end with those of this one, and can be ended apart from them."""
+        part = ThreadClock()
+        with self._lock:
+            self._parts.add(part)
+        if self._woken.is_set():
+            part.wake()
+        return part
 
     def renew(self) -> None:
         """In a forked child: a thread of the parent may have held the event's lock."""

@@ -1,0 +1,55 @@
+"""Bulk jobs of the asyncio client: tasks that are there only while someone asks for results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from servingclient._call import Story
+from servingclient.batching.bulk import Job
+from servingclient.batching.options import BulkOptions
+from servingclient.batching.results import AsyncMapResult
+from servingclient.batching.source import opened
+
+
+class TaskCrew:
+    """A task for each request at a time; see ``bulk.Crew``."""
+
+    reserve = 0  # who encodes and who sends share one thread: nobody would gain
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, work: Callable[[], Coroutine[Any, Any, None]], most: int) -> None:
+        """See ``Crew.start``."""
+        del most
+        self._tasks.add(asyncio.get_running_loop().create_task(work()))
+
+    async def wait(self, timeout_s: float | None) -> None:
+        """See ``Crew.wait``."""
+        done, self._tasks = await asyncio.wait(
+            self._tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in done:
+            task.result()
+
+    async def pause(self) -> None:
+        """See ``Crew.pause``: encoding holds the loop up."""
+        await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        """See ``Crew.end``."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def begin(
+    story: Story, limit: Callable[[], int], options: BulkOptions, inputs: Any
+) -> AsyncMapResult:
+    """A bulk job over the connections, queue and token of a client."""
+    source = opened(inputs, asynchronous=True)
+    job = Job(story, options, source, TaskCrew(), limit)
+    return AsyncMapResult(job.blocks())

@@ -1,0 +1,106 @@
+"""A run of rows that belong to one request of a bulk job, and what became of each. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from servingclient.batching.rows import Rows, count, pick
+from servingclient.errors import ServingError
+from servingclient.payload.body import Body
+
+
+class _Open(Enum):
+    """Marks a row that has neither prediction nor error yet."""
+
+    OPEN = "open"
+
+
+_OPEN: Final = _Open.OPEN
+
+
+@dataclass(slots=True)
+class Piece:
+    """Rows that follow one another, from their reading to their results.
+
+    Attributes:
+        first_row: Number of the first.
+        rows: The rows themselves; None once the piece is done, so that only results are kept.
+        values: A prediction or the error for each.
+        todo: Offsets of the rows to be sent, ascending.
+        body: Their request, encoded.
+        failed: How many have an error.
+        done: Nothing more will come.
+    """
+
+    first_row: int
+    rows: Rows
+    values: list[Any]
+    todo: Sequence[int]
+    body: Body | None = None
+    failed: int = 0
+    done: bool = False
+
+    @classmethod
+    def of(cls, first_row: int, rows: Rows) -> Piece:
+        """A piece of which nothing is known."""
+        size = count(rows)
+        return cls(first_row, rows, [_OPEN] * size, range(size))
+
+    @property
+    def stop_row(self) -> int:
+        """Number of the row behind the last."""
+        return self.first_row + len(self.values)
+
+    def chosen(self, offsets: Sequence[int]) -> Rows:
+        """The rows at ``offsets``."""
+        return self.rows if len(offsets) == len(self.values) else pick(self.rows, offsets)
+
+    def fill(self, offsets: Sequence[int], predictions: list[Any]) -> None:
+        """Enter what was predicted for the rows at ``offsets``."""
+        if len(offsets) == len(self.values):
+            self.values = predictions
+            return
+        for offset, value in zip(offsets, predictions, strict=True):
+            self.values[offset] = value
+
+    def fail(self, offsets: Sequence[int], error: ServingError) -> None:
+        """Enter what went wrong with the rows at ``offsets``: an error of its own for each."""
+        for offset in offsets:
+            self.values[offset] = at_row(error, self.first_row + offset)
+        self.failed += len(offsets)
+
+    def has_failed(self, offset: int) -> bool:
+        """Whether the row at ``offset`` has an error."""
+        return isinstance(self.values[offset], ServingError)
+
+    def holes(self) -> list[int]:
+        """Offsets of the rows without a prediction."""
+        return [
+            offset
+            for offset, value in enumerate(self.values)
+            if value is _OPEN or isinstance(value, ServingError)
+        ]
+
+    def settle(self) -> None:
+        """Let go of what was needed only until here."""
+        self.rows = self.body = None
+        self.done = True
+
+
+def at_row(error: ServingError, row: int) -> ServingError:
+    """``error`` as that of one row of the job: its own copy, without the frames it came through."""
+    twin = copy.copy(error)
+    text = str(error)
+    known = f"Row {error.row}"  # as refusals put it: the number counts within the request
+    if error.row is not None and text.startswith(known):
+        text = f"Row {row}{text[len(known) :]}"
+    else:
+        text = f"Row {row}: {text}"
+    twin.args = (text,)
+    twin.row = row
+    twin.__cause__ = error.__cause__
+    return twin

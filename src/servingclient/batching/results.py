@@ -1,0 +1,182 @@
+"""What ``map`` returns: the results, which are worked for only as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from servingclient._prediction import Prediction
+from servingclient.errors import ServingError
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The results of some rows that follow one another.
+
+    Attributes:
+        start_row: Number of the first row, from 0.
+        predictions: One for each row; with ``on_error="return"`` the row's error where it failed.
+    """
+
+    start_row: int
+    predictions: list[Any]
+
+
+class MapResult(Iterator[Any]):
+    """The results of ``ServingClient.map``: an iterator over one prediction a row, in order.
+
+    It can be gone through once. Nothing is sent before it is asked for the first result; from then
+    on requests run ahead of what was asked for, but only so far. Leaving it early, closing it, an
+    exception, or dropping the last reference ends what still runs.
+
+    Raises:
+        ServingError: While iterating, with ``on_error="raise"``: the error of the first row that
+            failed; its ``row`` is set. In either case: the job itself cannot go on.
+        CheckpointError: While iterating: the checkpoint file cannot be used.
+    """
+
+    def __init__(self, blocks: Generator[Block, None, None]) -> None:
+        self._blocks = blocks
+        self._start_row = 0
+        self._row = 0
+        self._values: list[Any] = []
+        self._rows: Iterator[Any] = iter(())
+
+    def __next__(self) -> Any:
+        for value in self._rows:
+            self._row += 1
+            return value
+        self._hold(next(self._blocks))
+        return self.__next__()
+
+    def _hold(self, block: Block) -> None:
+        self._start_row = self._row = block.start_row
+        self._values = block.predictions
+        self._rows = iter(block.predictions)
+
+    def blocks(self) -> Generator[Block, None, None]:
+        """The results request by request, which is cheaper where there are many rows."""
+        rest = self._rest()
+        if rest is not None:
+            yield rest
+        yield from self._blocks
+
+    def _rest(self) -> Block | None:
+        """What was not asked for yet of the last block."""
+        left = list(self._rows)
+        return Block(self._row, left) if left else None
+
+    def to_list(self) -> list[Any]:
+        """All results that are left, in memory."""
+        return [value for block in self.blocks() for value in block.predictions]
+
+    def to_pandas(self) -> Any:
+        """All results that are left as a ``pandas.DataFrame``, one row for each; needs pandas.
+
+        Columns are those of ``Prediction.to_pandas``. Where rows failed, a column ``error`` holds
+        their errors, and the others are missing there.
+
+        Raises:
+            ValueError: The predictions do not fit one table.
+        """
+        return framed(self.to_list())
+
+    def close(self) -> None:
+        """End what runs. What is asked for afterwards is not there."""
+        self._rows = iter(())
+        self._blocks.close()
+
+    def __enter__(self) -> MapResult:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncMapResult(AsyncIterator[Any]):
+    """The results of ``AsyncServingClient.map``: as :class:`MapResult`, with ``async for``.
+
+    Leaving a loop early does not end what runs at once, as with any asynchronous generator: use
+    ``async with``, or ``await aclose()``.
+
+    Raises:
+        ServingError: As for :class:`MapResult`.
+        CheckpointError: Likewise.
+    """
+
+    def __init__(self, blocks: AsyncGenerator[Block, None]) -> None:
+        self._blocks = blocks
+        self._row = 0
+        self._rows: Iterator[Any] = iter(())
+
+    async def __anext__(self) -> Any:
+        for value in self._rows:
+            self._row += 1
+            return value
+        block = await anext(self._blocks)
+        self._row = block.start_row
+        self._rows = iter(block.predictions)
+        return await self.__anext__()
+
+    async def blocks(self) -> AsyncGenerator[Block, None]:
+        """The results request by request, which is cheaper where there are many rows."""
+        left = list(self._rows)
+        if left:
+            yield Block(self._row, left)
+        async for block in self._blocks:
+            yield block
+
+    async def to_list(self) -> list[Any]:
+        """All results that are left, in memory."""
+        return [value async for block in self.blocks() for value in block.predictions]
+
+    async def to_pandas(self) -> Any:
+        """All results that are left as a ``pandas.DataFrame``; see :meth:`MapResult.to_pandas`.
+
+        Raises:
+            ValueError: The predictions do not fit one table.
+        """
+        return framed(await self.to_list())
+
+    async def aclose(self) -> None:
+        """End what runs. What is asked for afterwards is not there."""
+        self._rows = iter(())
+        await self._blocks.aclose()
+
+    async def __aenter__(self) -> AsyncMapResult:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def framed(values: list[Any]) -> Any:
+    """Results as a frame of one row each; errors in a column of their own."""
+    failed = {row: value for row, value in enumerate(values) if isinstance(value, ServingError)}
+    if not failed:
+        return Prediction(values, ()).to_pandas()
+    import pandas as pd
+
+    good = [row for row in range(len(values)) if row not in failed]
+    frame = Prediction([values[row] for row in good], ()).to_pandas()
+    if "error" in frame.columns:
+        raise ValueError(
+            "Rows failed, and the model has a column 'error' already. Take the results from "
+            ".to_list() as they are."
+        )
+    frame.index = pd.Index(good)
+    frame = frame.reindex(range(len(values)))
+    frame["error"] = pd.Series(failed, dtype=object).reindex(frame.index)
+    return frame
