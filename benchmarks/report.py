@@ -124,7 +124,7 @@ def number(value: float) -> str:
 
 
 def significant(value: float) -> float:
-    return float(f"{value:.4g}")
+    return float(f"{value:.6g}")
 
 
 def spread(values: Sequence[float]) -> str:

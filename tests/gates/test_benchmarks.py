@@ -1,0 +1,49 @@
+"""The benchmarks run: a smoke test of each part, which says nothing about speed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.checkout
+
+FIGURES = {
+    "encode": {
+        "encode_mixed_frame_speedup",
+        "encode_mixed_frame_bytes_ratio",
+        "encode_float_frame_speedup",
+        "encode_float32_array_speedup",
+        "encode_float32_array_bytes_ratio",
+    },
+}
+
+
+@pytest.mark.parametrize("part", FIGURES)
+def test_a_part_judges_each_figure_it_promises(
+    part: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    figures, results = tmp_path / "figures.json", tmp_path / "results.md"
+    command = [sys.executable, "benchmarks/bench.py", "--quick", "--only", part]
+    done = subprocess.run(
+        [*command, "--json", str(figures), "--markdown", str(results)],
+        check=False,  # the message below shows what it printed
+        cwd=request.config.rootpath,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    written = json.loads(figures.read_text())
+    assert written["figures"].keys() == FIGURES[part]
+    for figure in written["figures"].values():
+        assert figure["value"] > 0
+        at_most = figure["must_be"] == "at_most"
+        assert figure["pass"] == (
+            figure["value"] <= figure["target"] if at_most else figure["value"] >= figure["target"]
+        )
+    assert written["machine"]["python"]
+    assert written["versions"]["servingclient"]
+    assert "| target |" in results.read_text()
