@@ -106,7 +106,7 @@ def test_small_writes_are_not_held_back(emu: Emulator) -> None:
     with connected(emu) as peer:
         peer.send(post(emu))
         peer.answer()
-        (connection,) = emu._listeners["workspace"].connections
+        (connection,) = emu._hosting.listeners["workspace"].connections
         sock = connection._transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 

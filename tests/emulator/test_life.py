@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import http.client
 import json
 import os
 import signal
@@ -105,7 +106,7 @@ def test_endpoints_may_be_added_before_the_start() -> None:
 
 def test_stopping_ends_every_connection_and_the_thread() -> None:
     emu = Emulator(tls=False).start()
-    thread = emu._thread
+    thread = emu._hosting.thread
     emu.change_endpoint("demo", service_time_s=30.0)
     with connected(emu) as idle, connected(emu) as waiting, connected(emu) as half:
         waiting.send(post(emu))
@@ -242,6 +243,32 @@ def test_a_process_serves_until_it_is_told_to_end(number: signal.Signals) -> Non
             assert b"served-model-name: m\r\n" in sock.recv(65536)
         os.kill(running.process.pid, number)
         assert running.process.wait(10) == 0
+
+
+def test_a_process_is_told_over_http_what_to_be() -> None:
+    with Running("--http", "--json") as running:
+        facts = json.loads(running.line())
+        connection = http.client.HTTPConnection(facts["host"].removeprefix("http://"), timeout=5)
+
+        def ask(method: str, path: str, value: object = None) -> Any:
+            headers = {
+                "authorization": f"Bearer {facts['token']}",
+                "content-type": "application/json",
+            }
+            connection.request(method, path, json.dumps(value), headers)
+            return json.loads(connection.getresponse().read())
+
+        spec = {"name": "load", "slots": 4, "queue": 64, "service_time_s": 0.005, "echo": "id"}
+        ask("POST", "/_emulator/endpoint", spec)
+        ask("POST", "/_emulator/scale", {"endpoint": "load", "slots": 16})
+        described = ask("GET", "/api/2.0/serving-endpoints/load")
+        (entity,) = described["config"]["served_entities"]
+        assert entity["min_provisioned_concurrency"] == 4
+        assert entity["max_provisioned_concurrency"] == 16
+        rows = {"dataframe_split": {"columns": ["id"], "data": [[7], [8]]}}
+        called = ask("POST", "/serving-endpoints/load/invocations", rows)
+        assert called == {"predictions": [7, 8]}
+        connection.close()
 
 
 def test_a_process_prints_exports() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -73,3 +74,17 @@ def test_features_and_description(emu: Emulator) -> None:
         "features",
     ]
     assert client.current_user.me().user_name == emu.client_id
+
+
+def test_schema_and_metrics(emu: Emulator) -> None:
+    emu.change_endpoint("demo", schema={"a": "double"})
+    endpoints = WorkspaceClient(config=config(emu, token=emu.token)).serving_endpoints
+    schema, metrics = (
+        endpoints.get_open_api("demo").contents,
+        endpoints.export_metrics("demo").contents,
+    )
+    assert schema is not None
+    assert metrics is not None
+    with schema, metrics:
+        assert json.loads(schema.read())["info"]["title"] == "demo"
+        assert metrics.read().endswith(b"# EOF\n")

@@ -13,7 +13,7 @@ from servingclient.emulator import Emulator, faults
 from servingclient.settings import Token
 from tests.doors.kit import ROW, SUM, Door, errors, invocations, principal
 
-TTL_S = 1.2
+TTL_S = 1.6
 RULES = Token(
     refresh_jitter_s=0.0,
     margin_s=0.0,
@@ -24,13 +24,14 @@ RULES = Token(
 )
 
 
-def p99(door: Door, client: Any, count: int) -> float:
-    took = []
-    for _ in range(count):
-        began_s = time.perf_counter()
-        door.predict(client)
-        took.append(time.perf_counter() - began_s)
-    return sorted(took)[int(0.99 * count) - 1]
+WAIT_S = 0.1
+"""Longer than a busy machine holds up a call, shorter than a login is waited for."""
+
+
+def slowest(door: Door, client: Any, count: int) -> tuple[float, float]:
+    """Of some calls the longest, and the longest wait for a token in one of them."""
+    took = [door.predict(client).timing for _ in range(count)]
+    return max(one.total_s for one in took), max(one.token_s for one in took)
 
 
 @pytest.mark.parametrize("endpoint", ["demo", "demo-fast"])
@@ -39,18 +40,16 @@ def test_A1_a_hung_login(door: Door, emulator: Emulator, endpoint: str) -> None:
     client = door.open(endpoint, principal(emulator), Settings(token=RULES))
     door.predict(client)
     ends_s = time.monotonic() + TTL_S
-    before = p99(door, client, 100)
     emulator.token_always(faults.hang())
     asked = emulator.token_requests
 
     # from half of its life on it is renewed behind the calls, which must not notice
-    stale_s = ends_s - TTL_S / 2
-    while time.monotonic() < stale_s + 0.05:
+    while emulator.token_requests == asked:
         door.predict(client)
-    assert emulator.wait_for(lambda: emulator.token_requests > asked)
-    meanwhile = p99(door, client, 100)
+    took_s, waited_s = slowest(door, client, 50)
     assert time.monotonic() < ends_s, "too slow a machine to tell"
-    assert meanwhile - before <= 0.005
+    assert waited_s == 0.0
+    assert took_s <= WAIT_S
     assert emulator.token_requests - asked <= 2, "one login at a time"
 
     # past its end every call fails by its own deadline, and they share one login

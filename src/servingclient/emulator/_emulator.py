@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from servingclient.emulator.certificates import Certificates
 from servingclient.emulator.control_plane import authorization_details
 from servingclient.emulator.endpoints import Endpoint, EndpointSpec, Model
 from servingclient.emulator.fault import Fault
+from servingclient.emulator.hosting import Hosting
 from servingclient.emulator.journal import Journal, RequestRecord
-from servingclient.emulator.server import Listener
 from servingclient.emulator.settings import Settings
 from servingclient.emulator.state import Workspace
 from servingclient.emulator.wire import HostName
-
-_JOIN_S = 10.0
 
 
 class Emulator:
@@ -55,14 +50,10 @@ class Emulator:
         **changes: Any,
     ) -> None:
         chosen = replace(settings or Settings(), **changes)
-        self._ports: dict[HostName, int] = {"workspace": port, "serving": serving_port}
-        self._tls = tls
         self._journal = Journal(chosen.journal_limit, chosen.keep_body_bytes)
         self._workspace = Workspace(self._journal, chosen)
-        self._certificates: Certificates | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._listeners: dict[HostName, Listener] = {}
+        ports: dict[HostName, int] = {"workspace": port, "serving": serving_port}
+        self._hosting = Hosting(self._workspace, ports, tls=tls)
         self.add_endpoint("demo")
         self.add_endpoint("demo-fast", route_optimized=True)
 
@@ -75,33 +66,12 @@ class Emulator:
             OSError: when a port is taken.
             RuntimeError: when https is wanted and ``trustme`` is missing, or it is already started.
         """
-        if self._thread is not None:
-            raise RuntimeError("the emulator is already started")
-        self._certificates = Certificates() if self._tls else None
-        self._loop = loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=loop.run_forever, name="serving-emulator", daemon=True
-        )
-        self._thread.start()
-        try:
-            # In its own thread: the caller's may be running an event loop, a notebook's always is.
-            asyncio.run_coroutine_threadsafe(self._open(), loop).result()
-        except BaseException:
-            self.stop()
-            raise
+        self._hosting.start()
         return self
 
     def stop(self) -> None:
         """Close listeners and connections and wait for the thread; harmless when not running."""
-        loop, thread = self._loop, self._thread
-        if loop is None or thread is None:
-            return
-        self._loop = self._thread = None
-        asyncio.run_coroutine_threadsafe(self._close(), loop).result(_JOIN_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_JOIN_S)
-        loop.close()
-        self._remove_certificates()
+        self._hosting.stop()
 
     def __enter__(self) -> Emulator:
         return self.start()
@@ -118,26 +88,6 @@ class Emulator:
         where = self._workspace.urls.get("workspace", "not started")
         return f"<Emulator {where} endpoints={list(self._workspace.endpoints)}>"
 
-    async def _open(self) -> None:
-        context = self._certificates.context if self._certificates is not None else None
-        scheme = "https" if self._tls else "http"
-        try:
-            for host, port in self._ports.items():
-                listener = self._listeners[host] = Listener(self._workspace, host, context)
-                self._workspace.urls[host] = f"{scheme}://127.0.0.1:{listener.open(port)}"
-        except BaseException:
-            await self._close()
-            raise
-
-    async def _close(self) -> None:
-        for listener in self._listeners.values():
-            await listener.close()
-
-    def _remove_certificates(self) -> None:
-        if self._certificates is not None:
-            self._certificates.remove()
-            self._certificates = None
-
     # --- where and as whom
 
     @property
@@ -153,7 +103,8 @@ class Emulator:
     @property
     def ca_file(self) -> str | None:
         """Path of the authority's certificate, removed on exit; ``None`` without TLS."""
-        return self._certificates.ca_file if self._certificates is not None else None
+        certificates = self._hosting.certificates
+        return certificates.ca_file if certificates is not None else None
 
     @property
     def token(self) -> str:
@@ -191,7 +142,7 @@ class Emulator:
     def change_endpoint(self, name: str, **changes: Any) -> None:
         """Change fields of an endpoint's specification while it runs."""
         endpoint = self._endpoint(name)
-        self._on_loop(lambda: endpoint.change(**changes))
+        self._hosting.do(lambda: endpoint.change(**changes))
         self._workspace.note_limit(endpoint.spec)
 
     def scale_endpoint(self, name: str, slots: int, *, over_s: float = 0.0) -> None:
@@ -200,7 +151,7 @@ class Emulator:
         It is the service that scales: the specification stays. ``change_endpoint`` ends it.
         """
         capacity = self._endpoint(name).capacity
-        self._on_loop(lambda: capacity.scale(slots, over_s))
+        self._hosting.do(lambda: capacity.scale(slots, over_s))
 
     def recreate_endpoint(self, name: str) -> None:
         """Delete and create an endpoint again: a new id and a new URL, the old URL answers 404."""
@@ -272,8 +223,8 @@ class Emulator:
 
     def drop_connections(self) -> None:
         """Reset every open connection of both hosts."""
-        for listener in self._listeners.values():
-            self._on_loop(listener.drop_connections)
+        for listener in self._hosting.listeners.values():
+            self._hosting.do(listener.drop_connections)
 
     # --- what happened
 
@@ -299,7 +250,9 @@ class Emulator:
     @property
     def open_connections(self) -> dict[HostName, int]:
         """Connections open now, by host."""
-        return {host: len(listener.connections) for host, listener in self._listeners.items()}
+        return {
+            host: len(listener.connections) for host, listener in self._hosting.listeners.items()
+        }
 
     def wait_for(self, predicate: Callable[[], bool], timeout_s: float = 5.0) -> bool:
         """Wait until something holds, asked after each request, execution and connection."""
@@ -310,17 +263,6 @@ class Emulator:
         self._workspace.forget()
 
     # --- inside
-
-    def _on_loop(self, action: Callable[[], None]) -> None:
-        """Do something where the connections live, and wait until it is done."""
-        if self._loop is None:
-            action()
-            return
-
-        async def act() -> None:
-            action()
-
-        asyncio.run_coroutine_threadsafe(act(), self._loop).result(_JOIN_S)
 
     def _url(self, host: HostName) -> str:
         try:

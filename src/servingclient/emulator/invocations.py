@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import time
-import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from servingclient.emulator import agents, encoding, models, scoring, security, throttling
+from servingclient.emulator import (
+    agents,
+    compression,
+    encoding,
+    models,
+    scoring,
+    security,
+    throttling,
+)
 from servingclient.emulator.delivery import PLAIN
 from servingclient.emulator.journal import Note
 from servingclient.emulator.schema import enforce
-from servingclient.emulator.state import WORKSPACE_ID
-from servingclient.emulator.wire import MSGPACK, Reply, error, json_reply
+from servingclient.emulator.wire import MSGPACK, Reply, error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,46 +28,7 @@ if TYPE_CHECKING:
     from servingclient.emulator.fault import Fault
     from servingclient.emulator.server import Connection
     from servingclient.emulator.state import Workspace
-    from servingclient.emulator.wire import HostName, Request
-
-NO_ENDPOINT = (
-    "The given endpoint does not exist, please retry after checking the specified model and "
-    "version deployment exists."
-)
-
-
-def find(
-    workspace: Workspace, host: HostName, path: str
-) -> tuple[Endpoint | None, str | None] | None:
-    """Read the path of an invocation: its endpoint, if that exists, and the served model.
-
-    Returns:
-        ``None`` when the path is not one of an invocation on this host at all.
-    """
-    parts = path.split("/")[1:]
-    endpoint_id = None
-    if host == "serving":
-        if len(parts) < 2 or parts[1] != WORKSPACE_ID:
-            return None
-        endpoint_id, parts = parts[0], parts[2:]
-    if len(parts) not in {3, 5} or parts[0] != "serving-endpoints" or parts[-1] != "invocations":
-        return None
-    served_model = None
-    if len(parts) == 5:
-        if parts[2] != "served-models":
-            return None
-        served_model = parts[3]
-    endpoint = workspace.endpoints.get(parts[1])
-    if endpoint is not None and endpoint_id is not None:
-        lives_here = endpoint.spec.route_optimized and endpoint.id == endpoint_id
-        endpoint = endpoint if lives_here else None
-    if (
-        endpoint is not None
-        and served_model is not None
-        and served_model not in endpoint.spec.traffic()
-    ):
-        endpoint = None
-    return endpoint, served_model
+    from servingclient.emulator.wire import Request
 
 
 class Invocation:
@@ -145,17 +110,10 @@ class Invocation:
             return body
         if treated == "refused":
             raise scoring.unsupported("Unsupported content encoding: gzip")
-        inflater = zlib.decompressobj(wbits=31)
-        limit = self._endpoint.spec.limit_bytes()
-        try:
-            inflated = inflater.decompress(body, limit + 1)
-        except zlib.error:
-            raise scoring.invalid("The gzip body is damaged.") from None
-        if len(inflated) > limit:
+        inflated = compression.inflated(body, self._endpoint.spec.limit_bytes())
+        if inflated is None:
             self._request.oversize = True
             return b"{}"
-        if not inflater.eof:
-            raise scoring.invalid("The gzip body is damaged.")
         return inflated
 
     def _under(self, fault: Fault) -> None:
@@ -353,7 +311,7 @@ class Invocation:
         """Record the outcome and let the reply go."""
         settings = self._workspace.settings
         if settings.gzip_replies and "gzip" in self._request.headers.get("accept-encoding", ""):
-            reply = gzipped(reply)
+            reply = compression.gzipped(reply)
         names = settings.request_id_headers
         request_id = self._note.request_id or ""
         extra = tuple((name, request_id) for name in names)
@@ -368,21 +326,3 @@ def at(instant_s: float, action: Callable[[], None]) -> None:
 def later(delay_s: float, action: Callable[[], None]) -> None:
     """Do something after a while, whatever has become of the connection."""
     asyncio.get_running_loop().call_later(delay_s, action)
-
-
-def gzipped(reply: Reply) -> Reply:
-    """Return the reply compressed, unless there is nothing to compress or it is already."""
-    if not reply.body or any(name == "content-encoding" for name, _ in reply.headers):
-        return reply
-    packed = gzip.compress(reply.body, 1, mtime=0)
-    return replace(reply, body=packed).with_headers(("content-encoding", "gzip"))
-
-
-def not_found() -> Reply:
-    """Return the 404 for an endpoint that does not exist."""
-    return error(404, "ENDPOINT_NOT_FOUND", NO_ENDPOINT)
-
-
-def not_allowed() -> Reply:
-    """Return the 405 of the model server."""
-    return json_reply(405, {"detail": "Method Not Allowed"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from servingclient.emulator import admin, control_plane, invocations, oidc
+from servingclient.emulator import admin, control_plane, invocations, oidc, paths
 from servingclient.emulator.journal import Note
 from servingclient.emulator.wire import Reply, error, json_reply
 
@@ -47,7 +47,7 @@ _CONTROL_PLANE: dict[tuple[str, str], tuple[Kind, Handler]] = {
 
 def handle(workspace: Workspace, connection: Connection, request: Request) -> None:
     """Answer one request."""
-    found = invocations.find(workspace, request.host, request.path)
+    found = paths.find(workspace, request.host, request.path)
     if found is not None:
         _invoke(workspace, connection, request, *found)
         return
@@ -71,7 +71,7 @@ def handle(workspace: Workspace, connection: Connection, request: Request) -> No
 
 def upload_limit(workspace: Workspace, request_path: str, connection: Connection) -> int:
     """Return how many body bytes the target of a request accepts."""
-    found = invocations.find(workspace, connection.host, request_path)
+    found = paths.find(workspace, connection.host, request_path)
     endpoint = found[0] if found is not None else None
     return endpoint.spec.limit_bytes() if endpoint is not None else _OTHER_LIMIT_BYTES
 
@@ -87,9 +87,9 @@ def _invoke(
     served_model: str | None,
 ) -> None:
     if request.method != "POST":
-        connection.reply(invocations.not_allowed(), Note("invocation"))
+        connection.reply(paths.not_allowed(), Note("invocation"))
     elif endpoint is None:
-        connection.reply(invocations.not_found(), Note("invocation"))
+        connection.reply(paths.not_found(), Note("invocation"))
     else:
         invocations.Invocation(workspace, connection, request, endpoint, served_model).start()
 
