@@ -25,11 +25,12 @@ from servingclient._version import __version__
 from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import task_ports
+from servingclient.policies.concurrency import Limiter
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
 from servingclient.transport.clock import LoopClock
-from servingclient.transport.gate import LoopGate
-from servingclient.transport.wire import AsyncWire, async_wire
+from servingclient.transport.loop_gate import LoopGate
+from servingclient.transport.wire import AsyncWire, async_wire, most_calls
 
 if TYPE_CHECKING:
     import httpx
@@ -88,9 +89,18 @@ class AsyncServingClient:
         )
         self._clock = clock = LoopClock()
         self._wire: AsyncWire = async_wire(settings, transport)
-        self._gate = LoopGate(settings.pool.max_lanes, settings.queue.max_calls)
+        limiter = Limiter(settings.concurrency, most_calls(settings, transport))
+        self._gate = LoopGate(limiter, settings.queue)
         ports = task_ports(self._wire, clock, random)
-        self._access = Access(endpoint, credentials, origin, settings, ports, version=__version__)
+        self._access = Access(
+            endpoint,
+            credentials,
+            origin,
+            settings,
+            ports,
+            version=__version__,
+            provisioned=self._gate.provisioned,
+        )
         world = World(
             clock.now,
             clock.sleep,

@@ -209,7 +209,7 @@ class Story:
         began_s = world.now()
         try:
             if not gate.try_enter():
-                await gate.enter(call.deadline_s, call.priority)
+                await gate.enter(call.deadline_s, call.priority, len(call.body.data))
             try:
                 grant = self._ready(call, began_s) or await self._obtain(call)
                 reply = await self._send(call, grant)
@@ -319,7 +319,7 @@ class Story:
         began_s = world.now()
         try:
             if not gate.try_enter():
-                await gate.enter(call.deadline_s, call.priority)
+                await gate.enter(call.deadline_s, call.priority, len(call.body.data))
             try:
                 grant = self._ready(call, began_s) or await self._obtain(call)
                 reply = await world.wire.open(
@@ -336,6 +336,7 @@ class Story:
                 raise
         except WireFault as fault:
             raise self.failures.of_fault(call, fault) from None
+        gate.answered(world.now() - call.tried_s)
         return reply
 
     async def _check_events(self, call: Call, reply: StreamedReply) -> None:

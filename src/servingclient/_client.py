@@ -25,12 +25,13 @@ from servingclient._version import __version__
 from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import thread_ports
+from servingclient.policies.concurrency import Limiter
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.fork_lock import ForkLock
-from servingclient.transport.gate import ThreadGate
-from servingclient.transport.wire import SyncWire, sync_wire
+from servingclient.transport.thread_gate import ThreadGate
+from servingclient.transport.wire import SyncWire, most_calls, sync_wire
 
 if TYPE_CHECKING:
     import httpx
@@ -89,9 +90,18 @@ class ServingClient:
         )
         self._clock = clock = ThreadClock()
         self._wire: SyncWire = sync_wire(settings, transport)
-        self._gate = ThreadGate(settings.pool.max_lanes, settings.queue.max_calls)
+        limiter = Limiter(settings.concurrency, most_calls(settings, transport))
+        self._gate = ThreadGate(limiter, settings.queue)
         ports = thread_ports(self._wire, clock, random)
-        self._access = Access(endpoint, credentials, origin, settings, ports, version=__version__)
+        self._access = Access(
+            endpoint,
+            credentials,
+            origin,
+            settings,
+            ports,
+            version=__version__,
+            provisioned=self._gate.provisioned,
+        )
         world = World(
             clock.now,
             clock.sleep,

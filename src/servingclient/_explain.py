@@ -75,8 +75,8 @@ def _timeout(
         f"The endpoint may be running it still: raise {limit}, or see whether the model or its "
         "queue is slow."
         if fault.sent != "no"
-        else f"Nothing was sent: allow more time ({limit}); where calls wait for a connection, "
-        "raise Pool.max_lanes or send less at once."
+        else f"Nothing was sent: allow more time ({limit}); where calls wait for their turn, "
+        "send fewer at once, or give the endpoint more concurrency."
     )
     error = errors.DeadlineExceeded(
         f"{endpoint!r}: {fault.detail}, after {spent_s:.2f} s. {advice}"

@@ -19,7 +19,12 @@ from servingclient.errors import ResponseTooLarge, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.errors_body import error_detail
-from servingclient.policies.failure import Failure, classify_fault, classify_reply
+from servingclient.policies.failure import (
+    Failure,
+    FailureClass,
+    classify_fault,
+    classify_reply,
+)
 from servingclient.policies.retry import FIRST_TRY, Action, Advice, advise
 from servingclient.settings import Settings
 
@@ -96,6 +101,8 @@ class Failures:
         if fault.kind is FaultKind.NO_NAME and grant is not None and grant.route_optimized:
             self._world.access.moved(grant)  # an endpoint made anew has another host
         now_s = self._world.now()
+        if failure.cls is FailureClass.SLOW:
+            self._world.gate.unanswered(now_s - call.tried_s)
         error = _explain.fault_error(
             fault,
             self._endpoint,
@@ -124,6 +131,8 @@ class Failures:
         )
         error.request_id = request_id(reply.headers)
         error.sent = failure.sent
+        if failure.cls is FailureClass.REFUSED:
+            self._world.gate.throttled()
         self._note(call, failure, error.request_id)
         return TryFailed(failure, error)
 

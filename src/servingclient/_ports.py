@@ -91,7 +91,8 @@ class Wire(Protocol):
 class Gate(Protocol):
     """Admission before the connections, as many at once as the endpoint takes.
 
-    Those who wait go by priority, within one priority first in, first out.
+    Those who wait go by priority, within one priority first in, first out; every eighth turn goes
+    to whoever waits longest.
     """
 
     @property
@@ -101,12 +102,13 @@ class Gate(Protocol):
     def try_enter(self) -> bool:
         """Take a place if one is free and nobody waits."""
 
-    async def enter(self, deadline_s: float, priority: int = 1) -> None:
+    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
         """Wait for a place.
 
         Args:
             deadline_s: Instant at which to give up.
             priority: 0 is critical, 1 the default, 2 batch.
+            size_bytes: Of the request that waits.
 
         Raises:
             QueueFull: Too many wait already, or it would take longer than there is time.
@@ -119,6 +121,11 @@ class Gate(Protocol):
 
     def answered(self, reply_s: float) -> None:
         """A call was answered ``reply_s`` seconds after it was sent: the limit may move."""
+
+    def unanswered(self, waited_s: float) -> None:
+        """A call was sent and not answered in ``waited_s`` seconds. Without these, an endpoint that
+        has become too slow for its callers would seem as fast as its few replies in time.
+        """
 
     def throttled(self) -> None:
         """The endpoint refused a call for want of room: the limit sinks."""

@@ -16,7 +16,7 @@ from servingclient import (
     TokenRefreshError,
 )
 from servingclient.emulator import Emulator, faults
-from servingclient.settings import Pool, Token
+from servingclient.settings import Concurrency, Pool, Token
 from tests.doors.kit import ROW, SUM, Door, Who, errors, invocations, pat, principal
 
 CALLS = 64
@@ -182,7 +182,7 @@ def test_row_20_a_revoked_token_with_64_in_flight(
 ) -> None:
     # one refresh, at most 128 POSTs, no error
     emulator.change(expired_status=status)
-    settings = Settings(pool=Pool(max_lanes=CALLS))
+    settings = Settings(concurrency=Concurrency(initial_calls=CALLS))
     client = door.open(endpoint, principal(emulator), settings)
     door.predict(client)
     before = emulator.token_requests

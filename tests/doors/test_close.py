@@ -17,7 +17,7 @@ from servingclient import (
     StreamError,
 )
 from servingclient.emulator import Emulator, faults
-from servingclient.settings import Pool, Retry
+from servingclient.settings import Concurrency, Pool, Retry
 from tests.doors.kit import ROW, Door, Who, errors, invocations, pat, principal
 from tests.scripted.server import Blackhole, eventually, eventually_async
 
@@ -61,7 +61,7 @@ def run_and_close(
 
 
 def test_T15_calls_that_end_in_time_are_waited_for(door: Door, emulator: Emulator) -> None:
-    client = door.open("demo", pat(emulator), Settings(pool=Pool(max_lanes=64)))
+    client = door.open("demo", pat(emulator), Settings(concurrency=Concurrency(initial_calls=64)))
     door.predict(client)
     emulator.always("demo", faults.slow(0.3))
     outcomes, took_s = run_and_close(door, client, emulator, 1 + CALLS)
@@ -71,7 +71,8 @@ def test_T15_calls_that_end_in_time_are_waited_for(door: Door, emulator: Emulato
 
 def test_T15_calls_that_do_not_end_get_told(door: Door, emulator: Emulator) -> None:
     # 32 in flight and 32 waiting: all end in a result or ClientClosedError, 0 hang
-    client = door.open("demo", pat(emulator), Settings(close_timeout_s=0.3))
+    limit = Concurrency(initial_calls=32)
+    client = door.open("demo", pat(emulator), Settings(close_timeout_s=0.3, concurrency=limit))
     door.predict(client)
     emulator.always("demo", faults.hang())
     began_s = time.monotonic()

@@ -17,7 +17,7 @@ from servingclient import (
     Settings,
 )
 from servingclient.settings import Pool
-from servingclient.transport.gate import ThreadGate
+from servingclient.transport.thread_gate import ThreadGate
 from tests.scripted.server import ScriptedServer, fin, reply, stall
 
 ROWS = [{"a": 1}]

@@ -133,6 +133,7 @@ class FakeWorld:
         self.sends: list[Sends] = []
         self.events: list[CallEnded | AttemptEnded] = []
         self.answers: list[float] = []
+        self.silences: list[float] = []
         self.throttles = 0
         self.inside = 0
         self.most_inside = 0
@@ -226,7 +227,7 @@ class FakeWorld:
         self._entered()
         return True
 
-    async def enter(self, deadline_s: float, priority: int = 1) -> None:
+    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
         if self.closed:
             raise WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
         if self.queue_full:
@@ -235,7 +236,7 @@ class FakeWorld:
         await self._pause()
         if self.now_s + wait_s >= deadline_s:
             self.now_s = max(self.now_s, deadline_s)
-            raise WireFault(FaultKind.TIMEOUT, "no connection became free in time", sent="no")
+            raise WireFault(FaultKind.TIMEOUT, "no place became free in time", sent="no")
         self.now_s += wait_s
         self._entered()
 
@@ -245,6 +246,9 @@ class FakeWorld:
 
     def answered(self, reply_s: float) -> None:
         self.answers.append(reply_s)
+
+    def unanswered(self, waited_s: float) -> None:
+        self.silences.append(waited_s)
 
     def throttled(self) -> None:
         self.throttles += 1

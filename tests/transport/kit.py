@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 
 from servingclient import _step
 from servingclient._types import FaultKind, Origin, Reply, Target, WireFault
-from servingclient.settings import Pool, Settings, Tls
+from servingclient.policies.concurrency import fixed
+from servingclient.settings import Pool, Queue, Settings, Tls
 from servingclient.transport.exchange import request_head
 from servingclient.transport.httpx_wire import AsyncHttpxWire, HttpxWire
+from servingclient.transport.loop_gate import LoopGate
+from servingclient.transport.thread_gate import ThreadGate
 from servingclient.transport.wire import AsyncLaneWire, LaneWire
 from tests.scripted.server import ScriptedServer
 
@@ -50,6 +53,16 @@ def body_of(call_id: object) -> bytes:
 def answer_of(reply: Reply) -> str:
     """The id that an echoing server put into the reply."""
     return str(json.loads(reply.body)["predictions"][0])
+
+
+def thread_gate(places: int, *, waiting: int = 1000) -> ThreadGate:
+    """A gate whose limit stays."""
+    return ThreadGate(fixed(places), Queue(max_calls=waiting))
+
+
+def loop_gate(places: int, *, waiting: int = 1000) -> LoopGate:
+    """The same for the tasks of a loop."""
+    return LoopGate(fixed(places), Queue(max_calls=waiting))
 
 
 def settings_of(*, ca_file: str | None = None, **pool: Any) -> Settings:

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from servingclient._types import Target
-from servingclient.transport.gate import LoopGate
 from servingclient.transport.httpx_wire import AsyncHttpxWire
 from servingclient.transport.wire import AsyncLaneWire
 from tests.scripted.certificates import Authority
 from tests.scripted.server import Connection, Request, ScriptedServer, echo, eventually_async, stall
-from tests.transport.kit import answer_of, body_of, settings_of, target_of
+from tests.transport.kit import answer_of, body_of, loop_gate, settings_of, target_of
 
 TIMEOUTS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 TLS_TIMEOUTS_S = (0.001, 0.005, 0.02, 0.1, 0.4)  # ten handshakes at once take a while
@@ -42,7 +41,7 @@ class Churn:
         self.timeouts_s = TLS_TIMEOUTS_S if target.origin.scheme == "https" else TIMEOUTS_S
         self.wire = wire
         self.target = target
-        self.gate = LoopGate(PLACES, 1000)
+        self.gate = loop_gate(PLACES)
         self.seen: Counter[str] = Counter()
         self.most_abandoned = 0
 

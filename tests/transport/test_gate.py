@@ -18,7 +18,8 @@ from servingclient import _step
 from servingclient._step import run
 from servingclient._types import WireFault
 from servingclient.transport.clock import ThreadClock
-from servingclient.transport.gate import LoopGate, ThreadGate
+from servingclient.transport.loop_gate import LoopGate
+from tests.transport.kit import loop_gate, thread_gate
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -35,7 +36,7 @@ def fork() -> int:
 
 @forks
 async def test_T4_a_child_forked_by_a_running_loop_finds_the_gate_empty_and_open():
-    gate = LoopGate(1, 10)
+    gate = loop_gate(1, waiting=10)
     assert gate.try_enter()
     pid = fork()
     if pid == 0:
@@ -67,7 +68,7 @@ def test_T4_a_child_sleeps_though_a_thread_of_the_parent_was_just_waking():
 
 
 def test_a_queue_without_end_is_waited_in():
-    gate = ThreadGate(1, 1)
+    gate = thread_gate(1, waiting=1)
     assert gate.try_enter()
     threading.Timer(0.1, gate.leave).start()
     _step.run(gate.enter(float("inf")))
@@ -76,7 +77,7 @@ def test_a_queue_without_end_is_waited_in():
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_T5_places_of_a_loop_that_ended_in_mid_call_come_back():
-    gate = LoopGate(1, 10)
+    gate = loop_gate(1, waiting=10)
 
     async def inside() -> None:
         assert gate.try_enter()
@@ -102,7 +103,7 @@ def test_T5_places_of_a_loop_that_ended_in_mid_call_come_back():
 
 def test_T9_no_place_is_lost_or_lent_twice_in_a_storm():
     """48 threads at 4 places, some out of time at once: never 5 inside, and all 4 come back."""
-    gate = ThreadGate(4, 1000)
+    gate = thread_gate(4)
     inside: list[int] = []
     most, late, served = [0], [0], [0]
     book = threading.Lock()
@@ -143,7 +144,7 @@ def test_T9_no_place_is_lost_or_lent_twice_in_a_storm():
 
 
 def test_T15_a_storm_that_is_refused_ends_and_gives_all_places_back():
-    gate = ThreadGate(2, 1000)
+    gate = thread_gate(2)
     ended: list[str] = []
 
     def caller() -> None:

@@ -15,7 +15,6 @@ import pytest
 
 from servingclient import _step
 from servingclient._types import WireFault
-from servingclient.transport.gate import LoopGate, ThreadGate
 from servingclient.transport.httpx_wire import AsyncHttpxWire, HttpxWire
 from servingclient.transport.wire import AsyncLaneWire, LaneWire
 from tests.scripted.certificates import Authority
@@ -29,7 +28,14 @@ from tests.scripted.server import (
     then_fin,
     then_rst,
 )
-from tests.transport.kit import answer_of, body_of, settings_of, target_of
+from tests.transport.kit import (
+    answer_of,
+    body_of,
+    loop_gate,
+    settings_of,
+    target_of,
+    thread_gate,
+)
 
 CALLS = 1200
 LANES = 16
@@ -80,7 +86,7 @@ def test_threads(make: Any, tls: bool, authority: Authority, restless: None):
     context = authority.good() if tls else None
     with ScriptedServer(moody(1), tls=context) as server, ThreadPoolExecutor(CALLERS) as threads:
         wire = make(settings_of(max_lanes=LANES, ca_file=authority.ca_file if tls else None))
-        gate = ThreadGate(LANES, CALLERS)
+        gate = thread_gate(LANES)
         target = target_of(server)
 
         async def call(number: int) -> str:
@@ -104,7 +110,7 @@ async def test_tasks(make: Any, tls: bool, authority: Authority):
     context = authority.good() if tls else None
     with ScriptedServer(moody(2), tls=context) as server:
         wire = make(settings_of(max_lanes=LANES, ca_file=authority.ca_file if tls else None))
-        gate = LoopGate(LANES, CALLS)
+        gate = loop_gate(LANES, waiting=CALLS)
         target = target_of(server)
 
         async def call(number: int) -> str:

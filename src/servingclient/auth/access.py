@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 
 from servingclient._ports import Grant
 from servingclient._types import FaultKind, Origin, WireFault
@@ -47,6 +48,7 @@ class Access:
         settings: Token rules, user headers, trusted hosts and the request limit.
         ports: The world, one set per colour.
         version: The library's version, for ``User-Agent``.
+        provisioned: Told how many requests the endpoint works on at once, whenever it is described.
 
     Raises:
         ConfigError: The endpoint's name, a header or a trusted host is malformed.
@@ -61,8 +63,10 @@ class Access:
         ports: Ports,
         *,
         version: str,
+        provisioned: Callable[[int | None], None] = lambda _: None,
     ) -> None:
         self._endpoint = check_endpoint_name(endpoint)
+        self._provisioned = provisioned
         self._credentials = credentials
         self._settings = settings
         self._ports = ports
@@ -291,7 +295,9 @@ class Access:
         if asked.token_refused and self._reading.description is None:
             raise self._tokens.refused_for_good(token, workspace, asked.status)
         # of an endpoint in use, the calls themselves will tell whether the token is good
-        return self._reading.take(asked, self._now())
+        described = self._reading.take(asked, self._now())
+        self._provisioned(described.provisioned_concurrency)
+        return described
 
     def _now(self) -> float:
         return self._ports.clock.now()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from servingclient.errors import ConfigError
 from servingclient.settings.checks import names_checked, number, switch, whole
 
 Priority = Literal["critical", "default", "batch"]
+
+INITIAL_CALLS: Final = 20
+"""Where the limit starts for an endpoint that tells no provisioned concurrency (Netflix Gradient2).
+"""
 
 
 def check_priority(priority: object) -> None:
@@ -28,14 +32,16 @@ class Concurrency:
     """The limit on calls at once: it follows what the endpoint takes, up to ``Pool.max_lanes``."""
 
     adaptive: bool = True
-    """Let the limit follow latency and 429. False keeps it where it starts."""
+    """Let the limit follow latency and 429. False fixes it at ``initial_calls``, and without that
+    at its ceiling."""
     initial_calls: int | None = None
     """Where the limit starts; None takes the provisioned concurrency the endpoint tells, divided by
     ``client_processes``, and 20 where it tells none."""
     min_calls: int = 2
     """The limit never goes below: with one call at once nothing is learnt of a better time."""
     client_processes: int = 1
-    """How many client processes share the endpoint: each starts with its part."""
+    """How many client processes share the endpoint: each starts with its part, and at least with
+    ``min_calls``."""
     smoothing: float = 0.2
     """Share of a newly computed limit in the next one (Netflix Gradient2)."""
     tolerance: float = 1.5

@@ -21,10 +21,10 @@ import httpx
 
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Target, WireFault
 from servingclient.errors import ConfigError, WrongLoopError
-from servingclient.settings import Settings
+from servingclient.policies.concurrency import fixed
+from servingclient.settings import Queue, Settings
 from servingclient.transport import faults, patched
 from servingclient.transport.async_lane import keep_uncollected
-from servingclient.transport.gate import LoopGate
 from servingclient.transport.httpx_faults import late
 from servingclient.transport.httpx_lifeline import Ending
 from servingclient.transport.httpx_plan import (
@@ -35,8 +35,10 @@ from servingclient.transport.httpx_plan import (
     quiet_loggers,
     reply,
 )
+from servingclient.transport.loop_gate import LoopGate
 
 _UNWIND_S = 0.5  # for abandoned exchanges to notice that their socket was shut down
+_ENDLESS = Queue(max_calls=sys.maxsize)  # who comes here has waited in the bounded line before
 
 T = TypeVar("T")
 
@@ -46,7 +48,7 @@ class _Home:
 
     def __init__(self, transport: httpx.AsyncBaseTransport, places: int) -> None:
         self.transport = transport
-        self.permits = LoopGate(places, sys.maxsize)
+        self.permits = LoopGate(fixed(places), _ENDLESS)
         self.tasks: dict[asyncio.Task[Any], _Exchange] = {}
         self.ended = False
         self._client: httpx.AsyncClient | None = None
@@ -186,7 +188,7 @@ class AsyncHttpxWire:
     async def _move_in(self) -> _Home:
         """Make a home on the running loop."""
         transport = self._transport_here()
-        home = _Home(transport, self._plan.settings.max_lanes)
+        home = _Home(transport, self._plan.settings.httpx_calls)
         self._homes[asyncio.get_running_loop()] = home
         if self._plan.pooled:
             await home.end_with_loop()

@@ -1,38 +1,34 @@
-"""Admission before the lanes: so many calls at once, the others wait in order."""
+"""Admission before the lanes: what the gates of both colours have in common.
+
+As many calls at once as the limit says, the others wait in line. Whoever gives up a place, for
+whatever reason, hands it on; one who was handed a place and leaves all the same does so too.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import math
-import os
-import threading
-import time
-import weakref
-from collections import OrderedDict, deque
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from servingclient._stats import ConcurrencyStats
 from servingclient._types import FaultKind, WireFault
 from servingclient.errors import QueueFull, WrongLoopError
+from servingclient.policies.concurrency import Limiter, Window
+from servingclient.settings import Queue
 
 
-def _full(waiting: int, places: int) -> QueueFull:
-    error = QueueFull(
-        f"{waiting} calls already wait for one of {places} connections. Send fewer at once, or "
-        "raise Pool.max_lanes (more connections) or Queue.max_calls (a longer queue)."
-    )
-    error.retryable = True
-    return error
+def late() -> WireFault:
+    """The deadline came before a place."""
+    return WireFault(FaultKind.TIMEOUT, "no place became free in time", sent="no")
 
 
-def _late() -> WireFault:
-    return WireFault(FaultKind.TIMEOUT, "no connection became free in time", sent="no")
-
-
-def _closed() -> WireFault:
+def closed() -> WireFault:
+    """The client was closed."""
     return WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
 
 
-def _wrong_loop() -> WrongLoopError:
+def wrong_loop() -> WrongLoopError:
     """Places and connections belong to one loop at a time."""
     return WrongLoopError(
         "This client is in use on another running event loop; connections cannot cross loops. "
@@ -40,328 +36,162 @@ def _wrong_loop() -> WrongLoopError:
     )
 
 
-class _Turn:
-    """A thread's place in the queue."""
-
-    __slots__ = ("admitted", "come")
-
-    def __init__(self) -> None:
-        self.admitted = False
-        self.come = threading.Lock()
-        self.come.acquire()
+def _refusal(text: str) -> QueueFull:
+    error = QueueFull(text)
+    error.retryable = True
+    return error
 
 
-class ThreadGate:
-    """For threads.
+class Admission(ABC):
+    """Limit, refusals and figures of one gate.
 
-    Free places lie in a list: popping and appending are atomic, so a gate with room takes no lock.
-    Whoever frees a place looks for waiters afterwards, and whoever lines up looks for a place
-    afterwards: one of the two sees the other.
+    What is read on the way of every call lies in plain attributes; what changes them holds
+    ``_guard``. Threads add up replies without it: one that is lost between two changes no mean.
 
-    Args:
-        places: Calls admitted at once.
-        max_waiting: Calls that may wait; one more is refused.
+    Attributes:
+        places: Calls admitted at once now.
     """
 
-    def __init__(self, places: int, max_waiting: int) -> None:
-        self.places = places
-        self._max_waiting = max_waiting
-        self._renew()
-        _gates.add(self)
+    _guard: AbstractContextManager[object]
+    """Makes a change atomic: a lock for threads, nothing on an event loop."""
 
-    def _renew(self) -> None:
-        self._lock = threading.Lock()
-        self._free: list[None] = [None] * self.places
-        self._waiting: deque[_Turn] = deque()
-        self._all_left: threading.Event | None = None
-        self._closed = False
+    def __init__(self, limiter: Limiter, queue: Queue, now: Callable[[], float]) -> None:
+        self.places = limiter.calls
+        self._limiter = limiter
+        self._queue = queue
+        self._now = now
+        self._rejected = 0
+        self._waited = False
+        self._new_window()
 
-    @property
-    def room(self) -> bool:
-        """See ``_ports.Gate.room``."""
-        return not self._waiting and not self._closed and bool(self._free)
-
-    def try_enter(self) -> bool:
-        """See ``_ports.Gate.try_enter``."""
-        if self._waiting or self._closed:
-            return False
-        try:
-            self._free.pop()
-        except IndexError:
-            return False
-        return True
-
-    async def enter(self, deadline_s: float, priority: int = 1) -> None:
-        """See ``_ports.Gate.enter``."""
-        turn = self._line_up()
-        try:
-            left_s = min(deadline_s - time.monotonic(), threading.TIMEOUT_MAX)
-            turn.come.acquire(timeout=max(0.0, left_s))
-        except BaseException:
-            self._give_up(turn)
-            raise
-        if self._closed:
-            self._give_up(turn)
-            raise _closed()
-        if not turn.admitted and not self._admitted_late(turn):
-            raise _late()
-
-    def _line_up(self) -> _Turn:
-        with self._lock:
-            if self._closed:
-                raise _closed()
-            if len(self._waiting) >= self._max_waiting:
-                self._admit()
-                if len(self._waiting) >= self._max_waiting and not self._free:
-                    raise _full(len(self._waiting), self.places)
-            turn = _Turn()
-            self._waiting.append(turn)
-            self._admit()
-            return turn
-
-    def _admit(self) -> None:
-        """Under the lock: give free places to those who wait longest."""
-        while self._waiting:
-            try:
-                self._free.pop()
-            except IndexError:
-                return
-            turn = self._waiting.popleft()
-            turn.admitted = True
-            turn.come.release()
-
-    def _admitted_late(self, turn: _Turn) -> bool:
-        """The time is up: leave the queue, unless the turn came in the same instant."""
-        with self._lock:
-            if turn.admitted:
-                return True
-            if self._closed:
-                raise _closed()
-            self._waiting.remove(turn)
-            return False
-
-    def _give_up(self, turn: _Turn) -> None:
-        """Leave the queue; a turn that came in the same instant goes to the next."""
-        with self._lock:
-            admitted = turn.admitted
-            if not admitted and turn in self._waiting:
-                self._waiting.remove(turn)
-        if admitted:
-            self.leave()
-
-    def leave(self) -> None:
-        """See ``_ports.Gate.leave``."""
-        self._free.append(None)
-        if self._waiting or self._all_left is not None:
-            self._look_again()
-
-    def _look_again(self) -> None:
-        with self._lock:
-            self._admit()
-            if self._all_left is not None and len(self._free) == self.places:
-                self._all_left.set()
+    # ------------------------------------------------------------------ what calls took
 
     def answered(self, reply_s: float) -> None:
         """See ``_ports.Gate.answered``."""
+        self._answered_s += reply_s
+        self._left -= 1
+        if self._left <= 0:
+            self._close_window()
+
+    def unanswered(self, waited_s: float) -> None:
+        """See ``_ports.Gate.unanswered``."""
+        with self._guard:
+            # One that had little time left has not seen how long the reply would have taken.
+            self._unanswered_s += max(waited_s, self._limiter.held_s(self._now()))
+            self._unanswered += 1
+        self._left -= 1
+        if self._left <= 0:
+            self._close_window()
 
     def throttled(self) -> None:
         """See ``_ports.Gate.throttled``."""
+        with self._guard:
+            self._limiter.throttled(self._now())
+            self._follow()
 
-    def refuse(self) -> None:
-        """Admit nobody any more; those who wait are told."""
-        with self._lock:
-            self._closed = True
-            waiting, self._waiting = self._waiting, deque()
-        for turn in waiting:
-            turn.come.release()
+    def provisioned(self, calls: int | None) -> None:
+        """The endpoint says how many calls it works on at once."""
+        with self._guard:
+            self._limiter.provisioned(calls)
+            self._follow()
 
-    def wait_empty(self, timeout_s: float) -> bool:
-        """Wait for those inside.
+    def _close_window(self) -> None:
+        with self._guard:
+            if self._left > 0:  # another thread was quicker
+                return
+            answered = max(0, self._window - self._left - self._unanswered)
+            window = Window(
+                answered + self._unanswered,
+                self._answered_s + self._unanswered_s,
+                answered,
+                self._answered_s,
+                self._waited or 2 * (self.inside + 1) >= self.places,
+            )
+            self._limiter.learn(window, self._now())
+            self._new_window()
+            self._waited = self.waiting > 0
+            self._follow()
 
-        Returns:
-            True when all have left.
+    def _new_window(self) -> None:
+        self._window = self._left = self._limiter.window_calls
+        self._answered_s = self._unanswered_s = 0.0
+        self._unanswered = 0
+
+    def _follow(self) -> None:
+        places = self._limiter.calls
+        if places != self.places:
+            self._fit(places)
+
+    @abstractmethod
+    def _fit(self, places: int) -> None:
+        """Under the guard: have so many places from now on, and let in who may enter."""
+
+    # ------------------------------------------------------------------ who is turned away
+
+    def _check_room_in_line(self, ahead: int, left_s: float, size_bytes: int) -> None:
+        """Under the guard: refuse a call that may not line up, or whose turn would come too late.
+
+        Raises:
+            QueueFull: It may not.
         """
-        with self._lock:
-            if self._all_left is None:
-                self._all_left = threading.Event()
-            all_left = self._all_left
-            if len(self._free) == self.places:
-                return True
-        return all_left.wait(timeout_s)
-
-    def stats(self) -> ConcurrencyStats:
-        """The limit, and who is before and behind it."""
-        return ConcurrencyStats(self.places, self.inside, self.waiting)
-
-    @property
-    def inside(self) -> int:
-        """Calls admitted now."""
-        return self.places - len(self._free)
-
-    @property
-    def waiting(self) -> int:
-        """Calls in the queue now."""
-        return len(self._waiting)
-
-    def __repr__(self) -> str:
-        state = "closed, " if self._closed else ""
-        return f"{state}{self.inside} running, {self.waiting} waiting"
-
-
-class LoopGate:
-    """For the tasks of one event loop. Arguments as for ``ThreadGate``."""
-
-    def __init__(self, places: int, max_waiting: int) -> None:
-        self.places = places
-        self._max_waiting = max_waiting
-        self._renew()
-        _gates.add(self)
-
-    def _renew(self) -> None:
-        self._free = self.places
-        self._queue: OrderedDict[asyncio.Future[None], float] = OrderedDict()
-        self._closed = False
-        self._all_left: asyncio.Future[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_s = math.inf
-
-    @property
-    def room(self) -> bool:
-        """See ``_ports.Gate.room``."""
-        return self._free > 0 and not self._queue and not self._closed
-
-    def try_enter(self) -> bool:
-        """See ``_ports.Gate.try_enter``."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._adopt(loop)
-        if self._free > 0 and not self._queue and not self._closed:
-            self._free -= 1
-            return True
-        return False
-
-    async def enter(self, deadline_s: float, priority: int = 1) -> None:
-        """See ``_ports.Gate.enter``."""
-        if self.try_enter():
+        self._waited = True
+        waiting, queue = self.waiting, self._queue
+        if waiting >= queue.max_calls:
+            raise self._rejecting(
+                f"{waiting} calls already wait, and {self.inside} are under way. Send fewer at "
+                "once, or raise Queue.max_calls."
+            )
+        if waiting and self._waiting_bytes + size_bytes > queue.max_bytes:
+            raise self._rejecting(
+                f"Requests of {self._waiting_bytes / 1e6:.1f} MB already wait, and this one has "
+                f"{size_bytes / 1e6:.1f} MB. Send fewer at once, or raise Queue.max_bytes."
+            )
+        if left_s == math.inf:
             return
-        if self._closed:
-            raise _closed()
-        if len(self._queue) >= self._max_waiting:
-            raise _full(len(self._queue), self.places)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue[turn] = deadline_s
-        if deadline_s < self._timer_s:
-            self._set_timer(deadline_s)
-        try:
-            await turn
-        except BaseException:
-            self._queue.pop(turn, None)
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self.leave()  # the turn came in the instant its waiter left: the next one's now
-            raise
+        now_s = self._now()
+        wait_s, reply_s = self._limiter.wait_s(ahead, now_s), self._limiter.reply_s(now_s)
+        if wait_s and wait_s + reply_s > left_s:
+            raise self._rejecting(
+                f"{ahead} calls wait ahead of this one and {self.places} run at once: its turn "
+                f"would come in about {wait_s:.2f} s and its reply take {reply_s:.2f} s more, but "
+                f"it has {max(0.0, left_s):.2f} s. Send fewer at once, allow a longer timeout, or "
+                "give the endpoint more concurrency."
+            )
 
-    def leave(self) -> None:
-        """See ``_ports.Gate.leave``."""
-        while self._queue:
-            turn, _ = self._queue.popitem(last=False)
-            if not turn.done() and not turn.get_loop().is_closed():
-                turn.set_result(None)
-                return
-        self._free += 1
-        if self._all_left is not None and self._free == self.places and not self._all_left.done():
-            self._all_left.set_result(None)
+    def _too_late(self, left_s: float) -> QueueFull | None:
+        """Under the guard: why a call whose turn has come is not sent after all."""
+        reply_s = self._limiter.reply_s(self._now())
+        if left_s >= reply_s:
+            return None
+        return self._rejecting(
+            f"Its turn came with {max(0.0, left_s):.2f} s left, and replies take {reply_s:.2f} s: "
+            "it was not sent. Send fewer at once, allow a longer timeout, or give the endpoint "
+            "more concurrency."
+        )
 
-    # One timer for the whole queue, set for the nearest deadline: one per waiting call costs 2 us,
-    # and with equal time-outs this one is set once per time-out.
+    def _rejecting(self, text: str) -> QueueFull:
+        self._rejected += 1
+        return _refusal(text)
 
-    def _set_timer(self, at_s: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_s = at_s
-        delay_s = max(0.0, at_s - time.monotonic())
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._refuse_late)
+    # ------------------------------------------------------------------ figures
 
-    def _refuse_late(self) -> None:
-        self._timer, self._timer_s = None, math.inf
-        now_s = time.monotonic()
-        for turn in [turn for turn, deadline_s in self._queue.items() if deadline_s <= now_s]:
-            del self._queue[turn]
-            if not turn.done():
-                turn.set_exception(_late())
-        if self._queue:
-            self._set_timer(min(self._queue.values()))
+    @property
+    @abstractmethod
+    def inside(self) -> int:
+        """Calls admitted now."""
 
-    def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Move to the running loop. Calls that a closed loop never finished wait for nothing; those
-        that were inside give their places back when their coroutines are collected.
-        """
-        if self._loop is not None:
-            if self._loop.is_running():  # its waiters would not wake when one of ours leaves
-                raise _wrong_loop()
-            if self._loop.is_closed():
-                self._queue.clear()
-        self._timer, self._timer_s = None, math.inf
-        self._loop = loop
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """Calls in the line now."""
 
-    def answered(self, reply_s: float) -> None:
-        """See ``_ports.Gate.answered``."""
-
-    def throttled(self) -> None:
-        """See ``_ports.Gate.throttled``."""
-
-    def refuse(self) -> None:
-        """Admit nobody any more; those who wait are told."""
-        self._closed = True
-        waiting, self._queue = self._queue, OrderedDict()
-        if self._timer is not None:
-            self._timer.cancel()
-        for turn in waiting:
-            if not turn.done():
-                turn.set_exception(_closed())
-
-    async def wait_empty(self, timeout_s: float) -> bool:
-        """Wait for those inside.
-
-        Returns:
-            True when all have left.
-        """
-        if self._free == self.places:
-            return True
-        if self._all_left is None:
-            self._all_left = asyncio.get_running_loop().create_future()
-        await asyncio.wait({self._all_left}, timeout=timeout_s)
-        return self._all_left.done()
+    @property
+    @abstractmethod
+    def _waiting_bytes(self) -> int:
+        """Size of their requests."""
 
     def stats(self) -> ConcurrencyStats:
         """The limit, and who is before and behind it."""
-        return ConcurrencyStats(self.places, self.inside, self.waiting)
-
-    @property
-    def inside(self) -> int:
-        """Calls admitted now."""
-        return self.places - self._free
-
-    @property
-    def waiting(self) -> int:
-        """Calls in the queue now."""
-        return len(self._queue)
-
-    def __repr__(self) -> str:
-        state = "closed, " if self._closed else ""
-        return f"{state}{self.inside} running, {self.waiting} waiting"
-
-
-_gates: weakref.WeakSet[ThreadGate | LoopGate] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    """In a forked child: a thread of the parent may have held a lock, calls and waiters are the
-    parent's, and its loop seems to run for ever.
-    """
-    for gate in list(_gates):
-        gate._renew()  # noqa: SLF001 - the same module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+        return ConcurrencyStats(
+            self.places, self.inside, self.waiting, self._limiter.throttles, self._rejected
+        )

@@ -23,15 +23,17 @@ import httpx
 from servingclient import _step
 from servingclient._types import FaultKind, Origin, RawHeaders, WireFault
 from servingclient.errors import ConfigError, QueueFull
+from servingclient.policies.concurrency import fixed
 from servingclient.settings import Pool, Settings
 from servingclient.transport import patched
 from servingclient.transport.async_lane import AsyncLane
 from servingclient.transport.async_pool import AsyncLanePool
 from servingclient.transport.exchange import request_head
-from servingclient.transport.gate import LoopGate, ThreadGate
 from servingclient.transport.httpx_plan import transport_options
 from servingclient.transport.lane import Lane
+from servingclient.transport.loop_gate import LoopGate
 from servingclient.transport.pool import LanePool
+from servingclient.transport.thread_gate import ThreadGate
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _LEFT_OUT = frozenset({b"host", b"content-length", b"transfer-encoding", b"accept-encoding"})
@@ -162,7 +164,7 @@ class LaneTransport(httpx.HTTPTransport):
         self._direct = settings.proxy is None
         self._connect_s = settings.pool.connect_timeout_s
         self._lanes = LanePool(_lane_pool(settings), settings.tls)
-        self._gate = ThreadGate(settings.pool.max_lanes, settings.queue.max_calls)
+        self._gate = ThreadGate(fixed(settings.pool.max_lanes), settings.queue)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response holds its lane until it is read or closed."""
@@ -309,7 +311,7 @@ class AsyncLaneTransport(httpx.AsyncHTTPTransport):
         self._direct = settings.proxy is None
         self._connect_s = settings.pool.connect_timeout_s
         self._lanes = AsyncLanePool(_lane_pool(settings), settings.tls)
-        self._gate = LoopGate(settings.pool.max_lanes, settings.queue.max_calls)
+        self._gate = LoopGate(fixed(settings.pool.max_lanes), settings.queue)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response holds its lane until it is read or closed."""

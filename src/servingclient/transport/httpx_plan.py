@@ -55,8 +55,8 @@ def transport_options(settings: Settings) -> dict[str, Any]:
     context = ssl_context(settings.tls)
     pool = settings.pool
     limits = httpx.Limits(
-        max_connections=pool.max_lanes,
-        max_keepalive_connections=pool.max_lanes,
+        max_connections=pool.httpx_calls,
+        max_keepalive_connections=pool.httpx_calls,
         keepalive_expiry=pool.keepalive_s if settings.idempotent else pool.keepalive_unsafe_s,
     )
     return {

@@ -54,6 +54,13 @@ def async_wire(settings: Settings, transport: httpx.AsyncBaseTransport | None) -
     return AsyncHttpxWire(transport, settings, stock=is_stock(transport))
 
 
+def most_calls(settings: Settings, transport: object) -> int:
+    """How many calls at once the wire over ``transport`` takes."""
+    if transport is None and settings.proxy is None:
+        return settings.pool.max_lanes
+    return settings.pool.httpx_calls
+
+
 def _check_one(settings: Settings) -> None:
     if settings.proxy is not None:
         raise ConfigError(

@@ -1,0 +1,219 @@
+"""How many calls may be under way at once. Pure: time is an argument, whoever calls holds a lock.
+
+Two signals move the limit. A reply with 429 takes a tenth off it, at most once per round trip. And
+latency does, as in Gradient2 of Netflix's concurrency-limits: as long as replies come about as fast
+as they do when nobody has to wait, the limit grows; when they take longer, it sinks.
+
+Gradient2 alone climbs without end where an endpoint queues instead of refusing: its long average
+comes to include the waiting it is there to show (simulated, 4 slots and 256 callers: from 20 calls
+to 256 within 20,000 replies). So here a window in which calls had to wait for a place can only
+lower that average, and every so often the limit is halved for two round trips: what replies take
+then is what the endpoint itself takes, and a slow model is told from a queue of our own making.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+from servingclient.settings.concurrency import INITIAL_CALLS, Concurrency
+
+_LEAST_WINDOW_CALLS: Final = 10
+"""Fewer replies make a mean that says nothing (Netflix WindowedLimit)."""
+_EASE_AFTER_WINDOWS: Final = 50
+"""Pressed windows until the endpoint is looked at with half the limit: costs 2 % of throughput."""
+_SLOW_WINDOW_COUNTS: Final = 5
+"""A window that says the endpoint is slow counts as that many: worth finding out whether it is."""
+_WINDOWS_EASED: Final = 2
+"""The first still has the replies of calls sent before; the second is the look."""
+_UNKNOWN_ROUND_TRIP_S: Final = 0.1
+"""Between two cuts while nothing has been answered yet."""
+_FORGETS: Final = 0.95
+"""The long average's factor per window while it is more than twice the short one (Gradient2)."""
+_STEEPEST: Final = 0.5
+"""Least gradient, so that one slow window does not halve the limit more than once (Gradient2)."""
+_TRUSTED_S: Final = 5.0
+"""How old figures of replies may be, and some windows more, to turn calls away by."""
+_TRUSTED_REPLIES: Final = 5.0
+
+
+class Window(NamedTuple):
+    """What the calls of about one round trip took.
+
+    Attributes:
+        calls: How many came to an end.
+        total_s: Seconds they took together; for a call without an answer, how long it waited.
+        answered: How many of them were answered.
+        answered_s: Seconds those took together.
+        pressed: Whether calls had to wait for a place, or half of the places were taken.
+    """
+
+    calls: int
+    total_s: float
+    answered: int
+    answered_s: float
+    pressed: bool
+
+
+class Limiter:
+    """The limit of one client. Always ``least <= calls <= most``.
+
+    Args:
+        rules: Where it starts and how it moves.
+        most: Its ceiling.
+
+    Attributes:
+        throttles: How often the endpoint refused a call for want of room.
+    """
+
+    __slots__ = (
+        "_cut_s",
+        "_eased",
+        "_held_s",
+        "_known_s",
+        "_least",
+        "_limit",
+        "_most",
+        "_pressed_windows",
+        "_provisioned",
+        "_reply_s",
+        "_rules",
+        "_throttled",
+        "_usual_s",
+        "throttles",
+    )
+
+    def __init__(self, rules: Concurrency, most: int) -> None:
+        self._rules = rules
+        self._most = most
+        self._least = min(rules.min_calls, most) if rules.adaptive else 1
+        self._provisioned: int | None = None
+        self._limit = self._start()
+        self._usual_s: float | None = None
+        self._held_s = 0.0
+        self._reply_s = 0.0
+        self._known_s = -math.inf
+        self._cut_s = -math.inf
+        self._throttled = False
+        self._pressed_windows = 0
+        self._eased = 0
+        self.throttles = 0
+
+    @property
+    def calls(self) -> int:
+        """Calls that may be under way at once now."""
+        limit = self._limit / 2 if self._eased else self._limit
+        return max(self._least, int(limit))
+
+    @property
+    def window_calls(self) -> int:
+        """How many calls make a window: at the limit, those of one round trip."""
+        return max(_LEAST_WINDOW_CALLS, int(self._limit))
+
+    def provisioned(self, calls: int | None) -> None:
+        """The endpoint says how many calls it works on at once; a new figure is a new start."""
+        if calls is not None and calls != self._provisioned:
+            self._provisioned = calls
+            if self._rules.adaptive and self._rules.initial_calls is None:
+                self._limit = self._start()
+
+    def learn(self, window: Window, now_s: float) -> None:
+        """Move the limit by what a window's calls took."""
+        took_s = window.total_s / window.calls
+        self._held_s = took_s
+        self._known_s = now_s
+        if window.answered:
+            self._reply_s = window.answered_s / window.answered
+        if not self._rules.adaptive:
+            return
+        if self._usual_s is None:
+            self._usual_s = took_s
+        if self._eased:
+            self._look(took_s)
+            return
+        usual_s = self._remember(took_s, window)
+        throttled, self._throttled = self._throttled, False
+        if not window.pressed:
+            return
+        slow = took_s > self._rules.tolerance * usual_s
+        self._pressed_windows += _SLOW_WINDOW_COUNTS if slow else 1
+        if self._pressed_windows >= _EASE_AFTER_WINDOWS and self._limit >= 2 * self._least:
+            self._eased = _WINDOWS_EASED
+        else:
+            self._move(took_s, usual_s, may_grow=not throttled)
+
+    def _look(self, took_s: float) -> None:
+        """With half the limit: what replies take now is what the endpoint takes."""
+        self._eased -= 1
+        if not self._eased:
+            self._usual_s = took_s
+            self._pressed_windows = 0
+
+    def _remember(self, took_s: float, window: Window) -> float:
+        """The long average, with this window in it unless it may hold waiting."""
+        usual_s = self._usual_s
+        assert usual_s is not None
+        if not window.pressed or took_s < usual_s:
+            share = 1.0 - (1.0 - 2.0 / (self._rules.long_window_calls + 1)) ** window.calls
+            usual_s += share * (took_s - usual_s)
+        if usual_s > 2.0 * took_s:
+            usual_s *= _FORGETS
+        self._usual_s = usual_s
+        return usual_s
+
+    def _move(self, took_s: float, usual_s: float, *, may_grow: bool) -> None:
+        rules, limit = self._rules, self._limit
+        ratio = rules.tolerance * usual_s / took_s if took_s > 0.0 else 1.0
+        gradient = max(_STEEPEST, min(1.0, ratio))
+        aim = limit * gradient + math.sqrt(limit)
+        aim = (1.0 - rules.smoothing) * limit + rules.smoothing * aim
+        if aim <= limit or may_grow:
+            self._limit = self._bounded(aim)
+
+    def throttled(self, now_s: float) -> None:
+        """The endpoint refused a call for want of room."""
+        self.throttles += 1
+        self._throttled = True
+        round_trip_s = self._reply_s or _UNKNOWN_ROUND_TRIP_S
+        if self._rules.adaptive and now_s - self._cut_s >= round_trip_s:
+            self._cut_s = now_s
+            self._limit = self._bounded(self._limit * self._rules.throttled_factor)
+
+    def wait_s(self, ahead: int, now_s: float) -> float:
+        """Seconds a call would wait behind ``ahead`` others; 0 where nothing recent is known."""
+        return (ahead + 1) * self.held_s(now_s) / int(self._limit)
+
+    def held_s(self, now_s: float) -> float:
+        """Seconds a call keeps its place, answered or not; 0 where nothing recent is known."""
+        return self._held_s if self._recent(now_s) else 0.0
+
+    def reply_s(self, now_s: float) -> float:
+        """Seconds a reply takes; 0 where nothing recent is known."""
+        return self._reply_s if self._recent(now_s) else 0.0
+
+    def _recent(self, now_s: float) -> bool:
+        """Whether the figures may turn a call away: those of a slow spell long past must not."""
+        return now_s - self._known_s <= _TRUSTED_S + _TRUSTED_REPLIES * self._held_s
+
+    def _start(self) -> float:
+        rules = self._rules
+        if rules.initial_calls is not None:
+            start = rules.initial_calls
+        elif not rules.adaptive:
+            start = self._most
+        elif self._provisioned is not None:
+            start = self._provisioned // rules.client_processes
+        else:
+            start = INITIAL_CALLS
+        return self._bounded(start)
+
+    def _bounded(self, limit: float) -> float:
+        return float(max(self._least, min(self._most, limit)))
+
+    def __repr__(self) -> str:
+        return f"Limiter({self.calls} of {self._least} to {self._most})"
+
+
+def fixed(calls: int) -> Limiter:
+    """A limit that stays."""
+    return Limiter(Concurrency(adaptive=False, initial_calls=calls), calls)
