@@ -19,6 +19,7 @@ from servingclient._stats import BatchingStats, ConcurrencyStats, HedgingStats, 
 from servingclient._stream import AsyncStream, Stream
 from servingclient._types import Attempt, Timing
 from servingclient._version import __version__
+from servingclient.batching.results import AsyncMapResult, Block, MapResult
 from servingclient.errors import (
     AuthError,
     BadRequest,
@@ -68,6 +69,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "AsyncLaneTransport",
+    "AsyncMapResult",
     "AsyncServingClient",
     "AsyncStream",
     "Attempt",
@@ -77,6 +79,7 @@ __all__ = [
     "BatchScatterError",
     "Batching",
     "BatchingStats",
+    "Block",
     "Bulk",
     "CallEnded",
     "CheckpointError",
@@ -90,6 +93,7 @@ __all__ = [
     "Hedge",
     "HedgingStats",
     "LaneTransport",
+    "MapResult",
     "NotFound",
     "Observer",
     "Payload",

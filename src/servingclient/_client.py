@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from servingclient._call import Story
 from servingclient._open import (
@@ -25,6 +26,9 @@ from servingclient._version import __version__
 from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import thread_ports
+from servingclient.batching import bulk_threads
+from servingclient.batching.options import bulk_options
+from servingclient.batching.results import MapResult
 from servingclient.policies.concurrency import Limiter
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
@@ -212,6 +216,80 @@ class ServingClient:
                 )
             )
         )
+
+    def map(
+        self,
+        inputs: Any,
+        *,
+        params: Mapping[str, Any] | None = None,
+        client_request_id: str | None = None,
+        usage_context: Mapping[str, str] | None = None,
+        served_model: str | None = None,
+        timeout: float | None = None,
+        idempotent: bool | None = None,
+        priority: Priority = "batch",
+        rows_per_request: int | None = None,
+        concurrency: int | None = None,
+        on_error: Literal["raise", "return"] = "raise",
+        progress: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> MapResult:
+        """Score an input of any size: one prediction a row, in order, in bounded memory.
+
+        The input is cut into requests of a good size, and several are under way at once. Nothing
+        is read or sent before the first result is asked for, and never much more than results are
+        asked for. Rows that are refused are found and fail alone.
+
+        Args:
+            inputs: What ``predict`` takes, apart from bodies; or an iterator of rows, of lists of
+                rows, or of frames, tables and batches, which is read as it is needed.
+            params: Parameters of the model.
+            client_request_id: Start of your ids: each request gets it with ``-`` and the number of
+                its first row.
+            usage_context: Labels stored in the usage table.
+            served_model: Served model to use, past the traffic split.
+            timeout: Seconds for each request: queue, token, attempts, backoff. A job outlives an
+                outage that is shorter.
+            idempotent: Whether running a request twice does no harm; decides what may be resent.
+            priority: Who goes first when calls wait.
+            rows_per_request: Rows in each request; None follows ``settings.bulk``.
+            concurrency: Requests at once; None follows the concurrency limit and ``settings.bulk``.
+            on_error: ``"raise"`` ends with the error of the first row that failed, after the rows
+                before it; ``"return"`` gives each row that failed its error in place of a
+                prediction.
+            progress: Show how far the job is: a bar in a terminal or notebook, else lines on the
+                error output.
+            checkpoint: Path of a file on a local disk to keep predictions in. The same call with
+                the same input goes on where another run was ended, and sends no row again whose
+                prediction stands there.
+
+        Returns:
+            An iterator over the predictions; also ``blocks()``, ``to_list()`` and ``to_pandas()``.
+
+        Raises:
+            ConfigError: An argument is wrong.
+            PayloadError: The input is of no kind that can be sent.
+        """
+        story = self._story
+        options = bulk_options(
+            story.settings,
+            params=params,
+            client_request_id=client_request_id,
+            usage_context=usage_context,
+            served_model=served_model,
+            timeout=timeout,
+            idempotent=idempotent,
+            priority=priority,
+            rows_per_request=rows_per_request,
+            concurrency=concurrency,
+            on_error=on_error,
+            progress=progress,
+            checkpoint=checkpoint,
+        )
+        return bulk_threads.begin(story, self._wire, self._clock, self._limit, options, inputs)
+
+    def _limit(self) -> int:
+        return self._gate.stats().limit
 
     def warmup(self, *, timeout: float | None = None) -> None:
         """Resolve the endpoint, get a token and open connections before the first call.

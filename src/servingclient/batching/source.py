@@ -172,6 +172,8 @@ class Source:
         if not items:
             return
         if self._single_rows is None:
+            if isinstance(items[0], (list, tuple)) and not items[0]:
+                return  # says nothing yet
             self._single_rows = not _is_portion(items[0])
         if self._single_rows:
             self._hold(items)
@@ -194,7 +196,7 @@ class Source:
 
 def _is_portion(item: object) -> bool:
     if isinstance(item, (list, tuple)):
-        return len(item) > 0 and isinstance(item[0], (Mapping, list, tuple))
+        return isinstance(item[0], (Mapping, list, tuple))
     return is_frame(item)
 
 
