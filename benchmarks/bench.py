@@ -15,6 +15,7 @@ from pathlib import Path
 
 import bench_call
 import bench_encode
+import bench_map
 import machine
 import report
 from report import Part
@@ -22,6 +23,7 @@ from report import Part
 PARTS: Mapping[str, Callable[..., Part]] = {
     "call": bench_call.part,
     "encode": bench_encode.part,
+    "map": bench_map.part,
 }
 
 

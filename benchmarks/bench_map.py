@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import callers
 import harness
@@ -32,22 +32,39 @@ from report import Figure, Part, Table
 MODEL = ("--answer", "count", "--slots", "4", "--delay-ms", "5", "--row-ms", "0.005")
 CHUNK = 1000
 """Rows in a request of the loops. One `call` of the measurement is that many rows."""
-JOB_ROWS, QUICK_JOB_ROWS = 1_000_000, 20_000
 MOST_MEMORY_MB = 150.0
 LANES = 32
-FULL, QUICK = (Effort(6, 0.5), 40), (Effort(1, 0.05, tries=1), 4)
-"""How long to measure, and how many chunks a job has at least: it starts with small requests."""
+
+
+class Scale(NamedTuple):
+    """How much is done.
+
+    Attributes:
+        effort: How long rows a second are measured.
+        chunks: Of a job, at least: a job begins with small requests, and a short one ends there.
+        job_rows: Rows of the job whose memory is looked at.
+        who: Who is measured; None for all.
+    """
+
+    effort: Effort
+    chunks: int
+    job_rows: int
+    who: tuple[str, ...] | None = None
+
 
 OURS = "servingclient map"
 OURS_ASYNC = "servingclient map, async"
+FULL = Scale(Effort(6, 0.5), 20, 1_000_000)
+QUICK = Scale(Effort(1, 0.05, tries=1), 4, 20_000, (OURS, OURS_ASYNC, "httpx, loop"))
 Score = Callable[[pd.DataFrame], Any]
 
 
 def part(cores: machine.Cores, *, quick: bool) -> Part:
+    scale = QUICK if quick else FULL
+    rows = scale.job_rows
     with machine.server(cores.server, *MODEL) as server:
         prepare_environment(server.host, server.ca_file)
-        cell = run_cell(server, *(QUICK if quick else FULL))
-        rows = QUICK_JOB_ROWS if quick else JOB_ROWS
+        cell = run_cell(server, scale)
         plain, traced = job(server, rows), job(server, rows, "--trace")
     return Part(
         "Map",
@@ -57,7 +74,7 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
         f"resident {megabytes(plain['peak_resident_bytes_above_input']):.0f} MB above what it held "
         f"with the input (in {plain['seconds']:.1f} s), traced by `tracemalloc` "
         f"{megabytes(traced['peak_traced_bytes']):.0f} MB.",
-        figures(plain, traced),
+        figures(rows, plain, traced),
         [table(cell)],
         {
             "memory_job_rows": rows,
@@ -73,20 +90,20 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
 # ---------------------------------------------------------------- rows a second
 
 
-def run_cell(server: machine.Server, effort: Effort, chunks: int) -> Cell:
+def run_cell(server: machine.Server, scale: Scale) -> Cell:
     place = Place(server.host, server.ca_file, LANES)
     frame = map_job.numbered_frame(1000 * CHUNK)
     with ExitStack() as stack:
         subjects: dict[str, RunCalls] = {}
-        for name, opening in OPENINGS.items():
+        for name in scale.who or OPENINGS:
             try:
-                subjects[name] = stack.enter_context(opening(place, frame))
+                subjects[name] = stack.enter_context(OPENINGS[name](place, frame))
             except ImportError as absent:
                 print(f"  {name} left out: {absent}")
         return harness.measure(
             subjects,
-            effort,
-            least_calls=chunks,
+            scale.effort,
+            least_calls=scale.chunks,
             server_waited_s=server.waited_s,
         )
 
@@ -223,11 +240,11 @@ def megabytes(count: float) -> float:
 # ---------------------------------------------------------------- judging
 
 
-def figures(plain: dict[str, Any], traced: dict[str, Any]) -> list[Figure]:
+def figures(rows: int, plain: dict[str, Any], traced: dict[str, Any]) -> list[Figure]:
     return [
         Figure(
             "map_peak_memory_above_input_mb",
-            "map of 1,000,000 rows x 10: peak resident memory above the input",
+            f"map of {rows:,} rows x 10: peak resident memory above the input",
             [megabytes(plain["peak_resident_bytes_above_input"])],
             MOST_MEMORY_MB,
             at_most=True,

@@ -19,6 +19,7 @@ FIGURES = {
         "encode_float32_array_speedup",
         "encode_float32_array_bytes_ratio",
     },
+    "map": {"map_peak_memory_above_input_mb", "map_peak_traced_memory_above_input_mb"},
 }
 
 
