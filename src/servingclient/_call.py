@@ -22,6 +22,8 @@ from servingclient.errors import ResponseFormatError, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.encode import check_size, encode
+from servingclient.payload.pack import pack
+from servingclient.policies.compression import NO_STATUS
 from servingclient.policies.deadline import attempt_deadline
 from servingclient.policies.retry import settle
 from servingclient.settings import Settings
@@ -32,7 +34,7 @@ _OK: Final = 200
 class Story:
     """How one client calls one endpoint."""
 
-    __slots__ = ("_own_limit_bytes", "endpoint", "failures", "settings", "world")
+    __slots__ = ("_own_limit_bytes", "_packs", "endpoint", "failures", "settings", "world")
 
     def __init__(self, endpoint: str, settings: Settings, world: World) -> None:
         self.endpoint = endpoint
@@ -40,6 +42,7 @@ class Story:
         self.world = world
         self.failures = Failures(endpoint, settings, world)
         self._own_limit_bytes = settings.payload.max_request_bytes
+        self._packs = settings.payload.codec != "json" or settings.payload.gzip != "off"
 
     async def predict(
         self,
@@ -89,11 +92,24 @@ class Story:
             reply = await self.failures.retry(call, first, self._try)
         done_s = self.world.now()
         try:
-            values = predictions(reply.body, None, wrapped=call.body.wrapped)
+            values = (
+                self._values(call, reply)
+                if self._packs
+                else predictions(reply.body, None, wrapped=call.body.wrapped)
+            )
         except ServingError:
             raise self.failures.of_predictions(call, reply) from None
         settle(call.progress, self.world.quota, self.settings.retry)
         return reply, values, done_s
+
+    def _values(self, call: Call, reply: Reply) -> object:
+        """What a reply holds that may be MessagePack; its header line says so."""
+        return predictions(
+            reply.body,
+            header(reply.headers, b"content-type"),
+            wrapped=call.body.wrapped,
+            msgpack=self.settings.payload.codec == "msgpack",
+        )
 
     def finish(
         self, call: Call, reply: Reply, values: object, done_s: float, reply_bytes: int
@@ -223,12 +239,37 @@ class Story:
         return reply
 
     def _send(self, call: Call, grant: Grant) -> Awaitable[Reply]:
+        if self._packs:
+            return self._send_packed(call, grant)
         return self.world.wire.send(
             grant.target,
             call.body.data,
             self._try_deadline_s(call),
             max_idle_s=call.max_idle_s,
         )
+
+    async def _send_packed(self, call: Call, grant: Grant) -> Reply:
+        """The same in another form: MessagePack, or compressed as far as the endpoint takes it."""
+        world, rules = self.world, self.settings.payload
+        refusals = NO_STATUS
+        large = len(call.body.data) >= rules.gzip_min_bytes
+        if rules.gzip != "off" and large and not call.progress.plain_used:
+            refusals = world.compression.admit(harmless=call.idempotent)
+        status = None
+        try:
+            packed = pack(call.body.data, rules, gzip=bool(refusals))
+            reply = await world.wire.send(
+                grant.target.carrying(packed.form),
+                packed.data,
+                self._try_deadline_s(call),
+                max_idle_s=call.max_idle_s,
+            )
+            status = reply.status
+        finally:
+            call.coding_refusals = refusals
+            if 400 in refusals:
+                world.compression.answered(status)
+        return reply
 
     def _ready(self, call: Call, began_s: float) -> Grant | None:
         """Where to send and with what token, if that is known."""
@@ -322,9 +363,13 @@ class Story:
                 await gate.enter(call.deadline_s, call.priority, len(call.body.data))
             try:
                 grant = self._ready(call, began_s) or await self._obtain(call)
+                target, data = grant.target, call.body.data
+                if self._packs:  # never compressed: a stream is not the place to try it
+                    data, form = pack(data, self.settings.payload, gzip=False)
+                    target = target.carrying(form)
                 reply = await world.wire.open(
-                    grant.target,
-                    call.body.data,
+                    target,
+                    data,
                     self._try_deadline_s(call),
                     max_idle_s=call.max_idle_s,
                 )

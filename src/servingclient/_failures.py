@@ -19,6 +19,7 @@ from servingclient.errors import ResponseTooLarge, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.errors_body import error_detail
+from servingclient.policies.compression import NO_STATUS
 from servingclient.policies.failure import (
     Failure,
     FailureClass,
@@ -47,6 +48,8 @@ class Call:
     attempts: tuple[Attempt, ...] = ()
     progress = FIRST_TRY
     advice = _STOP
+    coding_refusals = NO_STATUS
+    """Statuses by which the endpoint would refuse the compression of the last try."""
     gathers = False
     """Whether its body is made at each try: a batch takes all who came until it has its place."""
 
@@ -125,6 +128,7 @@ class Failures:
             detail,
             cap_s=self._settings.retry.retry_after_cap_s,
             route_optimized=grant.route_optimized,
+            coding_refusals=call.coding_refusals,
         )
         error = _explain.reply_error(
             reply, detail, self._endpoint, len(call.body.data), failure.hint.wait_s
@@ -147,6 +151,7 @@ class Failures:
                 reply.header(b"content-type"),
                 wrapped=call.body.wrapped,
                 secrets=grant.secrets if grant else (),
+                msgpack=self._settings.payload.codec == "msgpack",
             )
         except ServingError as found:
             error = found.with_traceback(None)  # which holds this frame, which holds the error
@@ -203,7 +208,7 @@ class Failures:
             reraise=True,
         )
         try:
-            return await retrying(next_try)
+            result: T = await retrying(next_try)
         except TryFailed as last:
             last.__traceback__ = failed.__traceback__ = None
             self._give_up(call, last)
@@ -211,6 +216,9 @@ class Failures:
             # A cycle of tenacity's, which would hold the payload until the collector comes.
             retrying.iter_state.actions.clear()
             del failed
+        if call.progress.plain_used:
+            self._world.compression.refused()
+        return result
 
     def _advise(self, call: Call, failure: Failure) -> float:
         """Ask the policy, and do what its advice needs before the next try."""

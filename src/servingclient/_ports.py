@@ -10,10 +10,11 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
 from servingclient._types import Attempt, Origin, RawHeaders, Reply, Target
+from servingclient.policies.compression import Compression
 from servingclient.policies.quota import Quota
 
 T = TypeVar("T")
@@ -247,6 +248,7 @@ class World:
     access: Access
     quota: Quota
     observers: tuple[Observer, ...]
+    compression: Compression = field(default_factory=Compression)
 
 
 def tell(world: World, event: CallEnded) -> None:

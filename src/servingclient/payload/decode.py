@@ -18,10 +18,16 @@ import orjson
 
 from servingclient.errors import ResponseFormatError, ServerError
 from servingclient.payload.errors_body import error_detail
+from servingclient.payload.pack import is_msgpack, unpack
 
 
 def predictions(
-    body: bytes, content_type: str | None, *, wrapped: bool, secrets: tuple[str, ...] = ()
+    body: bytes,
+    content_type: str | None,
+    *,
+    wrapped: bool,
+    secrets: tuple[str, ...] = (),
+    msgpack: bool = False,
 ) -> Any:
     """What the model returned.
 
@@ -31,6 +37,7 @@ def predictions(
         wrapped: Whether the values are expected under ``predictions`` or, for feature serving,
             ``outputs``; otherwise the whole reply is the value.
         secrets: Texts that must not appear in an error.
+        msgpack: Whether a reply may be MessagePack, which its Content-Type then says.
 
     Returns:
         The value, as the standard JSON types.
@@ -39,13 +46,17 @@ def predictions(
         ResponseFormatError: The reply is not what a serving endpoint sends.
         ServerError: The reply is an error in spite of its status.
     """
-    try:
-        reply = orjson.loads(body)
-    except orjson.JSONDecodeError:
+    reply: Any
+    if msgpack and is_msgpack(content_type):
+        reply = _unpacked(body)
+    else:
         try:
-            reply = parse_constants(body)
-        except (ValueError, RecursionError) as error:
-            raise _unreadable(body, content_type, error) from None
+            reply = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            try:
+                reply = parse_constants(body)
+            except (ValueError, RecursionError) as error:
+                raise _unreadable(body, content_type, error) from None
     if wrapped and type(reply) is dict:
         if "predictions" in reply:
             return reply["predictions"]
@@ -54,6 +65,16 @@ def predictions(
     elif not wrapped and not (type(reply) is dict and "error_code" in reply):
         return reply
     raise _no_predictions(reply, body, content_type, secrets)
+
+
+def _unpacked(body: bytes) -> object:
+    try:
+        return unpack(body)
+    except ValueError as error:
+        raise ResponseFormatError(
+            f"The reply is no valid MessagePack ({len(body):,} bytes): {error}. Let the gateway "
+            "send what JSON could hold, or answer in JSON."
+        ) from None
 
 
 def _no_predictions(

@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from servingclient._types import ErrorDetail
+from servingclient.payload.pack import is_msgpack, unpack
 
 MESSAGE_BYTES = 1024
 """Longest message, in UTF-8; the service's own texts stay under 300."""
@@ -57,6 +58,11 @@ Found = tuple["str | None", str, "float | None"]
 
 
 def _read(body: bytes, content_type: str | None) -> Found:
+    if is_msgpack(content_type) and len(body) <= PARSED_BYTES:
+        try:
+            return _from_json(unpack(body))
+        except ValueError:
+            pass  # mislabelled: its text may still say something
     start = body[:PREFIX_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start:
         return None, "", None

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from servingclient._types import ErrorDetail, FaultKind, Sent, WireFault
+from servingclient.policies.compression import NO_STATUS
 from servingclient.policies.retry_after import NO_HINT, Hint, hint_of, parse_retry_after
 
 
@@ -28,6 +29,8 @@ class FailureClass(Enum):
     """Sent, and no complete reply in time: the request may be running now."""
     TOKEN = "token"  # noqa: S105 - a word, not a secret
     """The token is no longer good: renew it once."""
+    CODING = "coding"
+    """The endpoint does not take requests compressed: send it plain once."""
     MOVED = "moved"
     """The endpoint's own host does not know it: read its address again once."""
     FATAL = "fatal"
@@ -79,6 +82,7 @@ def classify_reply(
     *,
     cap_s: float,
     route_optimized: bool,
+    coding_refusals: frozenset[int] = NO_STATUS,
 ) -> Failure:
     """Say what a reply other than a good one means.
 
@@ -89,11 +93,14 @@ def classify_reply(
         detail: What the body says.
         cap_s: Longest Retry-After that is honoured, in seconds.
         route_optimized: Whether the reply came from the endpoint's own host.
+        coding_refusals: Statuses that refuse the request's compression; none where it went plain.
     """
     hint = parse_retry_after(headers_retry_after, reply_date=reply_date, cap_s=cap_s)
     if hint.wait_s is None:
         hint = hint_of(detail.retry_after_s, cap_s=cap_s)
     cls = _class_of(status, hint, detail, route_optimized=route_optimized)
+    if cls is FailureClass.FATAL and status in coding_refusals:
+        cls = FailureClass.CODING
     cause = _reason(status)
     if cls is FailureClass.TOKEN:
         cause += ", token refused"

@@ -27,6 +27,8 @@ class Action(Enum):
     """Send again on a new connection."""
     RENEW_TOKEN = "renew_token"  # noqa: S105 - a word, not a secret
     """Reject the token, get another, send again."""
+    SEND_PLAIN = "send_plain"
+    """Send again without compression."""
     RERESOLVE = "reresolve"
     """Read the endpoint's address again, send again."""
     STOP = "stop"
@@ -69,6 +71,7 @@ RESEND: Final[dict[FailureClass, Rule]] = {
     # resending a slow request multiplies wait and load: openai-python#3828 waited 92 s of 30
     FailureClass.SLOW: Rule("if_asked", "no", None, Cost.RETRY),
     FailureClass.TOKEN: Rule("yes", "yes", Action.RENEW_TOKEN, Cost.NONE),
+    FailureClass.CODING: Rule("yes", "yes", Action.SEND_PLAIN, Cost.NONE),
     FailureClass.MOVED: Rule("yes", "yes", Action.RERESOLVE, Cost.NONE),
     FailureClass.FATAL: Rule("no", "no", None, Cost.NONE),
 }
@@ -101,6 +104,7 @@ class Progress:
         last_cost: Tokens the last counted retry took.
         stale_used: The free resend on a new connection was made.
         token_used: The token was renewed.
+        plain_used: It was sent again without compression.
         moved_used: The address was read again.
     """
 
@@ -108,6 +112,7 @@ class Progress:
     last_cost: int = 0
     stale_used: bool = False
     token_used: bool = False
+    plain_used: bool = False
     moved_used: bool = False
 
     def after(self, advice: Advice) -> Progress:
@@ -125,6 +130,7 @@ class Progress:
 _USED: Final = {
     Action.RESEND_NEW_LANE: "stale_used",
     Action.RENEW_TOKEN: "token_used",
+    Action.SEND_PLAIN: "plain_used",
     Action.RERESOLVE: "moved_used",
 }
 
