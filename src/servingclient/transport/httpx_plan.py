@@ -17,8 +17,8 @@ from servingclient.settings import Settings
 from servingclient.transport.httpx_faults import fault_of, late
 from servingclient.transport.httpx_lifeline import Lifeline
 from servingclient.transport.inflate import Inflater, too_large
-from servingclient.transport.lane import LONGEST_WAIT_S
 from servingclient.transport.pool import check_security
+from servingclient.transport.readiness import LONGEST_WAIT_S
 from servingclient.transport.tls import ssl_context
 
 _STOCK = (
