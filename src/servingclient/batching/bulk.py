@@ -217,9 +217,11 @@ class Job:
                 return
         except PayloadError:
             pass
-        for index, error in unfit(rows, self._columns, encode).items():
+        bad = unfit(rows, self._columns, encode)
+        for index, error in bad.items():
             piece.fail([todo[index]], error)
-        piece.todo = [offset for offset in todo if not piece.has_failed(offset)]
+        end = len(todo) if self._options.returns_errors else min(bad, default=len(todo))
+        piece.todo = [todo[index] for index in range(end) if index not in bad]
         if not piece.todo:
             return
         try:

@@ -73,10 +73,6 @@ class Piece:
             self.values[offset] = at_row(error, self.first_row + offset)
         self.failed += len(offsets)
 
-    def has_failed(self, offset: int) -> bool:
-        """Whether the row at ``offset`` has an error."""
-        return isinstance(self.values[offset], ServingError)
-
     def holes(self) -> list[int]:
         """Offsets of the rows without a prediction."""
         return [

@@ -88,7 +88,8 @@ class Scorer:
         parts = [_Part(piece.todo, piece.body, None)]
         posts_left = self._allowance(len(piece.todo))
         refused = through = False
-        while parts and not (piece.failed and not self._options.returns_errors):
+        failed = piece.failed
+        while parts and (piece.failed == failed or self._options.returns_errors):
             offsets, body, refusal = parts.pop()
             if refusal is not None and posts_left < 1:
                 piece.fail(offsets, _not_alone(refusal, piece.first_row, offsets))
