@@ -20,7 +20,9 @@ from servingclient._ports import AttemptEnded, CallEnded, Grant, StreamedReply, 
 from servingclient._stream import OpenStream
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Sent, Target, WireFault
 from servingclient.errors import QueueFull
+from servingclient.policies.compression import Compression
 from servingclient.policies.quota import Quota
+from servingclient.transport.exchange import request_head
 
 T = TypeVar("T")
 
@@ -30,6 +32,11 @@ ROWS: list[dict[str, Any]] = [{"a": 1.5, "b": 2}]
 GOOD = b'{"predictions": [3.5]}'
 TIMEOUT_S = 10.0
 START_S = 1000.0
+HEADERS = (
+    ("X-Accept", "application/json"),
+    ("Accept", "application/json"),
+    ("Content-Type", "application/json"),
+)
 REFUSED_UNPROCESSED = {401, 403, 404, 413, 415, 429}
 
 
@@ -144,6 +151,7 @@ class FakeWorld:
         self.warmed: list[int] = []
         self.refuses: list[Grant] = []
         self.quota = Quota(self.settings.retry.quota_capacity)
+        self.compression = Compression()
         self._steps = deque(self.steps)
         self.warm_fault: WireFault | None = None
         self.closed = False
@@ -158,7 +166,8 @@ class FakeWorld:
 
     def world(self) -> World:
         """The ports as the story takes them."""
-        return World(self.now, self.sleep, lambda: self.rand, self, self, self, self.quota, (self,))
+        ports = (self.now, self.sleep, lambda: self.rand, self, self, self, self.quota, (self,))
+        return World(*ports, self.compression)
 
     def run(self, job: Coroutine[Any, Any, T]) -> T:
         """Step or await ``job``."""
@@ -278,7 +287,7 @@ class FakeWorld:
     def _grant(self, served_model: str | None) -> Grant:
         path = f"/serving-endpoints/{served_model or ENDPOINT}/invocations"
         origin = Origin("https", f"host{len(self.refuses)}", 443)
-        target = Target(origin, "POST", path, (), b"")
+        target = Target(origin, "POST", path, HEADERS, request_head("POST", origin, path, HEADERS))
         secrets = (TOKEN,)
         return Grant(target, self.token, self.max_request_bytes, self.route_optimized, secrets)
 
