@@ -97,8 +97,8 @@ def run_cell(plan: Plan, server: machine.Server, loop: Loop) -> Cell:
     with ExitStack() as stack:
         subjects = {}
         for name in plan.who:
-            connections = FEWER_CONNECTIONS.get(name, plan.callers)
-            place = Place(server.host, server.ca_file, min(plan.callers, connections))
+            connections = min(plan.callers, FEWER_CONNECTIONS.get(name, plan.callers))
+            place = Place(server.host, server.ca_file, connections, as_shipped=True)
             try:
                 subjects[name] = stack.enter_context(opened(name, plan, place, loop))
             except ImportError as absent:

@@ -114,7 +114,7 @@ def run_cell(plan: Plan, server: machine.Server, rounds: int, loop: Loop) -> har
                 server.ca_file,
                 concurrency=16 if label == OURS_AT_16 else plan.concurrency,
                 # A thousand calls on the pool as it ships; elsewhere each call has a connection.
-                default_pool=plan.concurrency == 1024 and label == OURS,
+                as_shipped=plan.concurrency == 1024 and label == OURS,
             )
             try:
                 subjects[label] = stack.enter_context(opened(plan.colour, name, at, loop))

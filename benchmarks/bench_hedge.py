@@ -76,7 +76,7 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
 
 
 def run_colour(colour: str, server: machine.Server, loop: Loop, effort: Effort) -> Colour:
-    place = Place(server.host, server.ca_file, CALLERS * 2)  # room for the second requests
+    place = Place(server.host, server.ca_file, CALLERS, as_shipped=True)
     loads = {HEDGED: Load(), ALONE: Load()}
     with ExitStack() as stack:
         subjects = {}

@@ -33,7 +33,7 @@ MODEL = ("--answer", "count", "--slots", "4", "--delay-ms", "5", "--row-ms", "0.
 CHUNK = 1000
 """Rows in a request of the loops. One `call` of the measurement is that many rows."""
 MOST_MEMORY_MB = 150.0
-LANES = 32
+CONNECTIONS = 32
 
 
 class Scale(NamedTuple):
@@ -91,7 +91,7 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
 
 
 def run_cell(server: machine.Server, scale: Scale) -> Cell:
-    place = Place(server.host, server.ca_file, LANES)
+    place = Place(server.host, server.ca_file, CONNECTIONS, as_shipped=True)
     frame = map_job.numbered_frame(1000 * CHUNK)
     with ExitStack() as stack:
         subjects: dict[str, RunCalls] = {}

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--trace", action="store_true", help="what Python allocates; some x slower")
     options = parser.parse_args()
     frame = numbered_frame(options.rows)
-    ours = ServingClientSync(Place(options.host, options.ca_file, 32))
+    ours = ServingClientSync(Place(options.host, options.ca_file, 32, as_shipped=True))
     if options.trace:
         tracemalloc.start()
     resident, started = resident_bytes("VmRSS"), time.perf_counter()

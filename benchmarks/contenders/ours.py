@@ -33,13 +33,20 @@ class CountingObserver:
 
 
 def our_settings(place: Place, **changes: Any) -> Any:
-    """As they ship; only the limit of connections is raised, as for all contenders."""
-    from servingclient.settings import Pool, Settings, Tls
+    """As they ship. Where all contenders are to have so many calls under way, the limits on
+    connections and calls are raised to that; elsewhere only the queue, to hold all callers.
+    """
+    from servingclient.settings import Concurrency, Pool, Queue, Settings, Tls
 
-    lanes = Pool().max_lanes if place.default_pool else place.concurrency
+    calls = place.concurrency
+    lanes, limit = Pool().max_lanes, Concurrency()
+    if not place.as_shipped and calls > lanes:
+        lanes, limit = calls, Concurrency(initial_calls=calls)
     return Settings(
         tls=Tls(ca_file=place.ca_file),
         pool=Pool(max_lanes=lanes, connect_timeout_s=20.0),  # 1,024 handshakes at once take seconds
+        queue=Queue(max_calls=max(Queue().max_calls, calls)),
+        concurrency=limit,
         **changes,
     )
 

@@ -37,13 +37,13 @@ class Place:
         host: Scheme, address and port of the server.
         ca_file: The authority that signed its certificate.
         concurrency: Calls in flight.
-        default_pool: Ours only: leave the limit of connections as it ships; calls beyond it wait.
+        as_shipped: Ours only: leave the limits as they are; calls beyond them wait.
     """
 
     host: str
     ca_file: str
     concurrency: int
-    default_pool: bool = False
+    as_shipped: bool = False
 
     @property
     def path(self) -> str:
