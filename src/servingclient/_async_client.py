@@ -27,8 +27,10 @@ from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import task_ports
 from servingclient.batching import bulk_tasks
+from servingclient.batching.batched import calls_of, slots_of
 from servingclient.batching.options import bulk_options
 from servingclient.batching.results import AsyncMapResult
+from servingclient.batching.task import LoopBatcher
 from servingclient.policies.concurrency import Limiter
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
@@ -116,6 +118,12 @@ class AsyncServingClient:
             checked_observers(observers),
         )
         self._story = Story(endpoint, settings, world)
+        self._batcher: LoopBatcher | None = None
+        if settings.batching is not None:
+            slots = partial(slots_of, settings, self._access)
+            most = settings.queue.max_calls
+            self._batcher = LoopBatcher(settings.batching, most, self._gate, slots)
+        self._calls = calls_of(self._story, self._batcher)
 
     @property
     def endpoint(self) -> str:
@@ -165,7 +173,7 @@ class AsyncServingClient:
             ServingError: Any other failure; the root of all of these.
         """
         settings = self._story.settings
-        return await self._story.predict(
+        return await self._calls.predict(
             inputs,
             params,
             client_request_id,
@@ -303,14 +311,20 @@ class AsyncServingClient:
 
     def stats(self) -> Stats:
         """What this client has counted and holds now."""
-        return Stats(self.endpoint, self._gate.stats(), self._story.world.quota.available)
+        return Stats(
+            self.endpoint,
+            self._gate.stats(),
+            self._story.world.quota.available,
+            None if self._batcher is None else self._batcher.stats(),
+        )
 
     def with_options(self, **changes: Any) -> AsyncServingClient:
         """A copy with other settings that shares connections, queue, token and retry quota.
 
         Args:
             **changes: Fields of :class:`~servingclient.settings.Settings`, such as
-                ``timeout_s=2.0`` or ``idempotent=False``.
+                ``timeout_s=2.0`` or ``idempotent=False``; of batching only ``batching=None``, off
+                for this copy.
 
         Raises:
             ConfigError: A name is no setting, or one that needs connections of its own.
@@ -319,6 +333,7 @@ class AsyncServingClient:
         copy.__dict__.update(self.__dict__)
         settings = changed_settings(self._story.settings, changes)
         copy._story = Story(self.endpoint, settings, self._story.world)
+        copy._calls = calls_of(copy._story, self._batcher)
         return copy
 
     async def aclose(self) -> None:
@@ -327,6 +342,8 @@ class AsyncServingClient:
         Copies made by ``with_options`` close with it. May be called again.
         """
         self._gate.refuse()
+        if self._batcher is not None:
+            self._batcher.refuse()
         self._clock.wake()
         try:
             await self._gate.wait_empty(self._story.settings.close_timeout_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +28,8 @@ from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import thread_ports
 from servingclient.batching import bulk_threads
+from servingclient.batching.batched import calls_of, slots_of
+from servingclient.batching.leader import ThreadBatcher
 from servingclient.batching.options import bulk_options
 from servingclient.batching.results import MapResult
 from servingclient.policies.concurrency import Limiter
@@ -117,6 +120,12 @@ class ServingClient:
             checked_observers(observers),
         )
         self._story = Story(endpoint, settings, world)
+        self._batcher: ThreadBatcher | None = None
+        if settings.batching is not None:
+            slots = partial(slots_of, settings, self._access)
+            most = settings.queue.max_calls
+            self._batcher = ThreadBatcher(settings.batching, most, self._gate, slots)
+        self._calls = calls_of(self._story, self._batcher)
 
     @property
     def endpoint(self) -> str:
@@ -167,7 +176,7 @@ class ServingClient:
         """
         settings = self._story.settings
         return run(
-            self._story.predict(
+            self._calls.predict(
                 inputs,
                 params,
                 client_request_id,
@@ -306,14 +315,20 @@ class ServingClient:
 
     def stats(self) -> Stats:
         """What this client has counted and holds now."""
-        return Stats(self.endpoint, self._gate.stats(), self._story.world.quota.available)
+        return Stats(
+            self.endpoint,
+            self._gate.stats(),
+            self._story.world.quota.available,
+            None if self._batcher is None else self._batcher.stats(),
+        )
 
     def with_options(self, **changes: Any) -> ServingClient:
         """A copy with other settings that shares connections, queue, token and retry quota.
 
         Args:
             **changes: Fields of :class:`~servingclient.settings.Settings`, such as
-                ``timeout_s=2.0`` or ``idempotent=False``.
+                ``timeout_s=2.0`` or ``idempotent=False``; of batching only ``batching=None``, off
+                for this copy.
 
         Raises:
             ConfigError: A name is no setting, or one that needs connections of its own.
@@ -322,6 +337,7 @@ class ServingClient:
         copy.__dict__.update(self.__dict__)
         settings = changed_settings(self._story.settings, changes)
         copy._story = Story(self.endpoint, settings, self._story.world)
+        copy._calls = calls_of(copy._story, self._batcher)
         return copy
 
     def close(self) -> None:
@@ -330,6 +346,8 @@ class ServingClient:
         Copies made by ``with_options`` close with it. May be called again.
         """
         self._gate.refuse()
+        if self._batcher is not None:
+            self._batcher.refuse()
         self._clock.wake()
         try:
             self._gate.wait_empty(self._story.settings.close_timeout_s)

@@ -124,11 +124,13 @@ def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings
     Raises:
         ConfigError: A change needs connections or credentials of its own, or is no setting.
     """
-    fixed = sorted(_OF_THE_POOL & changes.keys())
+    fixed = _OF_THE_POOL & changes.keys()
+    if "batching" in fixed and changes["batching"] is None:
+        fixed -= {"batching"}  # a copy may keep to itself
     if fixed:
         raise ConfigError(
             f"with_options() shares connections and credentials, so it cannot change "
-            f"{', '.join(fixed)}. Make a new client with these settings."
+            f"{', '.join(sorted(fixed))}. Make a new client with these settings."
         )
     copy = changed(settings, changes)
     if copy.retry.quota_capacity != settings.retry.quota_capacity:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Generic
 
 from servingclient._call import Story
@@ -159,9 +159,9 @@ class Assembler(Generic[Turn]):
         departure.group.coming -= 1
         self._forget(departure.group)
 
-    def parted(self, rows: int) -> None:
-        """A refused batch goes on as two: one more request."""
-        self._count("part", rows)
+    def parted(self, members: Iterable[Member[Turn]]) -> None:
+        """Half of a refused batch has its place."""
+        self._count("part", sum(member.count for member in members))
 
     def ended(self) -> None:
         """A request, or a call that went alone, has ended."""

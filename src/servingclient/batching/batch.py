@@ -30,7 +30,7 @@ class Batch(Call):
     Attributes:
         members: Who is aboard.
         departure: Where they will come from; None once they have.
-        board: Asked for them when it has its place.
+        board: Asked for them when it has its place; the halves of a batch know theirs.
         leader: The member whose caller sends it, among threads.
         sent: Whether the endpoint may have seen their rows.
         broken: How its last try ended, where the caller that made it was interrupted.
@@ -79,8 +79,9 @@ class Batch(Call):
         Raises:
             Deserted: Nobody is.
         """
-        if self.departure is not None:
+        if not self.sent:
             self.members = self.board(self)
+        if self.departure is not None:
             self.departure = None
             self.boarded_s = self.tried_s - self.queue_s
         staying = [member for member in self.members if member.waits]
@@ -120,7 +121,7 @@ class Batch(Call):
 
     def _part(self, members: Sequence[Member[Any]]) -> Batch:
         part = Batch(self.terms, self.started_s, self.deadline_s)
-        part.members = members
+        part.members, part.board = members, self.board
         part.attempts = self.attempts
         part.boarded_s, part.queue_s = self.boarded_s, self.queue_s
         part.token_s, part.backoff_s = self.token_s, self.backoff_s

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from servingclient._call import Story
 from servingclient._failures import Call
 from servingclient._prediction import Prediction
+from servingclient._stats import BatchingStats
 from servingclient._types import WireFault
 from servingclient.auth.endpoint import Description
 from servingclient.batching.batch import Answered, Batch, Failed
@@ -21,14 +22,22 @@ _SMALLEST_SIZE: Final = 4
 """Provisioned concurrency of the smallest size sold: slots where the endpoint tells none."""
 
 
-def slots_of(settings: Settings, described: Description | None) -> int:
+class Described(Protocol):
+    """Knows the endpoint."""
+
+    @property
+    def description(self) -> Description | None:
+        """The endpoint as last described; None before the first call."""
+
+
+def slots_of(settings: Settings, endpoint: Described) -> int:
     """How many requests at once before calls gather: this process's part of what is provisioned.
 
     Args:
         settings: Of a client that batches.
-        described: The endpoint, once it is known.
+        endpoint: What it calls.
     """
-    limits = settings.batching
+    limits, described = settings.batching, endpoint.description
     if limits is not None and limits.max_in_flight is not None:
         return limits.max_in_flight
     provisioned = described.provisioned_concurrency if described is not None else None
@@ -46,6 +55,9 @@ class Batcher(Protocol):
 
     def passed(self, rows: int) -> None:
         """A call goes by: it can share no request."""
+
+    def stats(self) -> BatchingStats:
+        """What was counted."""
 
     async def share(self, key: Key, story: Story, divided: Divided, call: Call) -> Member[Any]:
         """Wait for company and an answer.
@@ -77,7 +89,7 @@ class BatchedStory:
         settings = story.settings
         # Copies may have other rules, and then share no request. By identity: a copy that does not
         # change the rules has the very same, and to compare them at every call costs 2 us.
-        self._rules = (id(settings.retry), settings.payload.max_request_bytes)
+        self._rules = (id(settings.retry), id(settings.payload))
 
     async def predict(
         self,
@@ -142,6 +154,14 @@ class BatchedStory:
             values = values[member.first : member.first + member.count]
             reply_bytes = reply_bytes * member.count // rows
         return story.finish(call, reply, values, done_s, reply_bytes)
+
+
+def calls_of(story: Story, batcher: Batcher | None) -> Story | BatchedStory:
+    """What a door calls: the story itself, or in company where its settings want that."""
+    limits = story.settings.batching
+    if batcher is None or limits is None:
+        return story
+    return BatchedStory(story, batcher, limits)
 
 
 def _carried(call: Call, batch: Batch) -> None:

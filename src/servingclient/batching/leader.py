@@ -42,6 +42,7 @@ class ThreadBatcher:
         max_waiting: Calls that may wait for company.
         gate: Where requests, and calls that go alone, have their places.
         slots: How many requests at once before calls gather, as known by now.
+        now: The clock of the calls' deadlines.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class ThreadBatcher:
         max_waiting: int,
         gate: Gate,
         slots: Callable[[], int],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
         self._max_waiting = max_waiting
         self._gate = gate
         self._slots = slots
+        self._now = now
         self._renew()
         _batchers.add(self)
 
@@ -119,7 +122,7 @@ class ThreadBatcher:
             until_s = member.call.deadline_s
             if group is not None and group.oldest is member:
                 until_s = min(until_s, self._assembler.group_due_s(group))
-        left_s = min(until_s - time.monotonic(), threading.TIMEOUT_MAX)
+        left_s = min(until_s - self._now(), threading.TIMEOUT_MAX)
         if member.turn.acquire(timeout=max(0.0, left_s)):
             return
         with self._lock:
@@ -127,7 +130,7 @@ class ThreadBatcher:
                 self._act_in_time(member)
 
     def _act_in_time(self, member: Waiter) -> None:
-        now_s = time.monotonic()
+        now_s = self._now()
         if member.call.deadline_s <= now_s:
             member.answer = late(member)
             self._leave_line(member)
@@ -162,8 +165,10 @@ class ThreadBatcher:
 
     def _board(self, batch: Batch) -> Sequence[Waiter]:
         departure, leader = batch.departure, batch.leader
-        assert departure is not None
-        assert leader is not None
+        if departure is None or leader is None:
+            with self._lock:
+                self._assembler.parted(batch.members)
+            return batch.members
         call = leader.call
         latest_s = call.deadline_s + _SLACK * (call.deadline_s - call.started_s)
         with self._lock:

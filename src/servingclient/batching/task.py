@@ -47,6 +47,7 @@ class LoopBatcher:
         max_waiting: Calls that may wait for company.
         gate: Where requests, and calls that go alone, have their places.
         slots: How many requests at once before calls gather, as known by now.
+        now: The clock of the calls' deadlines.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class LoopBatcher:
         max_waiting: int,
         gate: Gate,
         slots: Callable[[], int],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
         self._max_waiting = max_waiting
         self._gate = gate
         self._slots = slots
+        self._now = now
         self._renew()
         _batchers.add(self)
 
@@ -148,7 +151,9 @@ class LoopBatcher:
         return Batch.of(departure, math.inf, self._board)
 
     def _board(self, batch: Batch) -> Sequence[Waiter]:
-        assert batch.departure is not None
+        if batch.departure is None:
+            self._assembler.parted(batch.members)
+            return batch.members
         members = self._assembler.board(batch.departure)
         if self._assembler.waiting and self._wait_timer is None:
             self._set_wait_timer()
@@ -210,11 +215,11 @@ class LoopBatcher:
         if self._late_timer is not None:
             self._late_timer.cancel()
         self._late_s = at_s
-        self._late_timer = _call_at(at_s, self._refuse_late)
+        self._late_timer = self._call_at(at_s, self._refuse_late)
 
     def _refuse_late(self) -> None:
         self._late_timer, self._late_s = None, math.inf
-        now_s = time.monotonic()
+        now_s = self._now()
         for member in [member for member in self._all() if member.call.deadline_s <= now_s]:
             _wake(member, late(member))
             self._missed(member)
@@ -232,13 +237,17 @@ class LoopBatcher:
     def _set_wait_timer(self) -> None:
         due_s = self._assembler.due_s
         if due_s < math.inf:
-            self._wait_timer = _call_at(due_s, self._release_overdue)
+            self._wait_timer = self._call_at(due_s, self._release_overdue)
 
     def _release_overdue(self) -> None:
         self._wait_timer = None
-        for departure in self._assembler.overdue(time.monotonic()):
+        for departure in self._assembler.overdue(self._now()):
             self._start(departure)
         self._set_wait_timer()
+
+    def _call_at(self, at_s: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+        # by its distance: the loop's clock need not be ours
+        return asyncio.get_running_loop().call_later(max(0.0, at_s - self._now()), act)
 
     # ------------------------------------------------------------------ the client's life
 
@@ -281,11 +290,6 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _call_at(at_s: float, act: Callable[[], None]) -> asyncio.TimerHandle:
-    # by its distance: the loop's clock need not be ours
-    return asyncio.get_running_loop().call_later(max(0.0, at_s - time.monotonic()), act)
 
 
 _batchers: weakref.WeakSet[LoopBatcher] = weakref.WeakSet()
