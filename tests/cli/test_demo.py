@@ -22,8 +22,10 @@ SHOWN = {
     "sync client, route-optimized endpoint": [*SCORED, "tokens", *SEEN],
     "async client, route-optimized endpoint: a call for each wine, all at once": [*SCORED, *SEEN],
     "a pandas DataFrame in, one out": [*SCORED, "frames", *SEEN],
+    "async client: a call for each wine, batched": [*SCORED, "requests"],
+    "map: all wines, 10 a request": ["requests", "accuracy"],
     "a personal access token on the route-optimized endpoint": ["error"],
-    "a burst: 24 calls at once, 4 places and a queue of 4": [*SCORED, "refused", *SEEN],
+    "a burst: 24 calls at once, 4 places and a queue of 4": [*SCORED, "limit", "refused", *SEEN],
     "a token that expires midway": [*SCORED, "tokens", *SEEN],
     "all tokens revoked midway": [*SCORED, *SEEN],
     "the connection is reset after the model has run": [*SCORED, "not resent", *SEEN],
@@ -60,7 +62,7 @@ def test_the_demo_goes_as_expected(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(SHOWN) == steps
     assert last == "In all"
     assert shown[last][:-1] == ["requests", "tokens", "connections"]
-    assert re.fullmatch(r"12 steps in \d+\.\d s, all as expected", shown[last][-1])
+    assert re.fullmatch(r"14 steps in \d+\.\d s, all as expected", shown[last][-1])
     assert code == 0
 
 

@@ -88,15 +88,21 @@ def test_T6_a_goaway_between_calls_is_nobodys_error(door: Door, authority: Autho
         assert {len(one.attempts) for one in came.values()} == {1}
 
 
+@pytest.mark.parametrize("idempotent", [True, False])
 @pytest.mark.parametrize("door", ["async"], indirect=True)
-def test_T6_nor_is_one_that_overtakes_calls(door: Door, authority: Authority) -> None:  # noqa: F811
+def test_T6_nor_is_one_that_overtakes_calls(
+    door: Door,
+    authority: Authority,  # noqa: F811
+    *,
+    idempotent: bool,
+) -> None:
     """Calls behind the last one named were never looked at: they are sent again, and run once.
 
     Tasks only: httpcore's blocking HTTP/2 connection is not safe to share between threads. Two
     write their frames in the wrong order and the server hangs up on both.
     """
     with Http2Server(authority.good(), goaway_after=50) as server:
-        came = in_turns(door, opened(door, server, authority), 8)
+        came = in_turns(door, opened(door, server, authority, idempotent=idempotent), 8)
         assert errors(came.values()) == []
         assert [came[call_id].predictions for call_id in IDS] == [[call_id] for call_id in IDS]
         assert [server.processed[call_id] for call_id in IDS] == [1] * CALLS

@@ -24,10 +24,12 @@ from servingclient.errors import (
     RouteOptimizedRequiresOAuth,
     ServingError,
 )
+from servingclient.settings import Batching, Concurrency
 
 _BURST_CALLS = 24
 _PLACES = 4
 _BUSY_S = 0.1
+_MAP_ROWS = 10
 _TOKEN_LIFE_S = 1.0
 _MODEL_S = 0.02
 _DEADLINE_S = 0.25
@@ -210,6 +212,35 @@ def frame(lab: Lab, report: Report) -> None:
     seen.report(report, 1)
 
 
+def shared(lab: Lab, report: Report) -> None:
+    """A call for each wine, all at once, which share requests while the endpoint is busy."""
+    seen = Seen(lab.emulator, FAST)
+    settings = lab.settings.replace(batching=Batching())
+
+    async def score() -> list[Prediction]:
+        async with lab.asynchronous(FAST, settings=settings) as client:
+            await client.warmup()
+            return await asyncio.gather(*(client.predict([wine]) for wine in lab.wines))
+
+    with lab.endpoint(FAST, slots=_PLACES, queue=_PLACES, service_time_s=_MODEL_S):
+        predictions = asyncio.run(score())
+    lab.report(report, predictions, len(lab.wines))
+    requests = len(seen.invocations)
+    report.fact("requests", f"{requests} for {len(lab.wines)} calls")
+    report.expect("calls share requests", requests < len(lab.wines) / 2)
+
+
+def mapped(lab: Lab, report: Report) -> None:
+    """All wines, in requests of a few rows each, several at once; the answers come in order."""
+    seen = Seen(lab.emulator, STANDARD)
+    with lab.sync(STANDARD) as client:
+        values = list(client.map(lab.wines, rows_per_request=_MAP_ROWS))
+    right = sum(value == label for value, label in zip(values, lab.labels, strict=True))
+    report.fact("requests", f"{len(seen.invocations)} of up to {_MAP_ROWS} rows")
+    report.fact("accuracy", f"{right} of {len(values)} wines right ({right / len(values):.1%})")
+    report.expect("the predictions are the model's own", values == lab.model(lab.wines))
+
+
 # ---------------------------------------------------------------- something goes wrong
 
 
@@ -227,14 +258,22 @@ def burst(lab: Lab, report: Report) -> None:
     seen = Seen(lab.emulator, STANDARD)
     wines = lab.wines[:_BURST_CALLS]
 
+    limits: list[int] = []
+    settings = lab.settings.replace(concurrency=Concurrency(initial_calls=_BURST_CALLS))
+
     async def score() -> list[Prediction]:
-        async with lab.asynchronous(STANDARD) as client:
+        async with lab.asynchronous(STANDARD, settings=settings) as client:
             await client.warmup()
-            return await _gather(client, wines, "burst")
+            limits.append(client.stats().concurrency.limit)
+            scored = await _gather(client, wines, "burst")
+            limits.append(client.stats().concurrency.limit)
+            return scored
 
     with lab.endpoint(STANDARD, slots=_PLACES, queue=_PLACES, service_time_s=_BUSY_S):
         predictions = asyncio.run(score())
     lab.report(report, predictions, len(wines))
+    report.fact("limit", f"{limits[0]} calls at once before, too many on purpose; {limits[1]} now")
+    report.expect("the limit sinks", limits[1] < limits[0])
     report.fact("refused", f"{seen.answered(429)} x 429")
     report.expect("some calls are refused at first", seen.answered(429) > 0)
     seen.report(report, len(wines))
@@ -357,6 +396,8 @@ STEPS: list[tuple[str, Callable[[Lab, Report], None]]] = [
     ("sync client, route-optimized endpoint", sync_fast),
     ("async client, route-optimized endpoint: a call for each wine, all at once", async_fast),
     ("a pandas DataFrame in, one out", frame),
+    ("async client: a call for each wine, batched", shared),
+    (f"map: all wines, {_MAP_ROWS} a request", mapped),
     ("a personal access token on the route-optimized endpoint", pat_refused),
     (f"a burst: {_BURST_CALLS} calls at once, {_PLACES} places and a queue of {_PLACES}", burst),
     ("a token that expires midway", token_expires),

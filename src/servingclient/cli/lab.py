@@ -137,7 +137,8 @@ class Lab:
         return {
             "host": self.emulator.host,
             "settings": self.settings,
-            **(changes or credentials),
+            **({} if "token" in changes else credentials),
+            **changes,
         }
 
     @contextmanager

@@ -64,6 +64,9 @@ def _of_stock(error: Exception, origin: Origin, line: Lifeline) -> Exception:
         return WireFault(FaultKind.CORRUPT, str(error), sent="yes", host=host)
     if isinstance(error, httpx.RemoteProtocolError) and any(t in str(error) for t in _NO_HTTP):
         return WireFault(FaultKind.UNREADABLE, str(error), sent="maybe", host=host)
+    if isinstance(error, httpx.RemoteProtocolError) and _never_looked_at(error, line):
+        detail = "the server ended the HTTP/2 connection before it took the request (GOAWAY)"
+        return WireFault(FaultKind.CUT_OFF, detail, sent="no", host=host)
     if isinstance(error, httpx.TransportError):
         return faults.lost(
             origin,
@@ -72,6 +75,16 @@ def _of_stock(error: Exception, origin: Origin, line: Lifeline) -> Exception:
             detail=str(error) or type(error).__name__,
         )
     return error
+
+
+def _never_looked_at(error: Exception, line: Lifeline) -> bool:
+    """Whether a GOAWAY named a last stream that comes before ours (RFC 9113 section 6.8).
+
+    httpcore resends such a request by itself, but not where it learns of the frame while sending.
+    """
+    reasons = error.__cause__.args if error.__cause__ is not None else ()
+    last = getattr(reasons[0], "last_stream_id", None) if reasons else None
+    return last is not None and line.stream_id is not None and line.stream_id > last
 
 
 def _not_connected(error: Exception, origin: Origin) -> WireFault:

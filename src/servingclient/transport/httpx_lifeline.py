@@ -33,6 +33,7 @@ class Lifeline:
         ended_by: Why the socket was shut down, if it was.
         head_done: The head of the reply has arrived.
         sent_s: Instant at which the request was sent.
+        stream_id: Number of its stream, over HTTP/2.
         connect_s: Seconds spent opening a connection for it.
     """
 
@@ -49,6 +50,7 @@ class Lifeline:
         "extensions",
         "head_done",
         "sent_s",
+        "stream_id",
     )
 
     def __init__(self, pool: Any = None) -> None:
@@ -64,6 +66,7 @@ class Lifeline:
         self.extensions: dict[str, Any] = {}
         self.head_done = False
         self.sent_s = time.monotonic()
+        self.stream_id: int | None = None
 
     @property
     def certainly_unsent(self) -> bool:
@@ -89,6 +92,7 @@ class Lifeline:
             self._shared = True
         if step == "send_request_headers.started":
             self._sending = True
+            self.stream_id = info.get("stream_id")
         elif step == "send_request_body.complete":
             self.sent_s = time.monotonic()
         elif step == "connect_tcp.started":
