@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
 from servingclient._types import Attempt, Origin, RawHeaders, Reply, Target
+from servingclient.payload.signature import Schema
 from servingclient.policies.compression import Compression
 from servingclient.policies.quota import Quota
 
@@ -129,7 +130,7 @@ class Gate(Protocol):
         """
 
     def throttled(self) -> None:
-        """The endpoint refused a call for want of room: the limit sinks."""
+        """The endpoint said that it has no room for a call: the limit sinks."""
 
 
 class Grant(NamedTuple):
@@ -178,6 +179,20 @@ class Access(Protocol):
         Returns:
             True when it is worth another try (once per ``Token.reresolve_min_s``, and only where a
             description gave the address).
+        """
+
+    @property
+    def schema(self) -> Schema | None:
+        """What columns the model takes, as last read; None before ``learn``."""
+
+    async def learn(self, deadline_s: float) -> None:
+        """Read what columns the model takes, once for all who wait, and again when that is old.
+
+        A schema that cannot be had is no error: ``schema`` then says why there is none.
+
+        Raises:
+            ServingError: As ``obtain``.
+            WireFault: As ``obtain``.
         """
 
 

@@ -25,11 +25,13 @@ from servingclient.auth.origin import (
     check_served_model_name,
     trusted,
 )
+from servingclient.auth.schema import SchemaReading
 from servingclient.auth.single_flight import own_copy
 from servingclient.auth.token_state import Freshness
 from servingclient.auth.tokens import Tokens
 from servingclient.auth.workspace import Ports, Workspace
 from servingclient.errors import ServingError, TokenRefreshError
+from servingclient.payload.signature import Schema
 from servingclient.settings import Settings
 
 _log = logging.getLogger("servingclient.token")
@@ -80,6 +82,7 @@ class Access:
         self._reading = Reading(settings.token)
         if not settings.describe:
             self._reading.unasked()
+        self._schema = SchemaReading(settings.token)
         self._book: Book | None = None
         self._renewing = False
         self._moved_s = -math.inf
@@ -163,6 +166,23 @@ class Access:
         """The endpoint as last described; None before the first call."""
         return self._reading.description
 
+    @property
+    def schema(self) -> Schema | None:
+        """What columns the model takes, as last read; None before :meth:`learn`."""
+        return self._schema.schema
+
+    async def learn(self, deadline_s: float) -> None:
+        """Read what columns the model takes, once for all who wait, and again when that is old.
+
+        Raises:
+            ServingError: As ``obtain``; not for a schema that cannot be had.
+            WireFault: Likewise.
+        """
+        self._schema.want()
+        await self.obtain(None, deadline_s)
+        while self._schema.schema is None:  # the flight just joined may have begun before
+            await self._fly(deadline_s)
+
     async def close(self) -> None:
         """End what runs behind the calls."""
         await self._ports.background.close()
@@ -178,15 +198,15 @@ class Access:
         fresh = token.freshness(now_s, tried=self._renewing or state.failing)
         if fresh is Freshness.EXPIRED:
             return None
-        read_again = now_s >= self._reading.again_s
+        again_s = min(self._reading.again_s, self._schema.again_s)
+        read_again = now_s >= again_s
         if read_again or (fresh is Freshness.STALE and now_s >= state.next_try_s(now_s)):
             self._ports.background.start(self._renew_behind)
         if fresh is Freshness.FRESH:
             until_s = span.stale_s
         else:
             until_s = min(now_s + _LOOK_AGAIN_S, span.due_s if now_s < span.due_s else span.end_s)
-        again_s = now_s + _LOOK_AGAIN_S if read_again else self._reading.again_s
-        book.good_until_s = min(until_s, again_s)
+        book.good_until_s = min(until_s, now_s + _LOOK_AGAIN_S if read_again else again_s)
         if token.refused:  # meanwhile, from another thread: its close() may have come before ours
             book.close()
             return None
@@ -232,6 +252,8 @@ class Access:
             workspace = await self._found_workspace()
             described = await self._described(workspace)
             self._book = book = await self._written(workspace, described)
+            if self._now() >= self._schema.again_s:
+                await self._read_schema(workspace, book)
             return book
         finally:
             self._renewing = False
@@ -298,6 +320,17 @@ class Access:
         described = self._reading.take(asked, self._now())
         self._provisioned(described.provisioned_concurrency)
         return described
+
+    async def _read_schema(self, workspace: Workspace, book: Book) -> None:
+        """Read the schema, with the book at hand already: whoever comes now is not held up."""
+        try:
+            token = await self._tokens.workspace_token(workspace)
+            await self._schema.read(workspace, self._endpoint, token)
+        except ServingError as error:
+            self._schema.keep(self._now(), f"no token for it ({type(error).__name__})")
+        book.good_until_s = min(book.good_until_s, self._schema.again_s)
+        if book.token.refused:  # meanwhile: its close() may have come before ours
+            book.close()
 
     def _now(self) -> float:
         return self._ports.clock.now()

@@ -18,7 +18,6 @@ from servingclient.auth.endpoint import (
     description_path,
     read_description,
 )
-from servingclient.auth.headers import make_target, standard_headers
 from servingclient.auth.token_state import Token
 from servingclient.auth.workspace import Workspace
 from servingclient.errors import ClientClosedError
@@ -51,11 +50,8 @@ async def ask(workspace: Workspace, endpoint: str, token: Token) -> Asked:
     Raises:
         ClientClosedError: The client was closed meanwhile.
     """
-    carried = tuple((name, value.reveal()) for name, value in token.headers)
-    headers = (*standard_headers(workspace.version, content_type=None), *carried)
-    target = make_target(workspace.origin, "GET", description_path(endpoint), headers)
     try:
-        reply = await workspace.ask(target, b"")
+        reply = await workspace.get(description_path(endpoint), token.headers)
     except WireFault as fault:
         if fault.kind is FaultKind.CLOSED:
             raise ClientClosedError("The client was closed.") from fault

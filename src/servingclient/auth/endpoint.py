@@ -82,6 +82,11 @@ def description_path(name: str) -> str:
     return f"/api/2.0/serving-endpoints/{name}"
 
 
+def schema_path(name: str) -> str:
+    """Path of the OpenAPI description of endpoint ``name`` (already checked)."""
+    return f"{description_path(name)}/openapi"
+
+
 def standard_path(name: str) -> str:
     """Path of calls on the workspace's own host."""
     return f"/serving-endpoints/{name}{_INVOCATIONS}"

@@ -118,6 +118,16 @@ class Workspace:
             raise outcome
         return outcome
 
+    async def get(self, path: str, credential: SecretHeaders) -> Reply:
+        """Read something about an endpoint.
+
+        Raises:
+            WireFault: The last try got no reply.
+        """
+        carried = tuple((name, value.reveal()) for name, value in credential)
+        headers = (*standard_headers(self.version, content_type=None), *carried)
+        return await self.ask(make_target(self.origin, "GET", path, headers), b"")
+
     async def _try(
         self, target: Target, body: bytes, limit_s: float, max_idle_s: float
     ) -> Reply | WireFault:

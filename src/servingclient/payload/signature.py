@@ -52,6 +52,22 @@ class Signature:
         return [name for name, column in self.columns.items() if column.required]
 
 
+class Schema(NamedTuple):
+    """What an endpoint tells of the inputs its models take.
+
+    Attributes:
+        signatures: By served model; under None that of the endpoint with its traffic split.
+        why_none: Why there is no signature; None where there is one.
+    """
+
+    signatures: Mapping[str | None, Signature]
+    why_none: str | None
+
+    def of(self, served_model: str | None) -> Signature | None:
+        """The signature a call goes by."""
+        return self.signatures.get(served_model)
+
+
 _PATH = re.compile(r"(?:/served-models/([^/]+))?/invocations")
 
 
