@@ -20,6 +20,7 @@ from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.errors_body import error_detail
 from servingclient.policies.compression import NO_STATUS
+from servingclient.policies.concurrency import says_no_room
 from servingclient.policies.failure import (
     Failure,
     FailureClass,
@@ -135,7 +136,7 @@ class Failures:
         )
         error.request_id = request_id(reply.headers)
         error.sent = failure.sent
-        if failure.cls is FailureClass.REFUSED:
+        if says_no_room(failure):
             self._world.gate.throttled()
         self._note(call, failure, error.request_id)
         return TryFailed(failure, error)

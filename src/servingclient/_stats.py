@@ -14,7 +14,7 @@ class ConcurrencyStats:
         limit: Calls admitted at once now.
         in_flight: Calls admitted and not finished.
         waiting: Calls in the queue.
-        throttled: Times the endpoint refused a call for want of room (429).
+        throttled: Times the endpoint said that it has no room: 429, 503 with Retry-After, 504.
         rejected: Calls refused here: the queue was full, or the wait longer than their time.
     """
 

@@ -25,7 +25,7 @@ from servingclient import (
     WrongLoopError,
 )
 from servingclient.emulator import Emulator, faults
-from servingclient.settings import Pool, Tls
+from servingclient.settings import Concurrency, Pool, Tls
 from tests.doors.kit import ROW, SUM, Door, errors, invocations, pat
 from tests.reliability.kit import TOKEN, at, calls, numbered, posts
 from tests.scripted.server import (
@@ -128,7 +128,8 @@ def test_T3_drips_end_at_the_deadline(door: Door) -> None:
             await drips[int(request.id) % 3](conn, request)
 
     with ScriptedServer(calls(act)) as server:
-        client = door.open("m", at(server))
+        all_at_once = Settings(concurrency=Concurrency(initial_calls=30))
+        client = door.open("m", at(server), all_at_once)
         assert door.predict(client, numbered("healthy")).predictions == ["healthy"]
         outcomes = door.many(client, ({"inputs": numbered(n), "timeout": 1.0} for n in range(30)))
         assert {type(one) for one in outcomes} == {DeadlineExceeded}

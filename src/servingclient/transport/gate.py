@@ -86,7 +86,7 @@ class Admission(ABC):
     def throttled(self) -> None:
         """See ``_ports.Gate.throttled``."""
         with self._guard:
-            self._limiter.throttled(self._now())
+            self._limiter.throttled(self.inside + 1, self._now())
             self._follow()
 
     def provisioned(self, calls: int | None) -> None:
@@ -161,7 +161,7 @@ class Admission(ABC):
     def _too_late(self, left_s: float) -> QueueFull | None:
         """Under the guard: why a call whose turn has come is not sent after all."""
         reply_s = self._limiter.reply_s(self._now())
-        if left_s >= reply_s:
+        if left_s >= reply_s or not reply_s:
             return None
         return self._rejecting(
             f"Its turn came with {max(0.0, left_s):.2f} s left, and replies take {reply_s:.2f} s: "
