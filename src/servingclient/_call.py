@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from servingclient import _explain
@@ -22,6 +23,7 @@ from servingclient.errors import ResponseFormatError, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.encode import check_size, encode
+from servingclient.payload.fit import fitted
 from servingclient.payload.pack import pack
 from servingclient.policies.compression import NO_STATUS
 from servingclient.policies.deadline import attempt_deadline
@@ -34,7 +36,7 @@ _OK: Final = 200
 class Story:
     """How one client calls one endpoint."""
 
-    __slots__ = ("_own_limit_bytes", "_packs", "endpoint", "failures", "settings", "world")
+    __slots__ = ("_own_limit_bytes", "_packs", "endpoint", "failures", "fits", "settings", "world")
 
     def __init__(self, endpoint: str, settings: Settings, world: World) -> None:
         self.endpoint = endpoint
@@ -42,6 +44,7 @@ class Story:
         self.world = world
         self.failures = Failures(endpoint, settings, world)
         self._own_limit_bytes = settings.payload.max_request_bytes
+        self.fits = settings.payload.validate or settings.payload.prune
         self._packs = settings.payload.codec != "json" or settings.payload.gzip != "off"
 
     async def predict(
@@ -56,8 +59,11 @@ class Story:
         priority: int,
     ) -> Prediction:
         """Score ``inputs``; the doors say what each argument is."""
+        started_s = self.world.now()
+        if self.fits:
+            await self.learn(started_s + timeout_s, priority)
         call = self.begin(
-            self.world.now(),
+            started_s,
             (inputs, params, client_request_id, usage_context),
             served_model,
             timeout_s,
@@ -160,6 +166,8 @@ class Story:
         """Encode what was given, before anything is waited for: later changes cannot reach it."""
         inputs, params, client_request_id, usage_context = given
         try:
+            if self.fits:
+                inputs = self._fitted(inputs, served_model)
             body = encode(
                 inputs,
                 params=params,
@@ -190,6 +198,29 @@ class Story:
         return Call(
             body, served_model, started_s, encoded_s, timeout_s, idempotent, max_idle_s, priority
         )
+
+    def _fitted(self, inputs: object, served_model: str | None) -> object:
+        """The inputs as the model's signature wants them, where it is known."""
+        schema = self.world.access.schema
+        signature = None if schema is None else schema.of(served_model)
+        return inputs if signature is None else fitted(inputs, signature, self.settings.payload)
+
+    async def learn(self, deadline_s: float, priority: int) -> None:
+        """Have the model's signature at hand where the settings ask for it.
+
+        Only the first call waits for it, before its input is encoded. What is in its way is in the
+        way of the call too, or no reason to stop the call.
+        """
+        world = self.world
+        if not self.fits or world.access.schema is not None:
+            return
+        with suppress(ServingError, WireFault):
+            if not world.gate.try_enter():
+                await world.gate.enter(deadline_s, priority)
+            try:
+                await world.access.learn(deadline_s)
+            finally:
+                world.gate.leave()
 
     async def warmup(self, timeout_s: float) -> None:
         """Have route, token and connections at hand before the first call."""
@@ -321,8 +352,11 @@ class Story:
         The time-out ends there; each piece of the stream then has ``Pool.stream_idle_s``.
         """
         now = self.world.now
+        started_s = now()
+        if self.fits:
+            await self.learn(started_s + timeout_s, priority)
         call = self.begin(
-            now(),
+            started_s,
             (inputs, params, client_request_id, usage_context),
             served_model,
             timeout_s,

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pytest
 
 from servingclient.errors import PayloadError, SchemaMismatch
-from servingclient.payload.encode import encode
 from servingclient.payload.fit import fitted
 from servingclient.payload.signature import Column, Signature
 from servingclient.settings import Payload
+from tests.payload.conftest import encoded
 
 WHEN = dt.datetime(2024, 5, 1, 12)  # noqa: DTZ001 - a column of naive times
 ZONED = WHEN.replace(tzinfo=dt.timezone.utc)
@@ -210,15 +210,7 @@ KNOWN = signature(b="string", a="long", z_="double")
 
 
 def sent(inputs: Any, known: Signature, **settings: Any) -> Any:
-    body = encode(
-        inputs,
-        params=None,
-        client_request_id=None,
-        usage_context=None,
-        settings=Payload(**settings),
-        signature=known,
-    )
-    return json.loads(body.data)
+    return json.loads(encoded(fitted(inputs, known, Payload(**settings)), **settings).data)
 
 
 @pytest.mark.parametrize("inputs", TABLES.values(), ids=TABLES.keys())

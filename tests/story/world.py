@@ -20,6 +20,7 @@ from servingclient._ports import AttemptEnded, CallEnded, Grant, StreamedReply, 
 from servingclient._stream import OpenStream
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Sent, Target, WireFault
 from servingclient.errors import QueueFull
+from servingclient.payload.signature import Schema
 from servingclient.policies.compression import Compression
 from servingclient.policies.quota import Quota
 from servingclient.transport.exchange import request_head
@@ -119,6 +120,8 @@ class FakeWorld:
         token_s: How long fetching a grant takes; None while one is at hand.
         renewable: Whether another token can be had after a refusal.
         movable: How often reading the description again is worth a try.
+        schema_there: What the workspace tells of the model's columns.
+        schema_s: How long reading that takes; None takes no time.
     """
 
     suspends: bool
@@ -133,6 +136,8 @@ class FakeWorld:
     route_optimized: bool = False
     max_request_bytes: int = 1 << 20
     queue_full: bool = False
+    schema_there: Schema | None = None
+    schema_s: float | None = None
 
     def __post_init__(self) -> None:
         self.now_s = START_S
@@ -152,6 +157,8 @@ class FakeWorld:
         self.refuses: list[Grant] = []
         self.quota = Quota(self.settings.retry.quota_capacity)
         self.compression = Compression()
+        self.schema: Schema | None = None
+        self.learns = 0
         self._steps = deque(self.steps)
         self.warm_fault: WireFault | None = None
         self.closed = False
@@ -290,6 +297,16 @@ class FakeWorld:
         target = Target(origin, "POST", path, HEADERS, request_head("POST", origin, path, HEADERS))
         secrets = (TOKEN,)
         return Grant(target, self.token, self.max_request_bytes, self.route_optimized, secrets)
+
+    async def learn(self, deadline_s: float) -> None:
+        self.learns += 1
+        if self.schema_s is not None:
+            if self.now_s + self.schema_s >= deadline_s:
+                self.now_s = max(self.now_s, deadline_s)
+                raise WireFault(FaultKind.TIMEOUT, "no schema in time", sent="no")
+            self.now_s += self.schema_s
+        await self._pause()
+        self.schema = self.schema_there
 
     def reject(self, grant: Grant) -> bool:
         self.rejected.append(grant.token)

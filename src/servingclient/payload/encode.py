@@ -22,9 +22,7 @@ from typing import Any
 from servingclient.errors import PayloadTooLarge
 from servingclient.payload import arrays, columnar, dtypes, frames, narrow
 from servingclient.payload.body import Body, is_body, shape, write, write_checked
-from servingclient.payload.fit import fitted
 from servingclient.payload.refusals import refused
-from servingclient.payload.signature import Signature
 from servingclient.payload.tables import body_of_columns, split_records
 from servingclient.payload.values import TOO_DEEP
 from servingclient.settings import Payload
@@ -40,7 +38,6 @@ def encode(
     usage_context: Mapping[str, str] | None,
     settings: Payload,
     stream: bool = False,
-    signature: Signature | None = None,
 ) -> Body:
     """Encode one request.
 
@@ -51,21 +48,17 @@ def encode(
         usage_context: Labels for the usage table.
         settings: What to do about missing values, decimals and column names.
         stream: Ask for a stream of events instead of one reply.
-        signature: What the model takes, where the settings ask for it and it is known.
 
     Returns:
         The request body.
 
     Raises:
         PayloadError: The input cannot be sent; row and column are set where there are any.
-        SchemaMismatch: It does not fit the signature.
     """
     extras = None
     if stream or not (params is None and client_request_id is None and usage_context is None):
         extras = _extras(params, client_request_id, usage_context, stream=stream)
     try:
-        if signature is not None:
-            inputs = fitted(inputs, signature, settings)
         if type(inputs) is list and inputs and type(inputs[0]) is dict:  # the hot path: first
             return _records(inputs, extras, settings)
         return _encode_other(inputs, extras or {}, settings)
