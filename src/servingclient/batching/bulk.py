@@ -90,11 +90,10 @@ class Job:
         window = self._window
         try:
             self._open_checkpoint()
+            await self._learn()
             while window or not self._ended:
                 if self._hungry():
                     await self._read_on()
-                if self._fatal is not None:
-                    raise self._fatal
                 self._show()
                 if window and window[0].done:
                     block, error = self._outcome(window.popleft())
@@ -102,6 +101,8 @@ class Job:
                         yield block
                     if error is not None:
                         raise error
+                elif self._fatal is not None:
+                    raise self._fatal
                 elif window and not self._hungry():
                     await self._crew.wait(None if self._display is None else _LOOK_S)
             if self._source.error is not None:
@@ -238,10 +239,15 @@ class Job:
             await self._scorer.score(piece)
             if self._checkpoint is not None:
                 self._checkpoint.record(piece)
+            piece.settle()
         except Exception as error:  # noqa: BLE001 - raised by the one who asks for results
             self._fatal = self._fatal or error
-        finally:
-            piece.settle()
+
+    async def _learn(self) -> None:
+        """Have the model's signature at hand, where the settings ask for it."""
+        options = self._options
+        deadline_s = self._story.world.now() + options.timeout_s
+        await self._story.learn(deadline_s, options.priority)
 
     def _open_checkpoint(self) -> None:
         if self._options.checkpoint is not None:

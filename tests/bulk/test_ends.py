@@ -1,0 +1,354 @@
+"""However a job ends, nothing of it runs on, and the client it borrowed from goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from servingclient import (
+    AsyncMapResult,
+    AsyncServingClient,
+    BadRequest,
+    ClientClosedError,
+    MapResult,
+    ServingClient,
+    Settings,
+)
+from servingclient.emulator import Emulator
+from servingclient.settings import Retry
+from tests.bulk.kit import until_error
+from tests.doors.kit import Door, pat
+from tests.scripted.server import Connection, Request, ScriptedServer, eventually_async, reply
+
+ROWS = [{"a": float(n), "b": 0.0} for n in range(400)]
+IDS = [float(n) for n in range(400)]
+SETTINGS = Settings(describe=False, close_timeout_s=0.2)
+
+
+class Model:
+    """Gives back the first value of each row; requests of rows from 20 on never end.
+
+    Rows 0 to 9 are answered when four requests are there: by then all hands of a job are busy.
+    """
+
+    def __init__(self) -> None:
+        self.hangs = True
+        self.error = b""
+
+    async def __call__(self, conn: Connection, request: Request) -> None:
+        rows = json.loads(request.body)["dataframe_split"]["data"]
+        first = rows[0][0]
+        conn.processed(request)
+        if first == 0.0:
+            await eventually_async(lambda: not self.hangs or len(conn.server.requests) >= 4)
+        if self.hangs and first >= 20.0:
+            await conn.gone()
+            return
+        await conn.send(
+            self.error or reply(json.dumps({"predictions": [r[0] for r in rows]}).encode())
+        )
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def server(model: Model) -> Iterator[ScriptedServer]:
+    with ScriptedServer(model) as server:
+        yield server
+
+
+def access(server: ScriptedServer) -> dict[str, Any]:
+    return {"host": f"http://127.0.0.1:{server.port}", "token": "dapi0", "settings": SETTINGS}
+
+
+@pytest.fixture
+def client(server: ScriptedServer) -> Iterator[ServingClient]:
+    with ServingClient("m", **access(server)) as client:
+        yield client
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """Ending a job waits for no reply: here it would wait for ever."""
+    began_s = time.monotonic()
+    yield
+    assert time.monotonic() - began_s < 5.0
+
+
+def job(client: ServingClient) -> MapResult:
+    return client.map(ROWS, rows_per_request=10, concurrency=4)
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "servingclient-map"]
+
+
+def nothing_left(client: ServingClient, model: Model) -> None:
+    assert workers() == []
+    assert client.stats().concurrency.in_flight == 0
+    assert client.stats().concurrency.waiting == 0
+    model.hangs = False
+    assert client.predict([{"a": 50.0}]).predictions == [50.0]
+
+
+ENDINGS: dict[str, Callable[[MapResult], None]] = {
+    "closed": lambda rows: rows.close(),
+    "left": lambda rows: rows.__exit__(None, None, None),
+    "dropped": lambda rows: None,
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_threads_end_with_the_job(client: ServingClient, model: Model, ending: str) -> None:
+    rows = job(client)
+    assert workers() == [], "it is lazy"
+    assert next(rows) == 0.0
+    assert len(workers()) == 4
+    ENDINGS[ending](rows)
+    del rows
+    nothing_left(client, model)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_loop_that_is_left_ends_its_job(client: ServingClient, model: Model) -> None:
+    for row in job(client):
+        if row == 12.0:
+            break
+    nothing_left(client, model)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_job_in_a_cycle_is_ended_by_the_collector(client: ServingClient, model: Model) -> None:
+    holder: dict[str, Any] = {"rows": job(client)}
+    holder["self"] = holder
+    assert next(holder["rows"]) == 0.0
+    del holder
+    gc.collect()
+    nothing_left(client, model)
+
+
+def test_threads_end_with_the_last_row(client: ServingClient, model: Model) -> None:
+    model.hangs = False
+    rows = job(client)
+    assert list(rows) == IDS
+    assert next(rows, "end") == "end"
+    nothing_left(client, model)
+
+
+@pytest.mark.usefixtures("quick")
+def test_threads_end_with_an_error(client: ServingClient, model: Model) -> None:
+    model.error = reply(b"{}", status="400 Bad Request")
+    with pytest.raises(BadRequest, match="Row 0"):
+        list(job(client))
+    model.error = b""
+    nothing_left(client, model)
+
+
+@pytest.mark.usefixtures("quick")
+def test_ctrl_c_ends_the_job(client: ServingClient, model: Model) -> None:
+    main = threading.main_thread()
+    answered = threading.Event()
+
+    def press() -> None:
+        assert answered.wait(5.0)
+        assert main.ident is not None
+        signal.pthread_kill(main.ident, signal.SIGINT)
+
+    def read() -> None:
+        presser.start()
+        for row in job(client):
+            if row == 19.0:
+                answered.set()  # the next one never comes
+
+    presser = threading.Thread(target=press)
+    with pytest.raises(KeyboardInterrupt):
+        read()
+    presser.join()
+    nothing_left(client, model)
+
+
+@pytest.mark.usefixtures("quick")
+def test_ending_waits_for_no_backoff(
+    client: ServingClient, server: ScriptedServer, model: Model
+) -> None:
+    retry = Retry(throttled_base_s=60.0, backoff_cap_s=60.0, jitter=0.0)
+    patient = client.with_options(retry=retry, timeout_s=600.0)
+    model.error = reply(b"{}", status="429 Too Many Requests")
+
+    def end() -> None:
+        server.wait_until(lambda: len(server.requests) >= 4)
+        client.close()
+
+    closer = threading.Thread(target=end)
+    closer.start()
+    with pytest.raises(ClientClosedError):
+        list(job(patient))
+    closer.join()
+    assert workers() == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_job_left_in_its_backoff_ends(
+    client: ServingClient, server: ScriptedServer, model: Model
+) -> None:
+    retry = Retry(throttled_base_s=60.0, backoff_cap_s=60.0, jitter=0.0)
+    rows = job(client.with_options(retry=retry, timeout_s=600.0))
+    assert next(rows) == 0.0
+    model.error, model.hangs = reply(b"{}", status="429 Too Many Requests"), False
+    for _ in range(9):
+        next(rows)
+    server.call(lambda: [conn.rst() for conn in server.connections])  # what hung is sent again
+    server.wait_until(lambda: len(server.requests) >= 8)
+    rows.close()
+    model.error = b""
+    nothing_left(client, model)
+
+
+@pytest.mark.usefixtures("quick")
+def test_other_calls_outlive_a_job(
+    client: ServingClient, server: ScriptedServer, model: Model
+) -> None:
+    # they share connections; only those the job has borrowed are closed
+    rows = job(client)
+    assert next(rows) == 0.0
+    results: list[Any] = []
+    other = threading.Thread(
+        target=lambda: results.append(client.predict([{"a": 999.0}], timeout=4).predictions)
+    )
+    other.start()
+    server.wait_until(lambda: any(b"999.0" in request.body for request in server.requests))
+    rows.close()
+    assert other.is_alive(), "it hangs still"
+    (mine,) = [conn for conn in server.connections if b"999.0" in conn.received]
+    answer = reply(b'{"predictions": [999.0]}', "Connection: close")
+    server.call(lambda: asyncio.ensure_future(mine.send(answer)))
+    other.join()
+    assert results == [[999.0]]
+    nothing_left(client, model)
+
+
+def test_T15_closing_the_client_ends_its_jobs(
+    client: ServingClient, server: ScriptedServer
+) -> None:
+    def close() -> None:
+        server.wait_until(lambda: len(server.requests) >= 5)
+        client.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    seen: list[Any] = []
+    with pytest.raises(ClientClosedError):
+        seen.extend(client.map(ROWS, rows_per_request=10, concurrency=4, on_error="return"))
+    closer.join()
+    assert seen == IDS[:20]
+    assert workers() == []
+
+
+async def test_T15_closing_the_async_client_ends_its_jobs(server: ScriptedServer) -> None:
+    client = AsyncServingClient("m", **access(server))
+    rows = client.map(ROWS, rows_per_request=10, concurrency=4, on_error="return")
+    reader = asyncio.ensure_future(rows.to_list())
+    await eventually_async(lambda: len(server.requests) >= 5)
+    await client.aclose()
+    with pytest.raises(ClientClosedError):
+        await reader
+    assert tasks() == 0
+
+
+def test_a_closed_client_starts_no_job(door: Door, emulator: Emulator) -> None:
+    client = door.open("demo", pat(emulator))
+    door.close(client)
+    seen, error = until_error(door, client, ROWS, on_error="return")
+    assert seen == []
+    assert isinstance(error, ClientClosedError)
+
+
+# -- tasks -----------------------------------------------------------------------------------------
+
+
+def tasks() -> int:
+    return len(asyncio.all_tasks()) - 1
+
+
+async def read_into(seen: list[Any], rows: AsyncMapResult) -> None:
+    async for row in rows:
+        seen.append(row)  # noqa: PERF401 - seen from outside
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("ending", ["aclose", "with", "cancel", "dropped"])
+async def test_tasks_end_with_the_job(server: ScriptedServer, model: Model, ending: str) -> None:
+    async with AsyncServingClient("m", **access(server)) as client:
+        rows = client.map(ROWS, rows_per_request=10, concurrency=4)
+        assert tasks() == 0, "it is lazy"
+        assert await anext(rows) == 0.0
+        assert tasks() >= 3
+        if ending == "aclose":
+            await rows.aclose()
+        elif ending == "with":
+            async with rows:
+                assert await anext(rows) == 1.0
+        elif ending == "cancel":
+            seen: list[Any] = []
+            reader = asyncio.ensure_future(read_into(seen, rows))
+            assert await eventually_async(lambda: len(seen) == 19)  # the next one never comes
+            reader.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reader
+        else:
+            del rows
+            await eventually_async(lambda: tasks() == 0)
+        assert tasks() == 0
+        stats = client.stats().concurrency
+        assert (stats.in_flight, stats.waiting) == (0, 0)
+        model.hangs = False
+        assert (await client.predict([{"a": 50.0}])).predictions == [50.0]
+
+
+async def test_jobs_run_side_by_side(server: ScriptedServer, model: Model) -> None:
+    model.hangs = False
+    async with AsyncServingClient("m", **access(server)) as client:
+        results = await asyncio.gather(*(client.map(ROWS).to_list() for _ in range(3)))
+        assert results == [IDS] * 3
+
+
+async def test_a_blocking_job_runs_inside_a_loop(client: ServingClient, model: Model) -> None:
+    model.hangs = False
+    assert list(client.map(ROWS)) == IDS
+
+
+def test_threads_run_jobs_on_one_client(client: ServingClient, model: Model) -> None:
+    model.hangs = False
+    results: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(list(client.map(ROWS)))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [IDS] * 3
+    nothing_left(client, model)
+
+
+def test_a_job_over_an_httpx_transport(server: ScriptedServer, model: Model) -> None:
+    model.hangs = False
+    transport = httpx.HTTPTransport()
+    with ServingClient("m", **access(server), transport=transport) as client:
+        assert list(client.map(ROWS, rows_per_request=20, concurrency=4)) == IDS
+        with client.map(ROWS, rows_per_request=20, concurrency=4) as rows:
+            assert next(rows) == 0.0
+        nothing_left(client, model)
