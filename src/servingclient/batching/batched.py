@@ -104,8 +104,11 @@ class BatchedStory:
     ) -> Prediction:
         """Like ``Story.predict``, in company where there is any."""
         story, batcher = self._story, self._batcher
+        started_s = story.world.now()
+        if story.fits:
+            await story.learn(started_s + timeout_s, priority)
         call = story.begin(
-            story.world.now(),
+            started_s,
             (inputs, params, client_request_id, usage_context),
             served_model,
             timeout_s,

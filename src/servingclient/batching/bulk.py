@@ -247,7 +247,7 @@ class Job:
         """Have the model's signature at hand, where the settings ask for it."""
         options = self._options
         deadline_s = self._story.world.now() + options.timeout_s
-        await self._story.learn(deadline_s, options.priority)
+        await self._story.learn(deadline_s, options.rank)
 
     def _open_checkpoint(self) -> None:
         if self._options.checkpoint is not None:

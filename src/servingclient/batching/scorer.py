@@ -75,7 +75,7 @@ class Scorer:
         prefix = options.client_request_id
         request_id = None if prefix is None else f"{prefix}-{first_row}"
         given = (rows, options.params, request_id, options.usage_context)
-        return self._story.begin(0.0, given, None, 0.0, False, 0).body
+        return self._story.begin(0.0, given, options.served_model, 0.0, False, 0).body
 
     async def score(self, piece: Piece) -> None:
         """Bring every row of ``piece`` to a prediction or an error.
