@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import bench_batching
 import bench_call
 import bench_encode
 import bench_map
@@ -23,6 +24,7 @@ from report import Part
 PARTS: Mapping[str, Callable[..., Part]] = {
     "call": bench_call.part,
     "encode": bench_encode.part,
+    "batching": bench_batching.part,
     "map": bench_map.part,
 }
 

@@ -51,8 +51,8 @@ PLANS = {
         "async", 256, (BATCHED, ALONE, LINGER, LINGER_FAST, *PLAIN_ASYNC), Effort(6, 0.3)
     ),
     "threads_256": Plan("sync", 256, (BATCHED, ALONE, *PLAIN_SYNC), Effort(5, 0.3)),
-    "async_1": Plan("async", 1, (BATCHED, ALONE), Effort(20, 0.2)),
-    "threads_1": Plan("sync", 1, (BATCHED, ALONE), Effort(20, 0.2)),
+    "async_1": Plan("async", 1, (BATCHED, ALONE), Effort(20, 0.3)),
+    "threads_1": Plan("sync", 1, (BATCHED, ALONE), Effort(20, 0.3)),
 }
 QUICK = Effort(1, 0.05, tries=1)
 QUICK_PLANS = {  # those that the figures need, and no more
@@ -121,16 +121,18 @@ def opened(name: str, plan: Plan, place: Place, loop: Loop) -> Iterator[RunCalls
     """The function that makes calls with one contender, which is closed at the end."""
     if plan.colour == "sync":
         client = (SYNC.get(name) or contenders.SYNC[name])(place)
-        call = numbered(client.score) if hasattr(client, "score") else checked(client.call)
-        with callers.by_threads(client, call, plan.callers, timed=True) as run:
+        call = numbered(client.predict) if hasattr(client, "predict") else checked(client.call)
+        with callers.by_threads(client, call, plan.callers) as run:
             yield run
     else:
         kind = ASYNC.get(name) or contenders.ASYNC[name]
         client = loop.run_until_complete(callers.made(kind, place))
         acall = (
-            numbered_async(client.score) if hasattr(client, "score") else checked_async(client.call)
+            numbered_async(client.predict)
+            if hasattr(client, "predict")
+            else checked_async(client.call)
         )
-        with callers.by_tasks(client, acall, plan.callers, loop, timed=True) as run:
+        with callers.by_tasks(client, acall, plan.callers, loop) as run:
             yield run
 
 
@@ -149,25 +151,25 @@ class MisroutedError(Exception):
     """A caller got what belongs to another: nothing here is worth timing."""
 
 
-def numbered(score: Callable[[dict[str, Any]], Any]) -> Call:
+def numbered(predict: Callable[[list[dict[str, Any]]], Any]) -> Call:
     """Each call sends a number of its own and wants it back."""
     numbers = itertools.count()
 
     def call() -> None:
         number = float(next(numbers))
-        answer = score({**ROW, "amount": number})
+        answer = predict([{**ROW, "amount": number}]).predictions
         if answer != [[number]]:
             raise MisroutedError(f"sent {number}, got {answer!r}")
 
     return call
 
 
-def numbered_async(score: Callable[[dict[str, Any]], Any]) -> AsyncCall:
+def numbered_async(predict: Callable[[list[dict[str, Any]]], Any]) -> AsyncCall:
     numbers = itertools.count()
 
     async def call() -> None:
         number = float(next(numbers))
-        answer = await score({**ROW, "amount": number})
+        answer = (await predict([{**ROW, "amount": number}])).predictions
         if answer != [[number]]:
             raise MisroutedError(f"sent {number}, got {answer!r}")
 

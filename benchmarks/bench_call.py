@@ -295,7 +295,8 @@ def main() -> None:
     cores = machine.pin()  # before anything starts a thread
     machine.allow_many_files()
     if options.profile:
-        profile(*options.profile, cores, options.seconds)
+        name, cell = options.profile
+        profile(name, cell, cores, options.seconds)
         return
     rounds = QUICK_ROUNDS if options.quick else options.rounds
     done = measured(cores, options.cells, rounds)

@@ -139,7 +139,7 @@ def same_values(case: Case) -> bool:
     one, other = (json.loads(case.ways[name](), parse_constant=lambda _: None) for name in PAIR)
     if "inputs" in one:
         return bool(np.array_equal(np.float32(one["inputs"]), np.float32(other["inputs"])))
-    return one["dataframe_split"]["data"] == other["dataframe_split"]["data"]
+    return bool(one["dataframe_split"]["data"] == other["dataframe_split"]["data"])
 
 
 PAIR = (OURS, STANDARD)

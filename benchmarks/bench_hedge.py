@@ -96,13 +96,13 @@ def run_colour(colour: str, server: machine.Server, loop: Loop, effort: Effort) 
 def opened(colour: str, place: Place, changes: dict[str, Any], loop: Loop) -> Iterator[RunCalls]:
     if colour == "threads":
         client = ServingClientSync(place, **changes)
-        with callers.by_threads(client, client.call, CALLERS, timed=True) as run:
+        with callers.by_threads(client, client.call, CALLERS) as run:
             yield run
     else:
         aclient = loop.run_until_complete(
             callers.made(lambda at: ServingClientAsync(at, **changes), place)
         )
-        with callers.by_tasks(aclient, aclient.call, CALLERS, loop, timed=True) as run:
+        with callers.by_tasks(aclient, aclient.call, CALLERS, loop) as run:
             yield run
 
 

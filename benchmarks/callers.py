@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from contenders.place import Place
 from harness import RunCalls
@@ -28,20 +28,11 @@ class AsyncCloseable(Protocol):
 
 
 @contextmanager
-def by_threads(
-    client: Closeable, call: Call, concurrency: int, *, timed: bool = False
-) -> Iterator[RunCalls]:
+def by_threads(client: Closeable, call: Call, concurrency: int) -> Iterator[RunCalls]:
     """``call`` made by so many threads at a time; ``client`` is closed at the end."""
-    watch = Stopwatch()
-    made = watch.timed(call) if timed else call
     threads = Threads(concurrency)
-
-    def run(calls: int) -> list[float]:
-        threads.run(made, calls)
-        return watch.take()
-
     try:
-        yield run
+        yield lambda calls: threads.run(call, calls)
     finally:
         threads.close()
         client.close()
@@ -49,40 +40,43 @@ def by_threads(
 
 @contextmanager
 def by_tasks(
-    client: AsyncCloseable, call: AsyncCall, concurrency: int, loop: Loop, *, timed: bool = False
+    client: AsyncCloseable, call: AsyncCall, concurrency: int, loop: Loop
 ) -> Iterator[RunCalls]:
     """``call`` made by so many tasks at a time; ``client`` is closed at the end."""
-    watch = Stopwatch()
-    made = watch.timed_async(call) if timed else call
-
-    def run(calls: int) -> list[float]:
-        loop.run_until_complete(run_tasks(made, calls, concurrency))
-        return watch.take()
-
     try:
-        yield run
+        yield lambda calls: loop.run_until_complete(run_tasks(call, calls, concurrency))
     finally:
         loop.run_until_complete(client.aclose())
+
+
+class Order(NamedTuple):
+    """What threads are to do: ``call`` as often as ``budget`` lasts, which they share."""
+
+    call: Call
+    budget: Iterator[int]
+    seconds: list[float]
 
 
 class Threads:
     """Threads that stay alive over all slices, as a service's do; they share one client."""
 
     def __init__(self, count: int) -> None:
-        self._orders: SimpleQueue[tuple[Call, Iterator[int]] | None] = SimpleQueue()
+        self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._done: SimpleQueue[BaseException | None] = SimpleQueue()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(count)]
         for thread in self._threads:
             thread.start()
 
-    def run(self, call: Call, calls: int) -> None:
-        budget = iter(range(calls))  # shared: all threads stay busy until it is used up
+    def run(self, call: Call, calls: int) -> list[float]:
+        """Make ``calls`` calls; the seconds each took."""
+        order = Order(call, iter(range(calls)), [])
         for _ in self._threads:
-            self._orders.put((call, budget))
+            self._orders.put(order)
         errors = [self._done.get() for _ in self._threads]
         for error in errors:
             if error is not None:
                 raise error
+        return order.seconds
 
     def close(self) -> None:
         for _ in self._threads:
@@ -91,11 +85,14 @@ class Threads:
             thread.join()
 
     def _work(self) -> None:
+        now = time.perf_counter
         while (order := self._orders.get()) is not None:
-            call, budget = order
+            call, budget, seconds = order
             try:
                 for _ in budget:
+                    started = now()
                     call()
+                    seconds.append(now() - started)
             except BaseException as error:  # noqa: BLE001  raised again by run
                 self._done.put(error)
             else:
@@ -107,41 +104,16 @@ async def made(kind: Callable[[Place], Made], place: Place) -> Made:
     return kind(place)
 
 
-async def run_tasks(call: AsyncCall, calls: int, concurrency: int) -> None:
-    """``calls`` calls, ``concurrency`` of them open at any time."""
-    budget = iter(range(calls))
+async def run_tasks(call: AsyncCall, calls: int, concurrency: int) -> list[float]:
+    """``calls`` calls, ``concurrency`` of them open at any time; the seconds each took."""
+    budget, now = iter(range(calls)), time.perf_counter
+    seconds: list[float] = []
 
     async def caller() -> None:
         for _ in budget:
+            started = now()
             await call()
+            seconds.append(now() - started)
 
     await asyncio.gather(*(caller() for _ in range(concurrency)))
-
-
-class Stopwatch:
-    """Notes how long calls take: 0.2 µs each, so only where latency is the question."""
-
-    def __init__(self) -> None:
-        self._noted_s: list[float] = []
-
-    def timed(self, call: Call) -> Call:
-        def timed_call() -> None:
-            started = time.perf_counter()
-            call()
-            self._noted_s.append(time.perf_counter() - started)
-
-        return timed_call
-
-    def timed_async(self, call: AsyncCall) -> AsyncCall:
-        async def timed_call() -> None:
-            started = time.perf_counter()
-            await call()
-            self._noted_s.append(time.perf_counter() - started)
-
-        return timed_call
-
-    def take(self) -> list[float]:
-        """What was noted since the last time."""
-        noted_s = self._noted_s[:]
-        self._noted_s.clear()
-        return noted_s
+    return seconds

@@ -94,7 +94,7 @@ class Table:
 
     title: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def cell_table(title: str, cell: Cell, ours: str = "servingclient", per: str = "
     return Table(title, columns, rows)
 
 
-def text_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def text_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """First column to the left, the others to the right."""
     widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
     return "\n".join(
@@ -224,7 +224,7 @@ def figures_text(figures: list[Figure]) -> str:
     return text_table(FIGURE_COLUMNS, [figure.row() for figure in figures])
 
 
-def markdown_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def markdown_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     rule = ("---", *("---:" for _ in header[1:]))
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -13,7 +13,14 @@ from contenders.plain import HttpxAsync
 LINGER_S = 0.002
 MOST_ROWS = 32
 
-Waiting = list[tuple[dict[str, Any], "asyncio.Future[Any]"]]
+
+class Scored(NamedTuple):
+    """What a caller gets, as from ``ServingClient.predict``."""
+
+    predictions: list[Any]
+
+
+Waiting = list[tuple[dict[str, Any], "asyncio.Future[Scored]"]]
 
 
 class LingeringHttpx:
@@ -26,9 +33,9 @@ class LingeringHttpx:
         self._timer: asyncio.TimerHandle | None = None
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def score(self, row: dict[str, Any]) -> Any:
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append((row, answer))
+    async def predict(self, rows: list[dict[str, Any]]) -> Scored:
+        answer: asyncio.Future[Scored] = self._loop.create_future()
+        self._waiting.append((rows[0], answer))
         if len(self._waiting) == MOST_ROWS:
             self._flush()
         elif self._timer is None:
@@ -54,7 +61,7 @@ class LingeringHttpx:
                 answer.set_exception(error)
         else:
             for (_, answer), prediction in zip(batch, predictions, strict=True):
-                answer.set_result([prediction])
+                answer.set_result(Scored([prediction]))
 
     async def _request(self, body: dict[str, Any]) -> Any:
         reply = await self._http.client.post(self._http.url, json=body)

@@ -63,12 +63,10 @@ class ServingClientSync:
             settings=our_settings(place, **changes),
             observers=[self._observer],
         )
+        self.predict = self.client.predict
 
     def call(self) -> Any:
         return self.client.predict([ROW]).predictions
-
-    def score(self, row: dict[str, Any]) -> Any:
-        return self.client.predict([row]).predictions
 
     def close(self) -> None:
         self.client.close()
@@ -87,12 +85,10 @@ class ServingClientAsync:
             settings=our_settings(place, **changes),
             observers=[self._observer],
         )
+        self.predict = self.client.predict
 
     async def call(self) -> Any:
         return (await self.client.predict([ROW])).predictions
-
-    async def score(self, row: dict[str, Any]) -> Any:
-        return (await self.client.predict([row])).predictions
 
     async def aclose(self) -> None:
         await self.client.aclose()

@@ -19,6 +19,13 @@ FIGURES = {
         "encode_float32_array_speedup",
         "encode_float32_array_bytes_ratio",
     },
+    "batching": {
+        "batched_rows_per_s_ratio_async_256_callers",
+        "batched_rows_per_s_ratio_threads_256_callers",
+        "batched_p50_ratio_async_1_caller",
+        "batched_p50_ratio_threads_1_caller",
+        "batched_cpu_per_row_ratio_over_httpx_2ms_32_row_linger_async_256_callers",
+    },
     "map": {"map_peak_memory_above_input_mb", "map_peak_traced_memory_above_input_mb"},
 }
 
