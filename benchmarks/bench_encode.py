@@ -25,7 +25,7 @@ from servingclient.settings import Payload
 
 Encode = Callable[[], bytes]
 OURS, STANDARD = "servingclient", "json.dumps"
-FULL, QUICK = Effort(12), Effort(2, 0.02, tries=1)
+FULL, QUICK = Effort(12), Effort(2, 0.02, tries=1, warm=0)
 
 
 class Case(NamedTuple):

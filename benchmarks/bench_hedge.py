@@ -56,7 +56,7 @@ class Colour:
 
 def part(cores: machine.Cores, *, quick: bool) -> Part:
     loop = asyncio.new_event_loop()
-    effort = Effort(1, 0.5, tries=1) if quick else Effort(8, 1.0)
+    effort = Effort(1, 0.5, tries=1, warm=0) if quick else Effort(8, 1.0)
     with machine.server(cores.server, *MODEL) as server:
         prepare_environment(server.host, server.ca_file)
         colours = {name: run_colour(name, server, loop, effort) for name in ("async", "threads")}

@@ -39,11 +39,13 @@ class Effort(NamedTuple):
         rounds: Turns of each contender.
         slice_s: Length of a turn.
         tries: How often a disturbed turn is taken, at most.
+        warm: Turns before those that count, one more than this: caches fill, code specialises.
     """
 
     rounds: int
     slice_s: float = 0.1
     tries: int = 3
+    warm: int = 3
 
 
 def fixed_job() -> tuple[float, float]:
@@ -162,9 +164,7 @@ def measure(
 ) -> Cell:
     """Warm all up, size each slice from its subject's own speed, then run shuffled rounds."""
     chance = random.Random(seed)
-    series = {
-        name: Series(warm_up(run, effort.slice_s, least_calls)) for name, run in subjects.items()
-    }
+    series = {name: Series(warm_up(run, effort, least_calls)) for name, run in subjects.items()}
     gc.collect()
     gc.freeze()  # what lives now lives on: no collection should walk it within a slice
     try:
@@ -178,17 +178,17 @@ def measure(
     return Cell(series)
 
 
-def warm_up(run: RunCalls, slice_s: float, least: int) -> int:
-    """Calls that take about ``slice_s``. Runs three slices or so: caches fill, code specialises."""
+def warm_up(run: RunCalls, effort: Effort, least: int) -> int:
+    """Warm up; calls that take about ``effort.slice_s``."""
     calls = least
     began = time.perf_counter()
     for trial in itertools.count():
         started = time.perf_counter()
         run(calls)
         took_s = time.perf_counter() - started
-        calls = max(least, min(calls * 8, round(calls * slice_s / took_s)))
-        warm = trial >= 3 or time.perf_counter() - began > WARM_S
-        if warm and took_s > slice_s / 2:
+        calls = max(least, min(calls * 8, round(calls * effort.slice_s / took_s)))
+        warm = trial >= effort.warm or time.perf_counter() - began > WARM_S
+        if warm and took_s > effort.slice_s / 2:
             return calls
     raise AssertionError  # pragma: no cover  count() has no end
 
