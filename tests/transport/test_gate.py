@@ -17,8 +17,11 @@ import pytest
 from servingclient import _step
 from servingclient._step import run
 from servingclient._types import WireFault
+from servingclient.policies.concurrency import Limiter
+from servingclient.settings import Concurrency, Queue
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.loop_gate import LoopGate
+from servingclient.transport.thread_gate import ThreadGate
 from tests.transport.kit import loop_gate, thread_gate
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -166,3 +169,61 @@ def test_T15_a_storm_that_is_refused_ends_and_gives_all_places_back():
     assert ended == ["closed"] * 24
     assert gate.wait_empty(1.0)
     assert gate.inside == 0
+
+
+def test_T9_a_limit_that_moves_in_a_storm_keeps_its_books():
+    """24 threads, and one that moves the limit between 1 and 6: never more than 6 inside."""
+    limit = Limiter(Concurrency(min_calls=1), 6)
+    gate = ThreadGate(limit, Queue())
+    inside: list[int] = []
+    most = [0]
+    ends = threading.Event()
+
+    def caller(number: int) -> None:
+        for _ in range(150):
+            if not gate.try_enter():
+                run(gate.enter(time.monotonic() + 60.0, number % 3))
+            inside.append(number)
+            most[0] = max(most[0], len(inside))
+            inside.remove(number)
+            gate.leave()
+            gate.answered(0.001)
+
+    def mover() -> None:
+        chance = random.Random(1)
+        while not ends.is_set():
+            gate.provisioned(chance.randint(1, 6))
+
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=caller, args=(number,)) for number in range(24)]
+        moving = threading.Thread(target=mover)
+        moving.start()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(15)
+        ends.set()
+        moving.join()
+    finally:
+        sys.setswitchinterval(switch_s)
+    assert not any(thread.is_alive() for thread in threads), "a wake-up was lost"
+    assert most[0] <= 6
+    assert (gate.inside, gate.waiting) == (0, 0)
+    gate.provisioned(5)
+    assert [gate.try_enter() for _ in range(6)] == [True] * 5 + [False]
+
+
+@forks
+def test_T4_a_child_keeps_the_limit_its_parent_learned():
+    gate = ThreadGate(Limiter(Concurrency(), 256), Queue())
+    gate.provisioned(7)
+    assert gate.try_enter()
+    gate.throttled()
+    places = gate.places
+    pid = fork()
+    if pid == 0:
+        os._exit(0 if (gate.places, gate.inside) == (places, 0) else 1)
+    assert exit_code_of_child(pid) == 0
+    assert places < 7

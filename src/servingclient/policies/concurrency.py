@@ -25,6 +25,8 @@ _LEAST_WINDOW_CALLS: Final = 10
 """Fewer replies make a mean that says nothing (Netflix WindowedLimit)."""
 _EASE_AFTER_WINDOWS: Final = 50
 """Pressed windows until the endpoint is looked at with half the limit: costs 2 % of throughput."""
+_FIRST_LOOK_WINDOWS: Final = 10
+"""The same where the very first replies came under pressure: they may have waited in a queue."""
 _SLOW_WINDOW_COUNTS: Final = 5
 """A window that says the endpoint is slow counts as that many: worth finding out whether it is."""
 _WINDOWS_EASED: Final = 2
@@ -132,6 +134,8 @@ class Limiter:
             return
         if self._usual_s is None:
             self._usual_s = took_s
+            if window.pressed:
+                self._pressed_windows = _EASE_AFTER_WINDOWS - _FIRST_LOOK_WINDOWS
         if self._eased:
             self._look(took_s)
             return

@@ -1,0 +1,60 @@
+"""Whose turn it is, whatever the order of coming and going."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servingclient.transport.line import RANKS, Line
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 100), st.integers(0, 50)), max_size=60))
+def test_all_who_lined_up_get_their_turn_once(arrivals: list[tuple[int, float, int]]):
+    line: Line[int] = Line()
+    for number, (rank, deadline_s, size) in enumerate(arrivals):
+        assert line.ahead(2) == line.count
+        line.add(number, rank, deadline_s, size)
+    assert line.size_bytes == sum(size for _, _, size in arrivals)
+    order = [line.pop() for _ in arrivals]
+    assert sorted(order) == [(n, deadline_s) for n, (_, deadline_s, _) in enumerate(arrivals)]
+    for rank in range(RANKS):
+        of_rank = [number for number, _ in order if arrivals[number][0] == rank]
+        assert of_rank == sorted(of_rank), "first in, first out"
+    assert (line.count, line.size_bytes) == (0, 0)
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=60), st.data())
+def test_who_waits_longest_is_passed_over_seven_times_at_most(
+    ranks: list[int], data: st.DataObject
+):
+    line: Line[int] = Line()
+    for number, rank in enumerate(ranks):
+        line.add(number, rank, 1.0, 0)
+    turns = []
+    for turn in range(8):
+        line.add(len(ranks) + turn, data.draw(st.integers(0, 2)), 1.0, 0)
+        turns.append(line.pop()[0])
+    assert 0 in turns
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), max_size=40), st.integers(0, 9))
+def test_those_whose_time_is_up_are_taken_out(waiting: list[tuple[int, int]], now_s: int):
+    line: Line[int] = Line()
+    for number, (rank, deadline_s) in enumerate(waiting):
+        line.add(number, rank, float(deadline_s), 1)
+    late = line.late(float(now_s))
+    assert sorted(late) == [n for n, (_, deadline_s) in enumerate(waiting) if deadline_s <= now_s]
+    assert line.count == line.size_bytes == len(waiting) - len(late)
+    if line.count:
+        assert line.nearest_deadline_s() > now_s
+
+
+def test_who_leaves_is_gone():
+    line: Line[str] = Line()
+    line.add("a", 1, 1.0, 10)
+    line.add("b", 1, 1.0, 20)
+    assert line.discard("a")
+    assert not line.discard("a")
+    assert (line.count, line.size_bytes, line.ahead(1)) == (1, 20, 1)
+    assert line.clear() == ["b"]
+    assert (line.count, line.size_bytes) == (0, 0)
