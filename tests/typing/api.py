@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +17,10 @@ from databricks.sdk.core import Config
 from typing_extensions import assert_type
 
 from servingclient import (
+    AsyncMapResult,
     AsyncServingClient,
+    Block,
+    MapResult,
     Prediction,
     ServingClient,
     ServingError,
@@ -70,6 +74,35 @@ async def predict_async() -> None:
         assert_type(await client.predict([{"a": 1.5}], timeout=2.0), Prediction)
         assert_type(client.with_options(timeout_s=1.0), AsyncServingClient)
     await client.aclose()
+
+
+def bulk(client: ServingClient) -> None:
+    rows = client.map(
+        pd.DataFrame({"a": [1.5]}),
+        client_request_id="job",
+        rows_per_request=100,
+        concurrency=4,
+        on_error="return",
+        progress=True,
+        checkpoint=Path("job.spool"),
+    )
+    assert_type(rows, MapResult)
+    for row in rows:
+        assert_type(row, Any)
+    with client.map({"a": n} for n in range(9)) as found:
+        for block in found.blocks():
+            assert_type(block, Block)
+            assert_type(block.start_row, int)
+            assert_type(block.predictions, list[Any])
+        assert_type(found.to_list(), list[Any])
+
+
+async def bulk_async(client: AsyncServingClient, rows: AsyncIterator[dict[str, float]]) -> None:
+    async with client.map(rows) as found:
+        assert_type(found, AsyncMapResult)
+        async for row in found:
+            assert_type(row, Any)
+        assert_type(await found.to_list(), list[Any])
 
 
 def streams(client: ServingClient) -> Iterator[Any]:
