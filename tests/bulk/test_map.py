@@ -412,7 +412,8 @@ def test_other_failures_fail_their_request_alone_after_retries(door: Door, echo:
 
 
 def test_what_is_throttled_is_tried_again(door: Door, echo: Emulator) -> None:
-    client = door.open("echo", pat(echo), Settings(retry=Retry(throttled_base_s=0.01)))
+    retry = Retry(max_attempts=11, throttled_base_s=0.01)
+    client = door.open("echo", pat(echo), Settings(retry=retry))
     echo.script("echo", *[faults.throttled(), faults.ok()] * 10)
     assert mapped(door, client, FRAME, rows_per_request=20, concurrency=4) == IDS
 
