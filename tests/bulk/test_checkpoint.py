@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from servingclient import (
     ServingError,
     Settings,
 )
+from servingclient.batching.checkpoint import ROW_SETTINGS
 from servingclient.batching.spool import Spool
 from servingclient.emulator import Emulator, faults
 from servingclient.settings import Bulk, Payload
@@ -284,6 +286,11 @@ def test_another_job_is_found_out(
     assert words in str(error)
     assert path.read_bytes() == before
     assert len(echo.requests) == requests
+
+
+def test_it_is_decided_for_every_setting_whether_it_changes_rows() -> None:
+    harmless = {"validate", "codec", "gzip", "gzip_min_bytes", "gzip_level", "max_request_bytes"}
+    assert {field.name for field in fields(Payload)} == {*ROW_SETTINGS, *harmless}
 
 
 def test_what_does_not_change_the_rows_may_change(door: Door, echo: Emulator, path: Path) -> None:

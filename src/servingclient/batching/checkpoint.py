@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -18,6 +17,16 @@ from servingclient.errors import CheckpointError, PayloadError
 from servingclient.payload.encode import encode
 
 _DIGEST_BYTES: Final = 16
+
+ROW_SETTINGS: Final = (
+    "nan",
+    "decimal",
+    "stringify_columns",
+    "floats",
+    "significant_digits",
+    "prune",
+)
+"""Those of ``Payload`` that change what a model gets to see; the others may differ between runs."""
 
 
 class Checkpoint:
@@ -138,8 +147,8 @@ class Checkpoint:
 
 def identity(story: Story, options: BulkOptions) -> dict[str, str]:
     """What makes two jobs the same, apart from their rows."""
-    encoding = asdict(story.settings.payload)
-    del encoding["max_request_bytes"]  # decides where an input is cut, not what is sent
+    payload = story.settings.payload
+    encoding = {name: getattr(payload, name) for name in ROW_SETTINGS}
     return {
         "endpoint": story.endpoint,
         "served_model": options.served_model or "",
