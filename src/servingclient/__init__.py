@@ -49,6 +49,7 @@ from servingclient.errors import (
     UntrustedEndpointError,
     WrongLoopError,
 )
+from servingclient.payload.report import Explanation
 from servingclient.settings import (
     Batching,
     Bulk,
@@ -90,6 +91,7 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "DeadlineExceeded",
+    "Explanation",
     "Hedge",
     "HedgingStats",
     "LaneTransport",

@@ -31,6 +31,7 @@ from servingclient.batching.batched import calls_of, slots_of
 from servingclient.batching.options import bulk_options
 from servingclient.batching.results import AsyncMapResult
 from servingclient.batching.task import LoopBatcher
+from servingclient.payload.report import Explanation
 from servingclient.policies.concurrency import Limiter
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
@@ -295,6 +296,44 @@ class AsyncServingClient:
 
     def _limit(self) -> int:
         return self._gate.stats().limit
+
+    async def explain(
+        self,
+        inputs: Any,
+        *,
+        params: Mapping[str, Any] | None = None,
+        client_request_id: str | None = None,
+        usage_context: Mapping[str, str] | None = None,
+        served_model: str | None = None,
+        timeout: float | None = None,
+    ) -> Explanation:
+        """Tell how ``inputs`` would become a request, and what that would cost; scores nothing.
+
+        Prints as a table: bytes after each step, what other settings would save, the error of
+        rounding, the share of the limit. It holds no value of the input. The endpoint's description
+        is read if it is not known yet; the input is encoded several times.
+
+        Args:
+            inputs: As for ``predict``.
+            params: As for ``predict``.
+            client_request_id: As for ``predict``.
+            usage_context: As for ``predict``.
+            served_model: As for ``predict``.
+            timeout: Seconds for asking the workspace.
+
+        Raises:
+            PayloadError: The input cannot be sent.
+        """
+        settings = self._story.settings
+        return await self._story.explain(
+            inputs,
+            params,
+            client_request_id,
+            usage_context,
+            served_model,
+            settings.timeout_s if timeout is None else checked_timeout(timeout),
+            rank_of(settings.priority),
+        )
 
     async def warmup(self, *, timeout: float | None = None) -> None:
         """Resolve the endpoint, get a token and open connections before the first call.

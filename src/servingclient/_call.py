@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Mapping
-from contextlib import suppress
 from typing import Final
 
-from servingclient import _explain
+from servingclient import _ahead, _explain
 from servingclient._failures import Call, Failures, TryFailed
 from servingclient._ports import CallEnded, Grant, StreamedReply, World, tell
 from servingclient._prediction import Prediction, header, request_id
@@ -23,8 +22,10 @@ from servingclient.errors import ResponseFormatError, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.encode import check_size, encode
+from servingclient.payload.explain import Asked, explained
 from servingclient.payload.fit import fitted
 from servingclient.payload.pack import pack
+from servingclient.payload.report import Explanation
 from servingclient.policies.compression import NO_STATUS
 from servingclient.policies.deadline import attempt_deadline
 from servingclient.policies.retry import settle
@@ -106,6 +107,8 @@ class Story:
         except ServingError:
             raise self.failures.of_predictions(call, reply) from None
         settle(call.progress, self.world.quota, self.settings.retry)
+        last = Attempt(_OK, call.advice.wait_s, None, done_s - call.tried_s, None)
+        call.attempts = (*call.attempts, last)
         return reply, values, done_s
 
     def _values(self, call: Call, reply: Reply) -> object:
@@ -129,16 +132,15 @@ class Story:
                 None,
                 ended_s - call.started_s,
                 call.queue_s,
-                len(call.attempts) + 1,
+                len(call.attempts),
                 len(call.body.data),
                 reply_bytes,
             )
             tell(self.world, event)
-        last = Attempt(_OK, call.advice.wait_s, None, done_s - call.tried_s, None)
         return Prediction(
             values,
             reply.headers,
-            (*call.attempts, last),
+            call.attempts,
             (
                 call.encoded_s - call.started_s,
                 call.queue_s,
@@ -208,19 +210,40 @@ class Story:
     async def learn(self, deadline_s: float, priority: int) -> None:
         """Have the model's signature at hand where the settings ask for it.
 
-        Only the first call waits for it, before its input is encoded. What is in its way is in the
-        way of the call too, or no reason to stop the call.
+        Only the first call waits for it, before its input is encoded.
         """
-        world = self.world
-        if not self.fits or world.access.schema is not None:
-            return
-        with suppress(ServingError, WireFault):
-            if not world.gate.try_enter():
-                await world.gate.enter(deadline_s, priority)
-            try:
-                await world.access.learn(deadline_s)
-            finally:
-                world.gate.leave()
+        if self.fits:
+            await _ahead.learn(self.world, deadline_s, priority)
+
+    async def explain(
+        self,
+        inputs: object,
+        params: Mapping[str, object] | None,
+        client_request_id: str | None,
+        usage_context: Mapping[str, str] | None,
+        served_model: str | None,
+        timeout_s: float,
+        priority: int,
+    ) -> Explanation:
+        """How ``inputs`` would become a request; the doors say what each argument is."""
+        world, deadline_s = self.world, self.world.now() + timeout_s
+        limit_bytes = self._own_limit_bytes
+        if limit_bytes is None:
+            limit_bytes = await _ahead.limit_bytes(world, served_model, deadline_s, priority)
+        await self.learn(deadline_s, priority)
+        given = (inputs, params, client_request_id, usage_context)
+        call = self.begin(world.now(), given, served_model, timeout_s, False, priority)
+        asked = Asked(
+            self.endpoint,
+            *given,
+            served_model,
+            call.body,
+            call.encoded_s - call.started_s,
+            world.access.schema if self.fits else None,
+            limit_bytes,
+            world.compression.state,
+        )
+        return explained(asked, self.settings.payload)
 
     async def warmup(self, timeout_s: float) -> None:
         """Have route, token and connections at hand before the first call."""

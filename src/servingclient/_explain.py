@@ -228,8 +228,8 @@ def _redirect(reply: Reply, endpoint: str) -> errors.ServingError:
 
 def _refused_size(status: int, detail: ErrorDetail, body_bytes: int) -> errors.ServingError:
     error = errors.PayloadTooLarge(
-        f"The service refused {body_bytes} bytes ({status}){_said(detail)} Send fewer rows at a "
-        "time."
+        f"The service refused {body_bytes:,} bytes ({status}){_said(detail)} client.map(...) "
+        "splits them by rows."
     )
     error.size_bytes = body_bytes
     return error

@@ -114,7 +114,7 @@ class PayloadError(ServingError, ValueError):
 
 
 class PayloadTooLarge(PayloadError):  # noqa: N818 - says what happened
-    """The encoded request is larger than the endpoint accepts. Send fewer rows at a time.
+    """The encoded request is larger than the endpoint accepts. ``map`` splits it by rows.
 
     Attributes:
         size_bytes: Size of the encoded request.

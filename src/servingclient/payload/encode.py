@@ -82,7 +82,7 @@ def check_size(body: Body, limit_bytes: int) -> None:
     if body.rows is not None and body.rows > 1:
         fitting = body.rows * limit_bytes // size
         advice = (
-            f"About {fitting:,} of its {body.rows:,} rows would fit: send fewer rows at a time."
+            f"About {fitting:,} of its {body.rows:,} rows would fit: client.map(...) splits them."
             if fitting
             else "Not even one of its rows would fit: make the rows smaller."
         )

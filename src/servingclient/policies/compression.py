@@ -37,8 +37,8 @@ class Compression:
 
     @property
     def state(self) -> str:
-        """``"unknown"``, ``"trying"``, ``"taken"`` or ``"refused"``."""
-        return self._state.value
+        """``"unknown"``, ``"taken"`` or ``"refused"``."""
+        return "unknown" if self._state is _State.TRYING else self._state.value
 
     def admit(self, *, harmless: bool) -> frozenset[int]:
         """Whether a request may go compressed now.
