@@ -16,7 +16,7 @@ import pytest
 
 from servingclient import _step
 from servingclient._types import FaultKind, Origin, WireFault
-from servingclient.transport.async_lane import AsyncLane
+from servingclient.transport.async_lane import AsyncLane, new_inbox
 from servingclient.transport.exchange import Limits
 from servingclient.transport.tls import ssl_context
 from servingclient.transport.wire import AsyncLaneWire, LaneWire
@@ -245,7 +245,7 @@ def test_a_lane_given_back_to_a_closed_pool_is_closed(drive_lane: Drive):
 
 
 async def test_nothing_was_sent_on_a_connection_that_ended_before_its_first_request():
-    lane = AsyncLane(Origin("http", "127.0.0.1", 80), None, Limits(1000, 1000))
+    lane = AsyncLane(Origin("http", "127.0.0.1", 80), None, Limits(1000, 1000), new_inbox())
     lane.connection_lost(None)
     with pytest.raises(WireFault) as caught:
         await lane.exchange(b"", b"", time.monotonic() + 1)
@@ -256,22 +256,31 @@ async def test_what_comes_right_behind_the_handshake_is_not_lost(authority: Auth
     """uvloop reads a socket several times before anything else gets its turn."""
     settings = settings_of(ca_file=authority.ca_file)
     lane = AsyncLane(
-        Origin("https", "127.0.0.1", 443), ssl_context(settings.tls), Limits(1000, 1000)
+        Origin("https", "127.0.0.1", 443),
+        ssl_context(settings.tls),
+        Limits(1000, 1000),
+        new_inbox(),
     )
     server = Peer(authority)
     lane.connection_made(server)  # type: ignore[arg-type]
     shaking = asyncio.ensure_future(lane.shake_hands())
     await asyncio.sleep(0)
     while not server.ready():
-        lane.data_received(server.answer())
-    lane.data_received(server.answer())  # its tickets, before ``shaking`` could run
+        arrive(lane, server.answer())
+    arrive(lane, server.answer())  # its tickets, before ``shaking`` could run
     await shaking
     exchange = asyncio.ensure_future(lane.exchange(b"GET", b"", time.monotonic() + 1))
     await asyncio.sleep(0)
     server.answer()
-    lane.data_received(server.says(reply(b"{}")))
+    arrive(lane, server.says(reply(b"{}")))
     assert (await exchange).body == b"{}"
     lane.close()
+
+
+def arrive(lane: AsyncLane, data: bytes) -> None:
+    """As the loop hands it over."""
+    lane.get_buffer(-1)[: len(data)] = data
+    lane.buffer_updated(len(data))
 
 
 class Peer:

@@ -16,16 +16,27 @@ from servingclient.transport.exchange import Limits
 
 
 async def dial(
-    origin: Origin, context: ssl.SSLContext | None, limits: Limits, deadline_s: float
+    origin: Origin,
+    context: ssl.SSLContext | None,
+    limits: Limits,
+    deadline_s: float,
+    inbox: memoryview,
 ) -> AsyncLane:
     """Open a lane.
+
+    Args:
+        origin: Where to.
+        context: TLS, or None for plain http.
+        limits: Bounds of its replies.
+        deadline_s: Instant at which to give up.
+        inbox: Where its loop puts what arrives.
 
     Raises:
         WireFault: ``NOT_CONNECTED`` or ``TLS``; nothing was sent.
     """
     started_s = time.monotonic()
     left_s = deadline_s - started_s
-    lane = AsyncLane(origin, context, limits)
+    lane = AsyncLane(origin, context, limits, inbox)
     connecting = asyncio.ensure_future(_connect(lane, deadline_s))
     # Not wait_for: before Python 3.12 it can lose a cancellation, or a connection made just then.
     try:

@@ -28,6 +28,7 @@ class AsyncLanePool:
         self.settings = settings
         self._tls = tls
         self._limits = Limits(settings.max_head_bytes, settings.max_reply_bytes)
+        self._inbox = async_lane.new_inbox()
         self._shelves: dict[Origin, Shelf[AsyncLane]] = {}
         self._busy: set[AsyncLane] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -147,7 +148,7 @@ class AsyncLanePool:
 
     async def _dial(self, origin: Origin, deadline_s: float) -> AsyncLane:
         context = ssl_context(self._tls) if origin.scheme == "https" else None
-        lane = await async_dial.dial(origin, context, self._limits, deadline_s)
+        lane = await async_dial.dial(origin, context, self._limits, deadline_s, self._inbox)
         lane.retire_s = time.monotonic() + lane_life_s(self.settings)
         self._opened += 1
         return lane

@@ -28,7 +28,7 @@ class TlsSession:
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self.closed = False
 
-    def handshake(self, data: bytes) -> tuple[bytes, bool]:
+    def handshake(self, data: bytes | memoryview) -> tuple[bytes, bool]:
         """Take what arrived (nothing at first).
 
         Returns:
@@ -61,14 +61,15 @@ class TlsSession:
             ssl.SSLError: The record is forged or broken.
         """
         incoming = self._incoming
-        incoming.write(data)
+        size = incoming.write(data)
         try:
             # As much as came, since plain text is shorter: a read allocates all it may return, and
             # 64 KB cost 0.5 us.
-            plain = self._ssl.read(len(data))
+            plain = self._ssl.read(size)
         except ssl.SSLWantReadError:
             return b""
-        if incoming.pending or self._ssl.pending():  # seldom: nearly every reply is one record
+        # Seldom: nearly every reply is one record, and all of it has come at once.
+        if incoming.pending or len(plain) == size:
             return self._decrypt_more([plain])
         if not plain:
             self.closed = True
