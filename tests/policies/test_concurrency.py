@@ -228,6 +228,13 @@ def test_calls_without_an_answer_keep_their_place_all_the_same():
     assert limiter.reply_s(2.0) == pytest.approx(0.1), "what a reply takes is not known better"
 
 
+def test_an_endpoint_that_hangs_does_not_move_it():
+    limiter = at(10)
+    for second in range(100):
+        limiter.learn(Window(20, 20 * 5.0, 0, 0.0, pressed=True), float(second))
+    assert limiter.calls == 10
+
+
 def test_old_figures_tell_nothing():
     limiter = at(10)
     limiter.learn(window(3.0), 1.0)

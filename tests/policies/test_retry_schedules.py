@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from servingclient.policies.quota import Quota
 from servingclient.policies.retry import Action, Progress, backoff_s, settle
 from servingclient.settings import Retry
-from tests.policies.cases import ALL, ask, hinted
+from tests.policies.cases import ALL, ask, hinted, reply
 
 FREE = {Action.RESEND_NEW_LANE, Action.RENEW_TOKEN, Action.RERESOLVE}
 
@@ -117,3 +117,15 @@ def test_r1_full_jitter_is_uniform():
     bins = [sum(low <= draw < low + 1 for draw in draws) for low in range(20)]
     assert sum(bins) == 10_000
     assert all(400 <= count <= 600 for count in bins)
+
+
+def test_r4_a_crowd_told_to_wait_comes_back_later_and_spread():
+    chance = random.Random(4)
+    told = hinted(reply(429), 2.0)
+    backs = [ask(told, rand=chance.random()).wait_s for _ in range(1000)]
+    assert min(backs) >= 2.0
+    bins = [
+        sum(low <= back - 2.0 < low + 0.02 for back in backs) for low in (i / 50 for i in range(10))
+    ]
+    assert sum(bins) == 1000
+    assert max(bins) <= 1.5 * 100

@@ -148,7 +148,8 @@ def test_calls_without_an_answer_lower_it_too(make: Make):
         driven.arrive()
     knows(driven, 0.1, 10)
     limit = driven.gate.stats().limit
-    for _ in range(30):
+    for _ in range(15):
+        driven.gate.answered(0.1)
         driven.gate.unanswered(5.0)
     assert driven.gate.stats().limit < limit
 

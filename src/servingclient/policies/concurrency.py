@@ -128,8 +128,9 @@ class Limiter:
         took_s = window.total_s / window.calls
         self._held_s = took_s
         self._known_s = now_s
-        if window.answered:
-            self._reply_s = window.answered_s / window.answered
+        if not window.answered:  # an endpoint that hangs says nothing of how much it could hold
+            return
+        self._reply_s = window.answered_s / window.answered
         if not self._rules.adaptive:
             return
         if self._usual_s is None:
