@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from servingclient.emulator import Emulator
+from tests.peers.facts import EMULATED
 from tests.peers.front import Front
+from tests.peers.places import Place
 from tests.peers.server import MlflowServer
 
 
@@ -35,3 +38,25 @@ def mlflow_front(mlflow_server: MlflowServer) -> Iterator[Front]:
     """The same models under the addresses of a workspace: ``ServingClient(model, host=…)``."""
     with Front(mlflow_server.ports) as front:
         yield front
+
+
+@pytest.fixture(scope="module")
+def emulated() -> Iterator[Place]:
+    with Emulator(tls=False) as emulator:
+        for name, (model, schema) in EMULATED.items():
+            emulator.add_endpoint(name, model=model, schema=schema)
+        yield Place(emulator.host, emulator.token, lambda: len(emulator.requests))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "emulator",
+        pytest.param("mlflow", marks=[pytest.mark.peer, pytest.mark.timeout(120)]),
+    ],
+)
+def place(request: pytest.FixtureRequest) -> Place:
+    if request.param == "emulator":
+        return request.getfixturevalue("emulated")
+    front = request.getfixturevalue("mlflow_front")
+    return Place(front.host, "any-token", lambda: len(front.requests))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,39 +15,8 @@ import pyarrow as pa
 import pytest
 
 from servingclient import AsyncServingClient, BadRequest, Prediction, ServingClient, Settings
-from servingclient.emulator import Emulator
 from servingclient.settings import Payload
-from tests.peers.facts import EMULATED
-
-
-class Place(NamedTuple):
-    """Where the models are served, and who counts what arrived."""
-
-    host: str
-    token: str
-    received: Callable[[], int]
-
-
-@pytest.fixture(scope="module")
-def emulated() -> Iterator[Place]:
-    with Emulator(tls=False) as emulator:
-        for name, (model, schema) in EMULATED.items():
-            emulator.add_endpoint(name, model=model, schema=schema)
-        yield Place(emulator.host, emulator.token, lambda: len(emulator.requests))
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        "emulator",
-        pytest.param("mlflow", marks=[pytest.mark.peer, pytest.mark.timeout(120)]),
-    ],
-)
-def place(request: pytest.FixtureRequest) -> Place:
-    if request.param == "emulator":
-        return request.getfixturevalue("emulated")
-    front = request.getfixturevalue("mlflow_front")
-    return Place(front.host, "any-token", lambda: len(front.requests))
+from tests.peers.places import Place
 
 
 @pytest.fixture(params=["sync", "async"])

@@ -15,8 +15,8 @@ class Bulk:
     """
 
     max_request_rows: int = 5000
-    """Most rows in one request. Against 100 rows a request, 1,000 tripled the throughput of a Spark
-    job; from there on the cost of one more request is lost in that of its rows."""
+    """Most rows in one request. Ten columns took 4.2 us of CPU a row at 100 rows a request, 1.1 at
+    1,000, 0.6 at 5,000 and no less at 20,000, where the end of the job waits for the last few."""
     aim_request_bytes: int = 900_000
     """Size a request, and its reply, should have. Above 1 MB the service answers but does not log
     them in the inference table, and bodies in flight are most of the memory a job takes."""
