@@ -96,6 +96,7 @@ def pyfuncs():
                 )
             ),
         ),
+        "narrow": (Rows(), ModelSignature(inputs=typed(f="float", n="integer"))),
         "echo": (Rows(), None),
         "tensor": (Tensor(), None),
         "series": (Returns(pd.Series([3.5, 7.0])), None),
