@@ -146,6 +146,7 @@ class FakeWorld:
         self.events: list[CallEnded | AttemptEnded] = []
         self.answers: list[float] = []
         self.silences: list[float] = []
+        self.entries: list[tuple[int, int]] = []
         self.throttles = 0
         self.inside = 0
         self.most_inside = 0
@@ -244,6 +245,7 @@ class FakeWorld:
         return True
 
     async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
+        self.entries.append((priority, size_bytes))
         if self.closed:
             raise WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
         if self.queue_full:
