@@ -1,6 +1,6 @@
 """Score many rows with the async client, a call each, all at once.
 
-Connections, token and retry quota are shared; calls beyond ``Pool.max_lanes`` wait in order.
+Connections, token and retry quota are shared; calls beyond what the endpoint takes wait in order.
 
     python examples/score_async.py ENDPOINT
 """
