@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from servingclient import _ahead, _explain
 from servingclient._failures import Call, Failures, TryFailed
@@ -22,7 +22,7 @@ from servingclient.errors import ResponseFormatError, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.encode import check_size, encode
-from servingclient.payload.explain import Asked, explained
+from servingclient.payload.explain import Subject, explained
 from servingclient.payload.fit import fitted
 from servingclient.payload.pack import pack
 from servingclient.payload.report import Explanation
@@ -33,17 +33,41 @@ from servingclient.settings import Settings
 
 _OK: Final = 200
 
+Given = tuple[object, Mapping[str, object] | None, str | None, Mapping[str, str] | None]
+"""What a caller hands in: inputs, parameters, request id, labels."""
+
+
+class Wanted(Protocol):
+    """What a caller asked for, and how long it waited for its turn."""
+
+    body: Body
+    started_s: float
+    encoded_s: float
+    queue_s: float
+
 
 class Story:
     """How one client calls one endpoint."""
 
-    __slots__ = ("_own_limit_bytes", "_packs", "endpoint", "failures", "fits", "settings", "world")
+    __slots__ = (
+        "_own_limit_bytes",
+        "_packs",
+        "endpoint",
+        "failures",
+        "fits",
+        "max_idle_s",
+        "settings",
+        "world",
+    )
 
     def __init__(self, endpoint: str, settings: Settings, world: World) -> None:
         self.endpoint = endpoint
         self.settings = settings
         self.world = world
         self.failures = Failures(endpoint, settings, world)
+        # A connection that died unnoticed costs an idempotent call one free resend, any other call
+        # an error: those reuse only what was in use a moment ago.
+        self.max_idle_s = (settings.pool.keepalive_unsafe_s, math.inf)
         self._own_limit_bytes = settings.payload.max_request_bytes
         self.fits = settings.payload.validate or settings.payload.prune
         self._packs = settings.payload.codec != "json" or settings.payload.gzip != "off"
@@ -63,14 +87,8 @@ class Story:
         started_s = self.world.now()
         if self.fits:
             await self.learn(started_s + timeout_s, priority)
-        call = self.begin(
-            started_s,
-            (inputs, params, client_request_id, usage_context),
-            served_model,
-            timeout_s,
-            idempotent,
-            priority,
-        )
+        body = self.encoded((inputs, params, client_request_id, usage_context), served_model)
+        call = self.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
         return await self.score(call)
 
     async def score(self, call: Call) -> Prediction:
@@ -80,7 +98,7 @@ class Story:
         except ServingError as error:
             self.failures.told(call, error)
             raise
-        return self.finish(call, reply, values, done_s, len(reply.body))
+        return self.finish(call, call, reply, values, done_s, len(reply.body))
 
     async def answer(
         self, call: Call, failed: TryFailed | None = None
@@ -121,35 +139,51 @@ class Story:
         )
 
     def finish(
-        self, call: Call, reply: Reply, values: object, done_s: float, reply_bytes: int
+        self,
+        wanted: Wanted,
+        sent: Call,
+        reply: Reply,
+        values: object,
+        done_s: float,
+        reply_bytes: int,
     ) -> Prediction:
-        """Tell the observers of a good call, and make what its caller gets."""
+        """Tell the observers of a good call, and make what its caller gets.
+
+        Args:
+            wanted: What the caller asked for.
+            sent: The call that was answered: that very one, or one that carried several.
+            reply: The answer.
+            values: The caller's part of what it holds.
+            done_s: When it was there.
+            reply_bytes: Size of the caller's part.
+        """
         ended_s = self.world.now()
+        total_s = ended_s - wanted.started_s
         if self.world.observers:
             event = CallEnded(
                 self.endpoint,
                 _OK,
                 None,
-                ended_s - call.started_s,
-                call.queue_s,
-                len(call.attempts),
-                len(call.body.data),
+                total_s,
+                wanted.queue_s,
+                len(sent.attempts),
+                len(wanted.body.data),
                 reply_bytes,
             )
             tell(self.world, event)
         return Prediction(
             values,
             reply.headers,
-            call.attempts,
+            sent.attempts,
             (
-                call.encoded_s - call.started_s,
-                call.queue_s,
-                call.token_s,
+                wanted.encoded_s - wanted.started_s,
+                wanted.queue_s,
+                sent.token_s,
                 reply.connect_s,
                 reply.first_byte_s - reply.sent_s,
                 ended_s - done_s,
-                call.backoff_s,
-                ended_s - call.started_s,
+                sent.backoff_s,
+                total_s,
             ),
             _OK,
         )
@@ -157,7 +191,7 @@ class Story:
     def begin(
         self,
         started_s: float,
-        given: tuple[object, Mapping[str, object] | None, str | None, Mapping[str, str] | None],
+        given: Given,
         served_model: str | None,
         timeout_s: float,
         idempotent: bool,  # noqa: FBT001
@@ -165,12 +199,17 @@ class Story:
         *,
         stream: bool = False,
     ) -> Call:
+        """A call with what was given."""
+        body = self.encoded(given, served_model, stream=stream)
+        return self.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
+
+    def encoded(self, given: Given, served_model: str | None, *, stream: bool = False) -> Body:
         """Encode what was given, before anything is waited for: later changes cannot reach it."""
         inputs, params, client_request_id, usage_context = given
         try:
             if self.fits:
                 inputs = self._fitted(inputs, served_model)
-            body = encode(
+            return encode(
                 inputs,
                 params=params,
                 client_request_id=client_request_id,
@@ -181,7 +220,6 @@ class Story:
         except ServingError as error:
             error.endpoint = self.endpoint
             raise
-        return self.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
 
     def call_of(
         self,
@@ -193,9 +231,7 @@ class Story:
         priority: int,
     ) -> Call:
         """A call with what is encoded already."""
-        # A connection that died unnoticed costs an idempotent call one free resend, any other call
-        # an error: those reuse only what was in use a moment ago.
-        max_idle_s = math.inf if idempotent else self.settings.pool.keepalive_unsafe_s
+        max_idle_s = self.max_idle_s[idempotent]
         encoded_s = self.world.now()
         return Call(
             body, served_model, started_s, encoded_s, timeout_s, idempotent, max_idle_s, priority
@@ -232,18 +268,20 @@ class Story:
             limit_bytes = await _ahead.limit_bytes(world, served_model, deadline_s, priority)
         await self.learn(deadline_s, priority)
         given = (inputs, params, client_request_id, usage_context)
-        call = self.begin(world.now(), given, served_model, timeout_s, False, priority)
-        asked = Asked(
+        began_s = world.now()
+        body = self.encoded(given, served_model)
+        subject = Subject(
             self.endpoint,
             *given,
             served_model,
-            call.body,
-            call.encoded_s - call.started_s,
+            body,
+            world.now() - began_s,
             world.access.schema if self.fits else None,
             limit_bytes,
+            self.settings.bulk,
             world.compression.state,
         )
-        return explained(asked, self.settings.payload)
+        return explained(subject, self.settings.payload)
 
     async def warmup(self, timeout_s: float) -> None:
         """Have route, token and connections at hand before the first call."""

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from servingclient.errors import PayloadError
 from servingclient.payload.encode import encode
-from servingclient.payload.explain import Asked, explained
+from servingclient.payload.explain import Subject, explained
 from servingclient.payload.report import Explanation
 from servingclient.payload.signature import Column, Schema, Signature
-from servingclient.settings import Payload
+from servingclient.settings import Bulk, Payload
 
 MIB = 1024 * 1024
 ROWS: list[dict[str, Any]] = [
@@ -49,7 +49,7 @@ def explain(
     if schema is not None and settings.prune and isinstance(inputs, pd.DataFrame):
         kept = inputs[[name for name in inputs if name in schema.of(None).columns]]
     body = encode(kept, settings=settings, **extras)
-    asked = Asked(
+    subject = Subject(
         "fraud",
         inputs,
         params,
@@ -60,9 +60,10 @@ def explain(
         0.0025,
         schema,
         limit_bytes,
+        Bulk(),
         compression,
     )
-    return explained(asked, settings)
+    return explained(subject, settings)
 
 
 def sizes(report: Explanation) -> dict[str, int]:
@@ -181,30 +182,35 @@ def test_what_other_settings_would_save_is_told_too():
 
 
 @pytest.mark.parametrize(
-    ("limit", "share", "requests", "words"),
+    ("limit", "words"),
     [
-        (16 * MIB, None, 1, "of the limit of 16,777,216 B"),
-        (1000, None, 3, "map() needs at least"),
-        (None, None, None, "could not be asked"),
+        (16 * MIB, "of the limit of 16,777,216 B"),
+        (1000, "map() makes at least"),
+        (None, "could not"),
     ],
 )
-def test_the_share_of_the_limit(limit, share, requests, words):
+def test_the_share_of_the_limit(limit, words):
     report = explain(FRAME, limit_bytes=limit)
     assert words in str(report)
-    if limit is None:
-        assert report.share_of_limit is None
-        assert report.requests is None
-    else:
-        assert report.share_of_limit == report.size_bytes / limit
-        assert report.requests == -(-report.size_bytes // limit)
+    assert report.share_of_limit == (None if limit is None else report.size_bytes / limit)
 
 
-def test_more_requests_than_rows_cannot_be():
-    report = explain(ROWS[:2], limit_bytes=10)
-    assert report.requests == 2
-    chat = explain({"messages": [{"role": "user", "content": "hello"}]}, limit_bytes=10)
-    assert chat.requests is None
-    assert "no rows to split" in str(chat)
+@pytest.mark.parametrize(
+    ("inputs", "limit", "requests"),
+    [
+        (ROWS, None, 1),
+        (ROWS, 1000, 2),
+        (ROWS[:2], 10, 2),
+        ({"t": ["x" * 1000] * 2000}, 16 * MIB, 3),
+        ({"i": [1] * 12_000}, 16 * MIB, 3),
+        ({"messages": [{"role": "user", "content": "hello"}]}, 10, None),
+    ],
+)
+def test_how_many_requests_a_bulk_job_makes_of_it(inputs, limit, requests):
+    report = explain(inputs, limit_bytes=limit)
+    assert report.requests == requests
+    if requests is None:
+        assert "no rows to split" in str(report)
 
 
 def test_large_requests_are_not_logged_by_the_service():

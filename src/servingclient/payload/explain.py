@@ -22,12 +22,12 @@ from servingclient.payload.named import named
 from servingclient.payload.pack import pack
 from servingclient.payload.report import Explanation, Step
 from servingclient.payload.signature import Schema, Signature
-from servingclient.settings import Payload
+from servingclient.settings import Bulk, Payload
 
 Encode = Callable[[Any, Payload], Body]
 
 
-class Asked(NamedTuple):
+class Subject(NamedTuple):
     """What to explain, and what the client knows about it.
 
     Attributes:
@@ -39,8 +39,9 @@ class Asked(NamedTuple):
         served_model: Likewise.
         body: The request they were encoded to.
         encode_s: How long that took.
-        schema: What the endpoint tells of its models' inputs; None when nobody asked.
+        schema: What the endpoint tells of its models' inputs; None when nobody subject.
         limit_bytes: Largest request the endpoint takes, where it is known.
+        bulk: How ``map`` would cut it.
         compression: Whether it takes gzip: "unknown", "taken" or "refused".
     """
 
@@ -54,14 +55,15 @@ class Asked(NamedTuple):
     encode_s: float
     schema: Schema | None
     limit_bytes: int | None
+    bulk: Bulk
     compression: str
 
 
-def explained(asked: Asked, settings: Payload) -> Explanation:
+def explained(subject: Subject, settings: Payload) -> Explanation:
     """Explain one request.
 
     Args:
-        asked: The request.
+        subject: The request.
         settings: How it was encoded.
 
     Returns:
@@ -71,17 +73,17 @@ def explained(asked: Asked, settings: Payload) -> Explanation:
     def encoded(inputs: Any, rules: Payload) -> bytes:
         return encode(
             inputs,
-            params=asked.params,
-            client_request_id=asked.client_request_id,
-            usage_context=asked.usage_context,
+            params=subject.params,
+            client_request_id=subject.client_request_id,
+            usage_context=subject.usage_context,
             settings=rules,
         ).data
 
     exact = replace(settings, floats="exact", significant_digits=None)
-    signature = None if asked.schema is None else asked.schema.of(asked.served_model)
-    kept, dropped = _pruned(asked.inputs, signature, exact)
-    plain = encoded(asked.inputs, exact)
-    steps = [*_as_written(asked.inputs, exact, plain), Step("without blanks", len(plain))]
+    signature = None if subject.schema is None else subject.schema.of(subject.served_model)
+    kept, dropped = _pruned(subject.inputs, signature, exact)
+    plain = encoded(subject.inputs, exact)
+    steps = [*_as_written(subject.inputs, exact, plain), Step("without blanks", len(plain))]
     if dropped:
         plain = encoded(kept, exact)
         columns = f"{len(dropped)} unknown column{'s' * (len(dropped) > 1)}"
@@ -91,24 +93,25 @@ def explained(asked: Asked, settings: Payload) -> Explanation:
         steps.append(Step("floats of 32 bits", size))
     if settings.significant_digits is not None:
         digits = f"{settings.significant_digits} significant digits"
-        steps.append(Step(digits, len(asked.body.data)))
+        steps.append(Step(digits, len(subject.body.data)))
     loss = _NO_LOSS
     if narrow.is_on(settings):
-        loss = _loss(orjson.loads(plain), orjson.loads(asked.body.data))
+        loss = _loss(orjson.loads(plain), orjson.loads(subject.body.data))
     return Explanation(
-        asked.endpoint,
-        asked.body.rows,
-        _columns(asked.body.data),
-        (*steps, *_packed(asked, settings)),
-        tuple(_options(asked, settings, kept, encoded)),
+        subject.endpoint,
+        subject.body.rows,
+        _columns(subject.body.data),
+        (*steps, *_packed(subject, settings)),
+        tuple(_options(subject, settings, kept, encoded)),
         tuple(dropped),
-        _said_of(asked.schema, signature),
+        _said_of(subject.schema, signature),
         loss.relative,
         loss.absolute,
-        len(asked.body.data),
-        asked.limit_bytes,
-        asked.encode_s,
-        "off" if settings.gzip == "off" else asked.compression,
+        len(subject.body.data),
+        subject.limit_bytes,
+        _requests(subject),
+        subject.encode_s,
+        "off" if settings.gzip == "off" else subject.compression,
     )
 
 
@@ -118,6 +121,15 @@ def _pruned(inputs: Any, signature: Signature | None, settings: Payload) -> tupl
         return inputs, []
     rules = replace(settings, validate=False)
     return fitted(inputs, signature, rules), unknown_columns(table, signature)
+
+
+def _requests(subject: Subject) -> int | None:
+    rows, bulk = subject.body.rows, subject.bulk
+    if rows is None:
+        return None
+    most_bytes = min(subject.limit_bytes or bulk.aim_request_bytes, bulk.aim_request_bytes)
+    by_bytes = -(-len(subject.body.data) // most_bytes)
+    return min(max(by_bytes, -(-rows // bulk.max_request_rows)), rows)
 
 
 def _columns(data: bytes) -> int | None:
@@ -172,22 +184,22 @@ def _size(value: Any) -> int:
 # ------------------------------------------------------------------------------- beyond JSON
 
 
-def _packed(asked: Asked, settings: Payload) -> Iterator[Step]:
-    data = asked.body.data
+def _packed(subject: Subject, settings: Payload) -> Iterator[Step]:
+    data = subject.body.data
     if settings.codec == "msgpack":
         yield Step("MessagePack", len(pack(data, settings, gzip=False).data))
-    if settings.gzip == "off" or asked.compression == "refused":
+    if settings.gzip == "off" or subject.compression == "refused":
         return
     if len(data) >= settings.gzip_min_bytes:
-        known = "gzip" if asked.compression == "taken" else "gzip, if the endpoint takes it"
+        known = "gzip" if subject.compression == "taken" else "gzip, if the endpoint takes it"
         yield Step(known, len(pack(data, settings, gzip=True).data))
 
 
 def _options(
-    asked: Asked, settings: Payload, kept: Any, encoded: Callable[[Any, Payload], bytes]
+    subject: Subject, settings: Payload, kept: Any, encoded: Callable[[Any, Payload], bytes]
 ) -> Iterator[Step]:
     """Settings that are off and would make the request smaller."""
-    size = len(asked.body.data)
+    size = len(subject.body.data)
     for name, rules in _NARROWER.items():
         if settings.floats == "exact" and settings.significant_digits is None:
             try:
@@ -197,7 +209,7 @@ def _options(
             if narrower < size:
                 yield Step(name, narrower)
     if settings.gzip == "off" and size >= settings.gzip_min_bytes:
-        yield Step("gzip='probe'", len(pack(asked.body.data, settings, gzip=True).data))
+        yield Step("gzip='probe'", len(pack(subject.body.data, settings, gzip=True).data))
 
 
 _NARROWER: Final[Mapping[str, Mapping[str, Any]]] = {

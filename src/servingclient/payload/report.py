@@ -6,7 +6,6 @@ It holds names and figures only, never a value of the input.
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -44,6 +43,7 @@ class Explanation:
         absolute_error: Largest error made in any float.
         size_bytes: Size of the request before compression, which is what limits are about.
         limit_bytes: Largest request the endpoint takes; None when it could not be asked.
+        requests: Fewest requests ``map`` would make of it; None where its rows cannot be told.
         encode_s: Seconds it took to encode.
         gzip: ``"off"``, or whether the endpoint takes it: ``"unknown"``, ``"taken"``,
             ``"refused"``.
@@ -60,6 +60,7 @@ class Explanation:
     absolute_error: float
     size_bytes: int
     limit_bytes: int | None
+    requests: int | None
     encode_s: float
     gzip: str
 
@@ -72,13 +73,6 @@ class Explanation:
     def share_of_limit(self) -> float | None:
         """Size as a share of the limit; above 1 it does not fit one request."""
         return None if self.limit_bytes is None else self.size_bytes / self.limit_bytes
-
-    @property
-    def requests(self) -> int | None:
-        """Fewest requests ``map`` needs; None where rows or limit are not known."""
-        if self.limit_bytes is None or not self.rows:
-            return None
-        return min(math.ceil(self.size_bytes / self.limit_bytes), self.rows)
 
     @property
     def logged(self) -> bool:
@@ -141,11 +135,13 @@ class Explanation:
         if share is None:
             return "the limit of the endpoint could not be asked for"
         text = f"{share:.1%} of the limit of {self.limit_bytes:,} B"
-        if share <= 1.0:
-            return text
-        if requests is None or requests == 1:
+        if share > 1.0 and requests in (None, 1):
             return f"{text}: it is refused, and has no rows to split"
-        return f"{text}: predict() refuses it, map() needs at least {requests:,} requests"
+        if share > 1.0:
+            return f"{text}: predict() refuses it, map() makes at least {requests:,} requests of it"
+        if requests is not None and requests > 1:
+            return f"{text}; map() would make at least {requests:,} requests of it"
+        return text
 
 
 def _count(number: int | None, noun: str) -> str:
