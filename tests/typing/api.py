@@ -20,6 +20,7 @@ from servingclient import (
     AsyncMapResult,
     AsyncServingClient,
     Block,
+    Explanation,
     MapResult,
     Prediction,
     ServingClient,
@@ -28,7 +29,7 @@ from servingclient import (
     Throttled,
 )
 from servingclient.emulator import Emulator
-from servingclient.settings import Pool, Retry
+from servingclient.settings import Payload, Pool, Retry
 
 
 def every_way_to_open(config: Config, transport: httpx.BaseTransport) -> None:
@@ -139,3 +140,18 @@ def emulate() -> None:
         emulator.add_endpoint("model", model=lambda rows: [0.0 for _ in rows])
         assert_type(emulator.host, str)
         print(emulator.token, file=io.StringIO())
+
+
+def explain() -> None:
+    with ServingClient("model", settings=Settings(payload=Payload(floats="float32"))) as client:
+        report = client.explain(pd.DataFrame({"a": [1.5]}), params={"t": 0.1}, timeout=2.0)
+        assert_type(report, Explanation)
+        assert_type(report.steps[0].size_bytes, int)
+        assert_type(report.relative_error, float)
+        assert_type(report.requests, int | None)
+        assert_type(report.dropped, tuple[str, ...])
+
+
+async def explain_async() -> None:
+    async with AsyncServingClient("model") as client:
+        assert_type(await client.explain([{"a": 1.5}]), Explanation)
