@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -352,3 +355,37 @@ def test_a_job_over_an_httpx_transport(server: ScriptedServer, model: Model) -> 
         with client.map(ROWS, rows_per_request=20, concurrency=4) as rows:
             assert next(rows) == 0.0
         nothing_left(client, model)
+
+
+FORKING = """
+import os, sys
+from servingclient import ConfigError, ServingClient
+
+host, token = sys.argv[1:]
+rows = [{"a": float(n)} for n in range(400)]
+with ServingClient("demo", host=host, token=token) as client:
+    job = client.map(rows, rows_per_request=10, concurrency=2)
+    assert next(job) == 0.0
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            list(job)
+            told = "went on"
+        except ConfigError:
+            told = "refused"
+        job.close()
+        told += f", {len(list(client.map(rows[:30])))} rows of its own"
+        os.write(writing, told.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(os.read(reading, 100).decode(), len(list(job)), sep="; ")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_T4_a_forked_child_can_neither_go_on_with_a_job_nor_end_it(emulator: Emulator) -> None:
+    arguments = [sys.executable, "-W", "ignore", "-c", FORKING, emulator.host, emulator.token]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=15, check=False)
+    assert done.stderr == ""
+    assert done.stdout.strip() == "refused, 30 rows of its own; 399"

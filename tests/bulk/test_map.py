@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -26,9 +28,10 @@ from servingclient import (
     Throttled,
 )
 from servingclient.emulator import Emulator, faults
-from servingclient.settings import Bulk, Payload, Pool, Retry
+from servingclient.settings import Bulk, Concurrency, Payload, Pool, Queue, Retry
 from tests.bulk.kit import blocks, errors_of, mapped, rows_in, sent, until_error
 from tests.doors.kit import Door, invocations, pat
+from tests.scripted.server import eventually, eventually_async
 
 N = 300
 IDS = [float(n) for n in range(N)]
@@ -408,7 +411,42 @@ def test_other_failures_fail_their_request_alone_after_retries(door: Door, echo:
     assert list(errors_of(found)) == list(range(10, 20))
     assert isinstance(found[12], ServerError)
     assert len(found[12].attempts) == 2
-    assert len({id(error) for error in found[10:20]}) == 10, "each row has its own"
+    assert [error.row for error in found[10:20]] == list(range(10, 20)), "each has its own"
+    assert str(found[12]).startswith("Rows 10 to 19: 'echo' failed (500)")
+
+
+def test_urgent_calls_go_before_those_of_a_job(door: Door, echo: Emulator) -> None:
+    # one place: the job's calls wait for it, and a call that comes later is served before them
+    settings = Settings(pool=Pool(max_lanes=1), concurrency=Concurrency(min_calls=1))
+    client = door.open("echo", pat(echo), settings)
+    echo.always("echo", faults.slow(0.05))
+    order: list[int] = []
+
+    async def tasks() -> None:
+        job = asyncio.ensure_future(
+            client.map(FRAME[:40], rows_per_request=10, concurrency=4).to_list()
+        )
+        assert await eventually_async(lambda: client.stats().concurrency.waiting == 3)
+        await client.predict([{"id": 1.0}], priority="critical")
+        order.append(len(sent(echo, "echo")))
+        assert await job == IDS[:40]
+
+    def threads() -> None:
+        results: list[Any] = []
+        job = threading.Thread(
+            target=lambda: results.extend(
+                client.map(FRAME[:40], rows_per_request=10, concurrency=4)
+            )
+        )
+        job.start()
+        assert eventually(lambda: client.stats().concurrency.waiting == 3)
+        client.predict([{"id": 1.0}], priority="critical")
+        order.append(len(sent(echo, "echo")))
+        job.join()
+        assert results == IDS[:40]
+
+    door.run(tasks()) if door.colour == "async" else threads()
+    assert order[0] <= 3, "the one under way, and at most one more whose turn had come"
 
 
 def test_what_is_throttled_is_tried_again(door: Door, echo: Emulator) -> None:
@@ -419,8 +457,6 @@ def test_what_is_throttled_is_tried_again(door: Door, echo: Emulator) -> None:
 
 
 def test_a_job_waits_while_the_queue_is_full(door: Door, echo: Emulator) -> None:
-    from servingclient.settings import Concurrency, Queue
-
     settings = Settings(
         pool=Pool(max_lanes=1), queue=Queue(max_calls=0), concurrency=Concurrency(min_calls=1)
     )

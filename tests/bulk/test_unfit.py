@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servingclient.batching.piece import at_row
+from servingclient.batching.piece import at_row, placed
 from servingclient.batching.rows import Rows
 from servingclient.batching.unfit import columns_of, unfit
 from servingclient.errors import BadRequest, PayloadError
@@ -79,20 +79,22 @@ def test_dicts_among_other_rows_are_to_blame() -> None:
     assert "among rows that are no dicts" in str(found[1])
 
 
-def test_an_error_becomes_that_of_a_row() -> None:
+def test_an_error_says_which_rows_of_the_job_it_is_about() -> None:
     known = PayloadError("Row 0, column 'a': The value is NaN.")
     known.row, known.column = 0, "a"
-    twin = at_row(known, 1700)
-    assert str(twin) == "Row 1700, column 'a': The value is NaN."
-    assert isinstance(twin, PayloadError)
-    assert (twin.row, twin.column, known.row) == (1700, "a", 0)
+    told = placed(known, 1700, 1700)
+    assert str(told) == "Row 1700, column 'a': The value is NaN."
+    assert isinstance(told, PayloadError)
+    assert (told.row, told.column, known.row) == (1700, "a", 0)
     cause = ValueError("why")
-    refused = BadRequest("'m' refused the request (400).")
-    refused.__cause__ = cause
     try:
-        raise refused
+        raise BadRequest("'m' refused the request (400).") from cause
     except BadRequest as error:
-        twin = at_row(error, 5)
-    assert str(twin) == "Row 5: 'm' refused the request (400)."
-    assert twin.__cause__ is cause
-    assert twin.__traceback__ is None
+        one, many = placed(error, 5, 5), placed(error, 5, 9)
+    assert str(one) == "Row 5: 'm' refused the request (400)."
+    assert str(many) == "Rows 5 to 9: 'm' refused the request (400)."
+    assert one.__cause__ is cause
+    assert one.__traceback__ is None
+    ninth = at_row(many, 9)
+    assert (ninth.row, many.row) == (9, 5)
+    assert ninth.args[0] is many.args[0], "of thousands of rows, the text is there once"

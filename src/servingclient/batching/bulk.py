@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from servingclient._call import Story
 from servingclient.batching.checkpoint import Checkpoint
 from servingclient.batching.options import BulkOptions
-from servingclient.batching.piece import Piece
+from servingclient.batching.piece import Piece, at_row
 from servingclient.batching.progress import Display
 from servingclient.batching.results import Block
 from servingclient.batching.rows import Rows, cut
@@ -88,10 +88,11 @@ class Job:
     async def blocks(self) -> AsyncGenerator[Block, None]:
         """The results, piece by piece, in the order of the rows."""
         window = self._window
+        error: Exception | None = None
         try:
             self._open_checkpoint()
             await self._learn()
-            while window or not self._ended:
+            while error is None and (window or not self._ended):
                 if self._hungry():
                     await self._read_on()
                 self._show()
@@ -99,20 +100,24 @@ class Job:
                     block, error = self._outcome(window.popleft())
                     if block.predictions:
                         yield block
-                    if error is not None:
-                        raise error
                 elif self._fatal is not None:
-                    raise self._fatal
+                    error = self._fatal
                 elif window and not self._hungry():
                     await self._crew.wait(None if self._display is None else _LOOK_S)
-            if self._source.error is not None:
-                raise self._source.error
+            error = error or self._source.error
+            if error is not None:
+                raise error
         finally:
-            await self._crew.end()
-            if self._checkpoint is not None:
-                self._checkpoint.close()
-            if self._display is not None:
-                self._display.close()
+            try:
+                await self._crew.end()
+            finally:  # a second Ctrl-C ends the wait, not the ending
+                if self._checkpoint is not None:
+                    self._checkpoint.close()
+                if self._display is not None:
+                    self._display.close()
+                # it holds the frames it passes, and through them this job and its input
+                self._fatal = self._source.error = None
+                del error
 
     # ------------------------------------------------------------------------------- results
 
@@ -121,10 +126,18 @@ class Job:
         values = piece.values
         self._told_rows += len(values)
         self._failed_rows += piece.failed
-        if not piece.failed or self._options.returns_errors:
+        if not piece.failed:
             return Block(piece.first_row, values), None
-        at = next(at for at, value in enumerate(values) if isinstance(value, ServingError))
-        return Block(piece.first_row, values[:at]), values[at]
+        if self._options.returns_errors:
+            results = [
+                at_row(value, row) if isinstance(value, ServingError) else value
+                for row, value in enumerate(values, piece.first_row)
+            ]
+            return Block(piece.first_row, results), None
+        first = next(at for at, value in enumerate(values) if isinstance(value, ServingError))
+        return Block(piece.first_row, values[:first]), at_row(
+            values[first], piece.first_row + first
+        )
 
     def _show(self) -> None:
         if self._display is not None:

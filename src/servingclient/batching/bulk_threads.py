@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
 import queue
 import threading
 from collections.abc import Callable, Coroutine
@@ -16,6 +17,7 @@ from servingclient.batching.bulk import Job
 from servingclient.batching.options import BulkOptions
 from servingclient.batching.results import MapResult
 from servingclient.batching.source import opened
+from servingclient.errors import ConfigError
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.part import PartWire
 from servingclient.transport.wire import SyncWire
@@ -39,9 +41,11 @@ class ThreadCrew:
         self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._running = 0
+        self._pid = os.getpid()
 
     async def start(self, work: _Work, most: int) -> None:
         """See ``Crew.start``."""
+        self._refuse_if_forked()
         self._running += 1
         if len(self._threads) < min(most, self._running):
             self._hire()
@@ -63,8 +67,16 @@ class ThreadCrew:
             return
         self._threads.append(thread)
 
+    def _refuse_if_forked(self) -> None:
+        if os.getpid() != self._pid:
+            raise ConfigError(
+                "This job runs in the process that began it, and this one was forked from that. "
+                "Call map again here."
+            )
+
     async def wait(self, timeout_s: float | None) -> None:
         """See ``Crew.wait``."""
+        self._refuse_if_forked()
         while True:
             try:
                 self._done.get(timeout=_LONGEST_WAIT_S if timeout_s is None else timeout_s)
@@ -79,8 +91,8 @@ class ThreadCrew:
         """See ``Crew.pause``; threads need none."""
 
     async def end(self) -> None:
-        """See ``Crew.end``."""
-        if not self._threads:
+        """See ``Crew.end``. In a forked child threads and connections are the parent's."""
+        if not self._threads or os.getpid() != self._pid:
             return
         self._break_off()
         with contextlib.suppress(queue.Empty):

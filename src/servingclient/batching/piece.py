@@ -68,9 +68,10 @@ class Piece:
             self.values[offset] = value
 
     def fail(self, offsets: Sequence[int], error: ServingError) -> None:
-        """Enter what went wrong with the rows at ``offsets``: an error of its own for each."""
+        """Enter what went wrong with the rows at ``offsets``: one error, which says where."""
+        told = placed(error, self.first_row + offsets[0], self.first_row + offsets[-1])
         for offset in offsets:
-            self.values[offset] = at_row(error, self.first_row + offset)
+            self.values[offset] = told
         self.failed += len(offsets)
 
     def holes(self) -> list[int]:
@@ -87,16 +88,24 @@ class Piece:
         self.done = True
 
 
-def at_row(error: ServingError, row: int) -> ServingError:
-    """``error`` as that of one row of the job: its own copy, without the frames it came through."""
-    twin = copy.copy(error)
+def placed(error: ServingError, first_row: int, last_row: int) -> ServingError:
+    """``error`` as that of some rows of the job: a copy without the frames it came through."""
     text = str(error)
     known = f"Row {error.row}"  # as refusals put it: the number counts within the request
     if error.row is not None and text.startswith(known):
-        text = f"Row {row}{text[len(known) :]}"
+        text = f"Row {first_row}{text[len(known) :]}"
+    elif first_row == last_row:
+        text = f"Row {first_row}: {text}"
     else:
-        text = f"Row {row}: {text}"
-    twin.args = (text,)
+        text = f"Rows {first_row} to {last_row}: {text}"
+    told = at_row(error, first_row)
+    told.args = (text,)
+    return told
+
+
+def at_row(error: ServingError, row: int) -> ServingError:
+    """A copy of ``error`` for one row; the text, which may be long, is shared."""
+    twin = copy.copy(error)
     twin.row = row
     twin.__cause__ = error.__cause__
     return twin

@@ -92,7 +92,7 @@ class Scorer:
         while parts and (piece.failed == failed or self._options.returns_errors):
             offsets, body, refusal = parts.pop()
             if refusal is not None and posts_left < 1:
-                piece.fail(offsets, _not_alone(refusal, piece.first_row, offsets))
+                piece.fail(offsets, _not_alone(refusal))
                 continue
             try:
                 if body is None:
@@ -105,8 +105,9 @@ class Scorer:
                 refused |= isinstance(error, BadRequest)
                 if len(offsets) > 1 and _divisible(error):
                     middle = len(offsets) // 2
-                    parts.append(_Part(offsets[middle:], None, error))
-                    parts.append(_Part(offsets[:middle], None, error))
+                    refusal = error.with_traceback(None)  # which holds this frame, which holds it
+                    parts.append(_Part(offsets[middle:], None, refusal))
+                    parts.append(_Part(offsets[:middle], None, refusal))
                 else:
                     self._learn_from(error, len(offsets))
                     piece.fail(offsets, error)
@@ -172,11 +173,11 @@ def _was_sent(error: ServingError) -> bool:
     return error.status_code is not None
 
 
-def _not_alone(refusal: ServingError, first_row: int, offsets: Sequence[int]) -> ServingError:
+def _not_alone(refusal: ServingError) -> ServingError:
     """The error of rows that were refused in company, and are not tried by themselves."""
     error = type(refusal)(
-        f"{refusal} Rows {first_row + offsets[0]:,} to {first_row + offsets[-1]:,} were refused "
-        "together with others and not tried alone: too many rows of this part were refused."
+        f"{refusal} They were refused together with others and not tried alone: too much of this "
+        "part was refused."
     )
     error.__dict__.update(refusal.__dict__)
     return error

@@ -40,17 +40,22 @@ def _search(
 ) -> None:
     """By halves: k bad rows among n cost about 2 k log(n / k) encodings of parts."""
     good = [offset for offset in offsets if offset not in bad]
-    if not good:
-        return
+    error = _refusal(pick(rows, good), encode) if good else None
+    if error is not None and len(good) == 1:
+        bad[good[0]] = error
+    elif error is not None and error.row is not None:
+        middle = offsets.start + len(offsets) // 2
+        _search(rows, range(offsets.start, middle), encode, bad)
+        _search(rows, range(middle, offsets.stop), encode, bad)
+
+
+def _refusal(rows: Rows, encode: Callable[[Rows], object]) -> PayloadError | None:
+    """Why some rows cannot be sent, without the frames that hold them."""
     try:
-        encode(pick(rows, good))
+        encode(rows)
     except PayloadError as error:
-        if len(good) == 1:
-            bad[good[0]] = error
-        elif error.row is not None:
-            middle = offsets.start + len(offsets) // 2
-            _search(rows, range(offsets.start, middle), encode, bad)
-            _search(rows, range(middle, offsets.stop), encode, bad)
+        return error.with_traceback(None)
+    return None
 
 
 def _other_columns(rows: Sequence[Any], columns: frozenset[Any] | None) -> dict[int, PayloadError]:
