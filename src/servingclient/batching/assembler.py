@@ -23,10 +23,10 @@ from collections.abc import Iterable, Iterator
 from typing import Generic
 
 from servingclient._call import Story
+from servingclient._ports import Gate
 from servingclient._stats import BatchingStats
 from servingclient.batching.company import Group, Key, Member, Terms, Turn
 from servingclient.errors import QueueFull
-from servingclient.payload.divide import Divided
 from servingclient.settings import Batching
 
 
@@ -67,9 +67,12 @@ class Assembler(Generic[Turn]):
 
     # ------------------------------------------------------------------ calls come
 
-    def start_alone(self, rows: int) -> bool:
-        """Whether a call goes at once: a slot is free and nobody waits. It then holds the slot."""
-        if self.busy >= self.slots or self.waiting:
+    def start_alone(self, rows: int, gate: Gate) -> bool:
+        """Whether a call goes at once: a slot and a place are free, and nobody waits for them.
+
+        It then holds the slot.
+        """
+        if self.busy >= self.slots or self.waiting or not gate.room:
             return False
         self.busy += 1
         self._calls += 1
@@ -84,7 +87,7 @@ class Assembler(Generic[Turn]):
         self._count("alone", rows)
 
     def join(
-        self, key: Key, story: Story, divided: Divided, member: Member[Turn]
+        self, key: Key, story: Story, priority: int, member: Member[Turn]
     ) -> Departure[Turn] | None:
         """A call lines up.
 
@@ -96,28 +99,21 @@ class Assembler(Generic[Turn]):
         """
         if self.waiting >= self._max_waiting:
             raise _full(self.waiting)
-        call = member.call
-        rank = self._ranks[call.priority]
-        group = rank.get(key)
+        group = self._ranks[priority].get(key)
         if group is None:
-            terms = Terms(
-                story,
-                divided.head,
-                divided.tail,
-                call.served_model,
-                call.idempotent,
-                call.max_idle_s,
-                call.priority,
-            )
-            group = rank[key] = Group(key, terms, self._limits)
+            group = Group(key, Terms(story, *key[:4], priority), self._limits)
+            self._ranks[priority][key] = group
         group.add(member)
         self.waiting += 1
         self._calls += 1
         self._rows += member.count
-        reason = group.complete
-        if reason is None and self.busy < self.slots and group.left_over:
-            reason = "slot"
-        return None if reason is None else self._depart(group, reason)
+        if group.rows >= group.enough_rows:
+            return self._depart(group, "rows")
+        if group.size >= group.enough_bytes:
+            return self._depart(group, "bytes")
+        if self.busy < self.slots and group.left_over:
+            return self._depart(group, "slot")
+        return None
 
     def leave(self, member: Member[Turn]) -> None:
         """A call that waited has had enough."""
@@ -131,7 +127,7 @@ class Assembler(Generic[Turn]):
 
     def _depart(self, group: Group[Turn], reason: str) -> Departure[Turn]:
         self.busy += 1
-        group.coming += 1
+        group.expect(1)
         return Departure(group, reason)
 
     def board(
@@ -156,7 +152,7 @@ class Assembler(Generic[Turn]):
 
     def call_off(self, departure: Departure[Turn]) -> None:
         """The request comes for nobody."""
-        departure.group.coming -= 1
+        departure.group.expect(-1)
         self._forget(departure.group)
 
     def parted(self, members: Iterable[Member[Turn]]) -> None:
@@ -186,7 +182,7 @@ class Assembler(Generic[Turn]):
         oldest = group.oldest
         if oldest is None or group.coming:
             return math.inf
-        return oldest.call.encoded_s + self._limits.max_wait_s
+        return oldest.encoded_s + self._limits.max_wait_s
 
     def overdue(self, now_s: float) -> list[Departure[Turn]]:
         """The requests that depart because their calls have waited long enough."""

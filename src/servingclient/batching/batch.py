@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from servingclient._failures import Call, TryFailed
@@ -12,6 +13,7 @@ from servingclient.batching.company import Member, Terms
 from servingclient.payload.body import Body
 from servingclient.payload.divide import joined
 
+_deadline_s = attrgetter("deadline_s")
 _NO_BODY: Final = Body(b"", None, True)
 
 
@@ -54,7 +56,7 @@ class Batch(Call):
             now_s,
             deadline_s - now_s,
             terms.idempotent,
-            terms.max_idle_s,
+            terms.story.max_idle_s[terms.idempotent],
             terms.priority,
         )
         self.terms = terms
@@ -84,12 +86,12 @@ class Batch(Call):
         if self.departure is not None:
             self.departure = None
             self.boarded_s = self.tried_s - self.queue_s
-        staying = [member for member in self.members if member.waits]
+        staying = [m for m in self.members if m.answer is None and not m.gone]
         if not staying:
             raise Deserted
         if not self.sent or len(staying) < len(self.members):
             self._carry(staying)
-        self.sent = True
+            self.sent = True
         return self.body
 
     def _carry(self, members: Sequence[Member[Any]]) -> None:
@@ -99,7 +101,7 @@ class Batch(Call):
             member.batch = self
             member.first = first
             first += member.count
-        last = max(members, key=_deadline_s).call
+        last = max(members, key=_deadline_s)
         self.started_s, self.deadline_s = last.started_s, last.deadline_s
         rows = [member.rows for member in members]
         self.body = Body(joined(self.terms.head, rows, self.terms.tail), first, True)
@@ -128,10 +130,6 @@ class Batch(Call):
         for member in members:
             member.batch = part
         return part
-
-
-def _deadline_s(member: Member[Any]) -> float:
-    return member.call.deadline_s
 
 
 class Answered(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Protocol
 
 from servingclient._call import Story
@@ -11,11 +11,11 @@ from servingclient._prediction import Prediction
 from servingclient._stats import BatchingStats
 from servingclient._types import WireFault
 from servingclient.auth.endpoint import Description
-from servingclient.batching.batch import Answered, Batch, Failed
+from servingclient.batching.batch import Answered, Failed
 from servingclient.batching.company import Key, Member
 from servingclient.batching.sending import twin
 from servingclient.errors import ServingError
-from servingclient.payload.divide import Divided, divide
+from servingclient.payload.divide import divide
 from servingclient.settings import Batching, Settings
 
 _SMALLEST_SIZE: Final = 4
@@ -56,19 +56,30 @@ class Batcher(Protocol):
     def passed(self, rows: int) -> None:
         """A call goes by: it can share no request."""
 
-    def stats(self) -> BatchingStats:
-        """What was counted."""
+    def line_up(
+        self, key: Key, story: Story, priority: int, member: Member[Any]
+    ) -> Awaitable[None]:
+        """Look for company.
 
-    async def share(self, key: Key, story: Story, divided: Divided, call: Call) -> Member[Any]:
-        """Wait for company and an answer.
+        Args:
+            key: Equal for calls that may share a request.
+            story: Sends it.
+            priority: Rank at the gate.
+            member: What the caller wants.
 
         Returns:
-            The call with its answer.
+            What the caller waits for. Then there is an answer.
 
         Raises:
-            QueueFull: Too many wait.
+            QueueFull: At once or when waited for: too many wait.
             WrongLoopError: The client is in use on another running loop.
         """
+
+    def left(self, member: Member[Any]) -> None:
+        """A caller has ended its wait by an exception."""
+
+    def stats(self) -> BatchingStats:
+        """What was counted."""
 
 
 class BatchedStory:
@@ -80,12 +91,13 @@ class BatchedStory:
         limits: Of a batch.
     """
 
-    __slots__ = ("_batcher", "_limits", "_rules", "_story")
+    __slots__ = ("_batcher", "_most_bytes", "_most_rows", "_rules", "_story")
 
     def __init__(self, story: Story, batcher: Batcher, limits: Batching) -> None:
         self._story = story
         self._batcher = batcher
-        self._limits = limits
+        self._most_rows = limits.max_batch_rows
+        self._most_bytes = limits.max_batch_bytes
         settings = story.settings
         # Copies may have other rules, and then share no request. By identity: a copy that does not
         # change the rules has the very same, and to compare them at every call costs 2 us.
@@ -107,56 +119,79 @@ class BatchedStory:
         started_s = story.world.now()
         if story.fits:
             await story.learn(started_s + timeout_s, priority)
-        call = story.begin(
-            started_s,
-            (inputs, params, client_request_id, usage_context),
-            served_model,
-            timeout_s,
-            idempotent,
-            priority,
-        )
-        rows = call.body.rows or 1
+        body = story.encoded((inputs, params, client_request_id, usage_context), served_model)
+        rows = body.rows or 1
         if batcher.start_alone(rows):
+            call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
             try:
                 return await story.score(call)
             finally:
                 batcher.ended()
-        # An id or labels name one request in the service's tables.
-        if client_request_id is None and usage_context is None and self._small(call):
-            divided = divide(call.body, inputs, params, story.settings.payload)
-            if divided is not None:
-                return await self._share(call, divided)
-        batcher.passed(rows)
-        return await story.score(call)
-
-    def _small(self, call: Call) -> bool:
-        """Whether others would fit into the same request."""
-        body, limits = call.body, self._limits
-        return (body.rows or 1) < limits.max_batch_rows and len(body.data) < limits.max_batch_bytes
-
-    async def _share(self, call: Call, divided: Divided) -> Prediction:
-        key = (divided.head, divided.tail, call.served_model, call.idempotent, self._rules)
-        story = self._story
+        divided = None
+        # An id or labels name one request in the service's tables; and others must fit beside it.
+        if (
+            client_request_id is None
+            and usage_context is None
+            and rows < self._most_rows
+            and len(body.data) < self._most_bytes
+        ):
+            divided = divide(body, inputs, params, story.settings.payload)
+        if divided is None:
+            batcher.passed(rows)
+            call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
+            return await story.score(call)
+        key = (divided.head, divided.tail, served_model, idempotent, self._rules)
+        encoded_s, deadline_s = story.world.now(), started_s + timeout_s
+        member: Member[Any] = Member(body, divided.rows, started_s, encoded_s, deadline_s)
         try:
-            member = await self._batcher.share(key, story, divided, call)
-            if member.batch is not None:
-                _carried(call, member.batch)
-            answer = member.answer
-            if type(answer) is Failed:
-                raise twin(answer.error)
-            if type(answer) is WireFault:
-                raise story.failures.of_fault(call, answer).error
+            try:
+                await batcher.line_up(key, story, priority, member)
+            except BaseException:
+                batcher.left(member)
+                raise
+            return self._part_of(member)
         except ServingError as error:
-            story.failures.told(call, error)
+            story.failures.told(self._call_of(member, key, priority), error)
             raise
-        assert member.batch is not None
+        except WireFault as fault:
+            raise self._error_of(fault, self._call_of(member, key, priority)) from None
+
+    def _part_of(self, member: Member[Any]) -> Prediction:
+        """What its caller gets: its part of the answer, or a copy of the error."""
+        answer, batch = member.answer, member.batch
+        if type(answer) is WireFault:
+            raise answer
+        if type(answer) is Failed:
+            raise twin(answer.error)
         assert type(answer) is Answered
+        assert batch is not None
         reply, values, done_s = answer
-        reply_bytes, rows = len(reply.body), member.batch.body.rows
-        if rows is not None and rows > member.count:
+        reply_bytes, rows = len(reply.body), batch.body.rows or 1
+        if rows > member.count:
             values = values[member.first : member.first + member.count]
             reply_bytes = reply_bytes * member.count // rows
-        return story.finish(call, reply, values, done_s, reply_bytes)
+        member.queue_s = batch.boarded_s - member.encoded_s + batch.queue_s
+        return self._story.finish(member, batch, reply, values, done_s, reply_bytes)
+
+    def _call_of(self, member: Member[Any], key: Key, priority: int) -> Call:
+        """The call as if it had been sent alone: what happened to its batch happened to it."""
+        _, _, served_model, idempotent, _ = key
+        timeout_s = member.deadline_s - member.started_s
+        call = self._story.call_of(
+            member.body, member.started_s, served_model, timeout_s, idempotent, priority
+        )
+        batch = member.batch
+        if batch is not None:
+            call.queue_s, call.attempts = batch.queue_s, batch.attempts
+            call.advice, call.tried_s = batch.advice, batch.tried_s
+            if batch.sent:
+                call.queue_s += batch.boarded_s - member.encoded_s
+        return call
+
+    def _error_of(self, fault: WireFault, call: Call) -> ServingError:
+        error = self._story.failures.of_fault(call, fault).error
+        self._story.failures.told(call, error)
+        return error
 
 
 def calls_of(story: Story, batcher: Batcher | None) -> Story | BatchedStory:
@@ -165,12 +200,3 @@ def calls_of(story: Story, batcher: Batcher | None) -> Story | BatchedStory:
     if batcher is None or limits is None:
         return story
     return BatchedStory(story, batcher, limits)
-
-
-def _carried(call: Call, batch: Batch) -> None:
-    """What happened to the batch happened to the call; before that, it waited for it."""
-    call.queue_s = batch.queue_s
-    if batch.sent:
-        call.queue_s += batch.boarded_s - call.encoded_s
-    call.token_s, call.backoff_s = batch.token_s, batch.backoff_s
-    call.attempts, call.advice, call.tried_s = batch.attempts, batch.advice, batch.tried_s

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from servingclient._call import Story
-from servingclient._failures import Call
+from servingclient.payload.body import Body
 from servingclient.settings import Batching
 
 if TYPE_CHECKING:
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 Turn = TypeVar("Turn")
 """What wakes a waiting caller: a lock or a future."""
 
-Key = tuple[object, ...]
-"""Equal for calls that may share a request."""
+Key = tuple[bytes, bytes, "str | None", bool, tuple[int, int]]
+"""Equal for calls that may share a request: head and tail of the body, served model, whether it
+may run twice, and which rules it is sent by."""
 
 
 class Terms(NamedTuple):
-    """What calls must have in common to share a request.
+    """What the calls of one group have in common.
 
     Attributes:
-        story: Sends it; those of copies with the same retry rules may stand for each other.
+        story: Sends them; those of copies with the same rules may stand for each other.
         head: The body up to the rows.
         tail: The body behind them, parameters included.
         served_model: Served model asked for.
-        idempotent: Whether it may run twice.
-        max_idle_s: Connections that idled longer are not reused.
+        idempotent: Whether they may run twice.
         priority: Rank at the gate.
     """
 
@@ -37,18 +37,21 @@ class Terms(NamedTuple):
     tail: bytes
     served_model: str | None
     idempotent: bool
-    max_idle_s: float
     priority: int
 
 
 class Member(Generic[Turn]):
-    """One call that waits to share a request, or shares one.
+    """What one caller wants of a shared request.
 
     Attributes:
-        call: The call; its deadline counts for it alone.
+        body: What it would send alone.
         rows: Its rows, as they stand in a body.
         count: How many.
-        turn: Wakes its caller.
+        started_s: When its caller called.
+        encoded_s: When its body was ready, and it lined up.
+        deadline_s: When its caller gives up.
+        turn: Wakes its caller, once it has lined up.
+        queue_s: How long it waited, once that is known.
         group: Where it waits; None once it is aboard or has left.
         batch: What carries it.
         first: Position of its first row there.
@@ -57,30 +60,30 @@ class Member(Generic[Turn]):
         answer: What became of it.
     """
 
-    __slots__ = (
-        "answer",
-        "batch",
-        "call",
-        "count",
-        "first",
-        "gone",
-        "group",
-        "rows",
-        "turn",
-        "work",
-    )
+    turn: Turn
+    # What most members never change stands as a default of the class, as in a Call.
+    queue_s = 0.0
+    group: Group[Turn] | None = None
+    batch: Batch | None = None
+    first = 0
+    work: list[Batch] | None = None
+    gone = False
+    answer: Answer | None = None
 
-    def __init__(self, call: Call, rows: bytes, count: int, turn: Turn) -> None:
-        self.call = call
+    def __init__(
+        self,
+        body: Body,
+        rows: bytes,
+        started_s: float,
+        encoded_s: float,
+        deadline_s: float,
+    ) -> None:
+        self.body = body
         self.rows = rows
-        self.count = count
-        self.turn = turn
-        self.group: Group[Turn] | None = None
-        self.batch: Batch | None = None
-        self.first = 0
-        self.work: list[Batch] | None = None
-        self.gone = False
-        self.answer: Answer | None = None
+        self.count = body.rows or 1
+        self.started_s = started_s
+        self.encoded_s = encoded_s
+        self.deadline_s = deadline_s
 
     @property
     def waits(self) -> bool:
@@ -97,12 +100,23 @@ class Group(Generic[Turn]):
         members: They, the oldest first.
         rows: How many rows they have.
         size: How many bytes these are.
-        most_rows: Most rows of one request.
-        most_bytes: Most bytes of rows of one request.
         coming: Requests on their way to the gate that will take from here.
+        enough_rows: With so many, one more request is full.
+        enough_bytes: With so many, likewise.
     """
 
-    __slots__ = ("coming", "key", "members", "most_bytes", "most_rows", "rows", "size", "terms")
+    __slots__ = (
+        "coming",
+        "enough_bytes",
+        "enough_rows",
+        "key",
+        "members",
+        "most_bytes",
+        "most_rows",
+        "rows",
+        "size",
+        "terms",
+    )
 
     def __init__(self, key: Key, terms: Terms, limits: Batching) -> None:
         self.key = key
@@ -110,14 +124,29 @@ class Group(Generic[Turn]):
         self.members: dict[Member[Turn], None] = {}
         self.rows = 0
         self.size = 0
-        self.most_rows = limits.max_batch_rows
-        self.most_bytes = limits.max_batch_bytes - len(terms.head) - len(terms.tail)
         self.coming = 0
+        self.most_rows = self.enough_rows = limits.max_batch_rows
+        envelope = len(terms.head) + len(terms.tail)
+        self.most_bytes = self.enough_bytes = limits.max_batch_bytes - envelope
 
     @property
     def oldest(self) -> Member[Turn] | None:
         """Who waits longest."""
         return next(iter(self.members), None)
+
+    @property
+    def left_over(self) -> bool:
+        """Whether anyone will still be here when all that are coming have taken theirs."""
+        return (
+            self.rows > self.enough_rows - self.most_rows
+            or self.size > self.enough_bytes - self.most_bytes
+        )
+
+    def expect(self, requests: int) -> None:
+        """So many more requests are coming, or fewer."""
+        self.coming += requests
+        self.enough_rows = (self.coming + 1) * self.most_rows
+        self.enough_bytes = (self.coming + 1) * self.most_bytes
 
     def add(self, member: Member[Turn]) -> None:
         """Line up."""
@@ -133,20 +162,6 @@ class Group(Generic[Turn]):
         self.rows -= member.count
         self.size -= len(member.rows) + 1
 
-    @property
-    def complete(self) -> str | None:
-        """Why it is no use waiting for more company, if so."""
-        requests = self.coming + 1
-        if self.rows >= requests * self.most_rows:
-            return "rows"
-        return "bytes" if self.size >= requests * self.most_bytes else None
-
-    @property
-    def left_over(self) -> bool:
-        """Whether anyone will still be here when all that are coming have taken theirs."""
-        coming = self.coming
-        return self.rows > coming * self.most_rows or self.size > coming * self.most_bytes
-
     def fitting(
         self, leader: Member[Turn] | None = None, latest_s: float = math.inf
     ) -> list[Member[Turn]]:
@@ -156,6 +171,8 @@ class Group(Generic[Turn]):
             leader: One of them that must be aboard.
             latest_s: Whose deadline is later stays for another request.
         """
+        if leader is None and self.rows <= self.most_rows and self.size <= self.most_bytes:
+            return list(self.members)
         rows, size = self.most_rows, self.most_bytes
         if leader is not None:
             rows, size = rows - leader.count, size - len(leader.rows) - 1
@@ -164,9 +181,10 @@ class Group(Generic[Turn]):
             if member is leader:
                 fitting.append(member)
                 continue
-            if member.work is not None or member.call.deadline_s > latest_s:
+            if member.work is not None or member.deadline_s > latest_s:
                 continue
-            rows, size = rows - member.count, size - len(member.rows) - 1
+            rows -= member.count
+            size -= len(member.rows) + 1
             if rows < 0 or size < 0:
                 break
             fitting.append(member)

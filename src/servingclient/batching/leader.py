@@ -12,11 +12,10 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from servingclient._call import Story
-from servingclient._failures import Call
 from servingclient._ports import Gate
 from servingclient._stats import BatchingStats
 from servingclient._types import FaultKind, WireFault
@@ -24,7 +23,6 @@ from servingclient.batching.assembler import Assembler, Departure
 from servingclient.batching.batch import Answer, Batch
 from servingclient.batching.company import Group, Key, Member
 from servingclient.batching.sending import closed, late, send
-from servingclient.payload.divide import Divided
 from servingclient.settings import Batching
 
 Waiter = Member[threading.Lock]
@@ -72,10 +70,8 @@ class ThreadBatcher:
 
     def start_alone(self, rows: int) -> bool:
         """See ``Batcher.start_alone``."""
-        if not self._gate.room:
-            return False
         with self._lock:
-            return self._assembler.start_alone(rows)
+            return self._assembler.start_alone(rows, self._gate)
 
     def ended(self) -> None:
         """See ``Batcher.ended``."""
@@ -87,31 +83,25 @@ class ThreadBatcher:
         with self._lock:
             self._assembler.passed(rows)
 
-    async def share(self, key: Key, story: Story, divided: Divided, call: Call) -> Waiter:
-        """See ``Batcher.share``."""
-        turn = threading.Lock()
-        turn.acquire()
-        member = Member(call, divided.rows, call.body.rows or 1, turn)
-        try:
-            with self._lock:
-                self._line_up(key, story, divided, member)
-            while member.answer is None:
-                if member.work is None:
-                    self._wait(member)
-                else:
-                    await self._lead(member)
-        except BaseException:
-            self._left(member)
-            raise
-        return member
+    def line_up(self, key: Key, story: Story, priority: int, member: Waiter) -> Awaitable[None]:
+        """See ``Batcher.line_up``."""
+        member.turn = threading.Lock()
+        member.turn.acquire()
+        return self._attend(key, story, priority, member)
 
-    def _line_up(self, key: Key, story: Story, divided: Divided, member: Waiter) -> None:
-        if self._closed:
-            member.answer = closed()
-            return
-        departure = self._assembler.join(key, story, divided, member)
-        if departure is not None:
-            self._appoint(departure)
+    async def _attend(self, key: Key, story: Story, priority: int, member: Waiter) -> None:
+        with self._lock:
+            if self._closed:
+                member.answer = closed()
+                return
+            departure = self._assembler.join(key, story, priority, member)
+            if departure is not None:
+                self._appoint(departure)
+        while member.answer is None:
+            if member.work is None:
+                self._wait(member)
+            else:
+                await self._lead(member)
 
     # ------------------------------------------------------------------ followers
 
@@ -119,7 +109,7 @@ class ThreadBatcher:
         """Until something happens, or it is time to do something."""
         with self._lock:
             group = member.group
-            until_s = member.call.deadline_s
+            until_s = member.deadline_s
             if group is not None and group.oldest is member:
                 until_s = min(until_s, self._assembler.group_due_s(group))
         left_s = min(until_s - self._now(), threading.TIMEOUT_MAX)
@@ -131,7 +121,7 @@ class ThreadBatcher:
 
     def _act_in_time(self, member: Waiter) -> None:
         now_s = self._now()
-        if member.call.deadline_s <= now_s:
+        if member.deadline_s <= now_s:
             member.answer = late(member)
             self._leave_line(member)
             return
@@ -150,7 +140,7 @@ class ThreadBatcher:
         """Under the lock: let one of those who would be aboard send the request."""
         self._assembler.slots = self._slots()
         leader = max(departure.group.fitting(None), key=_deadline_s)
-        batch = Batch.of(departure, leader.call.deadline_s, self._board)
+        batch = Batch.of(departure, leader.deadline_s, self._board)
         batch.leader = leader
         leader.work = [batch]
         _wake(leader)
@@ -169,8 +159,7 @@ class ThreadBatcher:
             with self._lock:
                 self._assembler.parted(batch.members)
             return batch.members
-        call = leader.call
-        latest_s = call.deadline_s + _SLACK * (call.deadline_s - call.started_s)
+        latest_s = leader.deadline_s + _SLACK * (leader.deadline_s - leader.started_s)
         with self._lock:
             members = self._assembler.board(departure, leader, latest_s)
             _look_at_the_clock(departure.group)
@@ -208,8 +197,8 @@ class ThreadBatcher:
 
     # ------------------------------------------------------------------ callers that leave
 
-    def _left(self, member: Waiter) -> None:
-        """A caller leaves by an exception. What it leads goes on without it."""
+    def left(self, member: Waiter) -> None:
+        """See ``Batcher.left``. What it leads goes on without it."""
         member.gone = True
         work, member.work = member.work, None
         current = work[-1] if work else None
@@ -262,7 +251,7 @@ def _look_at_the_clock(group: Group[threading.Lock]) -> None:
 
 
 def _deadline_s(member: Waiter) -> float:
-    return member.call.deadline_s
+    return member.deadline_s
 
 
 _batchers: weakref.WeakSet[ThreadBatcher] = weakref.WeakSet()

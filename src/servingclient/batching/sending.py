@@ -80,6 +80,7 @@ def scattered(batch: Batch, answer: Answered) -> Answer:
         "answer row by row, leave Settings.batching off for it."
     )
     error.rows = rows
+    batch.attempts = batch.attempts[:-1]  # the last seemed good
     batch.terms.story.failures.answered(batch, error, reply.status, reply.headers)
     return Failed(error)
 

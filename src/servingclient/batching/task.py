@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
 
 from servingclient._call import Story
-from servingclient._failures import Call
 from servingclient._ports import Gate
 from servingclient._stats import BatchingStats
 from servingclient.batching.assembler import Assembler, Departure
@@ -23,7 +22,6 @@ from servingclient.batching.batch import Answer, Batch
 from servingclient.batching.company import Key, Member
 from servingclient.batching.sending import closed, late, send
 from servingclient.errors import WrongLoopError
-from servingclient.payload.divide import Divided
 from servingclient.settings import Batching
 
 Waiter = Member["asyncio.Future[None]"]
@@ -81,7 +79,7 @@ class LoopBatcher:
 
     def start_alone(self, rows: int) -> bool:
         """See ``Batcher.start_alone``."""
-        return self._gate.room and self._assembler.start_alone(rows)
+        return self._assembler.start_alone(rows, self._gate)
 
     def ended(self) -> None:
         """See ``Batcher.ended``."""
@@ -93,29 +91,25 @@ class LoopBatcher:
         """See ``Batcher.passed``."""
         self._assembler.passed(rows)
 
-    async def share(self, key: Key, story: Story, divided: Divided, call: Call) -> Waiter:
-        """See ``Batcher.share``."""
+    def line_up(
+        self, key: Key, story: Story, priority: int, member: Waiter
+    ) -> asyncio.Future[None]:
+        """See ``Batcher.line_up``."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._adopt(loop)
-        member = Member(call, divided.rows, call.body.rows or 1, loop.create_future())
+        member.turn = loop.create_future()
         if self._closed:
-            member.answer = closed()
-            return member
-        departure = self._assembler.join(key, story, divided, member)
+            _wake(member, closed())
+            return member.turn
+        departure = self._assembler.join(key, story, priority, member)
         if departure is not None:
             self._start(departure)
         elif self._wait_timer is None:
             self._set_wait_timer()
-        if call.deadline_s < self._late_s:
-            self._set_late_timer(call.deadline_s)
-        try:
-            await member.turn
-        except BaseException:
-            member.gone = True
-            self._missed(member)
-            raise
-        return member
+        if member.deadline_s < self._late_s:
+            self._set_late_timer(member.deadline_s)
+        return member.turn
 
     # ------------------------------------------------------------------ requests
 
@@ -162,10 +156,12 @@ class LoopBatcher:
     def _deliver(self, batch: Batch, answer: Answer) -> None:
         if batch.departure is not None:  # it failed before it had its place
             batch.members, batch.departure = self._board(batch), None
+            for member in batch.members:
+                member.batch = batch
         for member in batch.members:
-            member.batch = batch
-            if member.waits:
-                _wake(member, answer)
+            if member.answer is None and not member.turn.done():
+                member.answer = answer
+                member.turn.set_result(None)
         batch.members = ()
 
     def _finished(self, runner: _Runner) -> None:
@@ -194,8 +190,9 @@ class LoopBatcher:
 
     # ------------------------------------------------------------------ callers that leave
 
-    def _missed(self, member: Waiter) -> None:
-        """A caller has left: what was under way for nobody else is aborted."""
+    def left(self, member: Waiter) -> None:
+        """See ``Batcher.left``. What was under way for nobody else is aborted."""
+        member.gone = True
         group, batch = member.group, member.batch
         if group is not None:
             self._assembler.leave(member)
@@ -220,10 +217,10 @@ class LoopBatcher:
     def _refuse_late(self) -> None:
         self._late_timer, self._late_s = None, math.inf
         now_s = self._now()
-        for member in [member for member in self._all() if member.call.deadline_s <= now_s]:
+        for member in [member for member in self._all() if member.deadline_s <= now_s]:
             _wake(member, late(member))
-            self._missed(member)
-        nearest_s = min((member.call.deadline_s for member in self._all()), default=math.inf)
+            self.left(member)
+        nearest_s = min((member.deadline_s for member in self._all()), default=math.inf)
         if nearest_s < math.inf:
             self._set_late_timer(nearest_s)
 
