@@ -28,7 +28,11 @@ def column(array: Any, name: str, settings: Payload, *, none_missing: bool = Fal
     Raises:
         PayloadError: A value or the dtype cannot be sent.
     """
-    if array.dtype.kind == "O" and array.size:
+    kind = array.dtype.kind
+    if kind in "iub" and array.ndim == 1 and array.size and type(array) is dtypes.numpy().ndarray:
+        whole: list[Any] = array.tolist()  # nothing to look for, which is most of the time
+        return whole
+    if kind == "O" and array.size:
         return listed(array.tolist(), name, settings, none_missing=none_missing)
     values = tensor(array, settings, name=name)
     if isinstance(values, list):
