@@ -18,7 +18,7 @@ from servingclient._open import (
     checked_timeout,
     rank_of,
 )
-from servingclient._ports import Observer, World
+from servingclient._ports import Hedging, Observer, World
 from servingclient._prediction import Prediction
 from servingclient._stats import Stats
 from servingclient._stream import AsyncStream
@@ -33,8 +33,10 @@ from servingclient.batching.results import AsyncMapResult
 from servingclient.batching.task import LoopBatcher
 from servingclient.payload.report import Explanation
 from servingclient.policies.concurrency import Limiter
+from servingclient.policies.hedge import HedgePolicy
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
+from servingclient.transport.async_hedging import TaskHedger
 from servingclient.transport.clock import LoopClock
 from servingclient.transport.loop_gate import LoopGate
 from servingclient.transport.wire import AsyncWire, async_wire, most_calls
@@ -108,6 +110,11 @@ class AsyncServingClient:
             version=__version__,
             provisioned=self._gate.provisioned,
         )
+        quota = Quota(settings.retry.quota_capacity)
+        hedging = None
+        if settings.hedge is not None:
+            policy = HedgePolicy(settings.hedge, quota, settings.retry.retry_cost)
+            hedging = Hedging(policy, TaskHedger(self._wire))
         world = World(
             clock.now,
             clock.sleep,
@@ -115,8 +122,9 @@ class AsyncServingClient:
             self._wire,
             self._gate,
             self._access,
-            Quota(settings.retry.quota_capacity),
+            quota,
             checked_observers(observers),
+            hedging=hedging,
         )
         self._story = Story(endpoint, settings, world)
         self._batcher: LoopBatcher | None = None
@@ -350,11 +358,13 @@ class AsyncServingClient:
 
     def stats(self) -> Stats:
         """What this client has counted and holds now."""
+        world = self._story.world
         return Stats(
             self.endpoint,
             self._gate.stats(),
-            self._story.world.quota.available,
+            world.quota.available,
             None if self._batcher is None else self._batcher.stats(),
+            None if world.hedging is None else world.hedging.policy.stats(),
         )
 
     def with_options(self, **changes: Any) -> AsyncServingClient:

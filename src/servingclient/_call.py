@@ -12,12 +12,12 @@ import math
 from collections.abc import Awaitable, Mapping
 from typing import Final, Protocol
 
-from servingclient import _ahead, _explain
+from servingclient import _ahead, _explain, _hedging
 from servingclient._failures import Call, Failures, TryFailed
 from servingclient._ports import CallEnded, Grant, StreamedReply, World, tell
 from servingclient._prediction import Prediction, header, request_id
 from servingclient._stream import OpenStream
-from servingclient._types import Attempt, FaultKind, Reply, WireFault
+from servingclient._types import Attempt, FaultKind, Reply, Target, WireFault
 from servingclient.errors import ResponseFormatError, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
@@ -320,7 +320,10 @@ class Story:
                 await gate.enter(call.deadline_s, call.priority, len(call.body.data))
             try:
                 grant = self._ready(call, began_s) or await self._obtain(call)
-                reply = await self._send(call, grant)
+                if self._packs:
+                    reply = await self._send_packed(call, grant)
+                else:
+                    reply = await self._send(call, grant.target, call.body.data)
             finally:
                 gate.leave()
         except WireFault as fault:
@@ -330,14 +333,19 @@ class Story:
         gate.answered(reply.first_byte_s - reply.sent_s)
         return reply
 
-    def _send(self, call: Call, grant: Grant) -> Awaitable[Reply]:
-        if self._packs:
-            return self._send_packed(call, grant)
-        return self.world.wire.send(
-            grant.target,
-            call.body.data,
-            self._try_deadline_s(call),
+    def _send(self, call: Call, target: Target, data: bytes) -> Awaitable[Reply]:
+        world, deadline_s = self.world, self._try_deadline_s(call)
+        if world.hedging is None:
+            return world.wire.send(target, data, deadline_s, max_idle_s=call.max_idle_s)
+        return _hedging.send(
+            world,
+            world.hedging,
+            target,
+            data,
+            deadline_s,
             max_idle_s=call.max_idle_s,
+            began_s=call.tried_s,
+            may_repeat=call.idempotent and not call.attempts,
         )
 
     async def _send_packed(self, call: Call, grant: Grant) -> Reply:
@@ -350,12 +358,7 @@ class Story:
         status = None
         try:
             packed = pack(call.body.data, rules, gzip=bool(refusals))
-            reply = await world.wire.send(
-                grant.target.carrying(packed.form),
-                packed.data,
-                self._try_deadline_s(call),
-                max_idle_s=call.max_idle_s,
-            )
+            reply = await self._send(call, grant.target.carrying(packed.form), packed.data)
             status = reply.status
         finally:
             call.coding_refusals = refusals

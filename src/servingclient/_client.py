@@ -18,7 +18,7 @@ from servingclient._open import (
     checked_timeout,
     rank_of,
 )
-from servingclient._ports import Observer, World
+from servingclient._ports import Hedging, Observer, World
 from servingclient._prediction import Prediction
 from servingclient._stats import Stats
 from servingclient._step import run
@@ -34,10 +34,12 @@ from servingclient.batching.options import bulk_options
 from servingclient.batching.results import MapResult
 from servingclient.payload.report import Explanation
 from servingclient.policies.concurrency import Limiter
+from servingclient.policies.hedge import HedgePolicy
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.hedging import LaneHedger
 from servingclient.transport.thread_gate import ThreadGate
 from servingclient.transport.wire import SyncWire, most_calls, sync_wire
 
@@ -110,6 +112,11 @@ class ServingClient:
             version=__version__,
             provisioned=self._gate.provisioned,
         )
+        quota = Quota(settings.retry.quota_capacity, ForkLock())
+        hedging = None
+        if settings.hedge is not None:
+            policy = HedgePolicy(settings.hedge, quota, settings.retry.retry_cost, ForkLock())
+            hedging = Hedging(policy, LaneHedger(self._wire))
         world = World(
             clock.now,
             clock.sleep,
@@ -117,8 +124,9 @@ class ServingClient:
             self._wire,
             self._gate,
             self._access,
-            Quota(settings.retry.quota_capacity, ForkLock()),
+            quota,
             checked_observers(observers),
+            hedging=hedging,
         )
         self._story = Story(endpoint, settings, world)
         self._batcher: ThreadBatcher | None = None
@@ -356,11 +364,13 @@ class ServingClient:
 
     def stats(self) -> Stats:
         """What this client has counted and holds now."""
+        world = self._story.world
         return Stats(
             self.endpoint,
             self._gate.stats(),
-            self._story.world.quota.available,
+            world.quota.available,
             None if self._batcher is None else self._batcher.stats(),
+            None if world.hedging is None else world.hedging.policy.stats(),
         )
 
     def with_options(self, **changes: Any) -> ServingClient:

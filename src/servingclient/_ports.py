@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from servingclient._types import Attempt, Origin, RawHeaders, Reply, Target
 from servingclient.payload.signature import Schema
 from servingclient.policies.compression import Compression
+from servingclient.policies.hedge import HedgePolicy
 from servingclient.policies.quota import Quota
 
 T = TypeVar("T")
@@ -88,6 +89,68 @@ class Wire(Protocol):
 
     async def warm(self, origin: Origin, count: int, deadline_s: float) -> None:
         """Open connections ahead of the first calls."""
+
+
+class Second(Protocol):
+    """The second request of a call, as long as it is not sent."""
+
+    def admitted(self) -> bool:
+        """The first is late: whether a second may leave, which then has a place of its own."""
+
+    def unsent(self) -> None:
+        """It was admitted and could not be sent after all."""
+
+
+class Hedged(NamedTuple):
+    """How a call that may be sent twice was answered.
+
+    Attributes:
+        reply: The reply to go on with.
+        won: The second request brought it.
+        other: What the other request was answered, where that came first and was no good.
+    """
+
+    reply: Reply
+    won: bool = False
+    other: Reply | None = None
+
+
+class HedgingWire(Protocol):
+    """Sends one request, or two when the reply is late. Who loses is ended, its lane closed."""
+
+    async def send(
+        self,
+        target: Target,
+        body: bytes,
+        deadline_s: float,
+        *,
+        max_idle_s: float,
+        after_s: float,
+        second: Second,
+    ) -> Hedged:
+        """One or two exchanges.
+
+        The first reply counts, unless the other request may do better than it (see
+        ``policies.hedge.choice``): then both are waited for.
+
+        Args:
+            target: Where to, with which headers.
+            body: The request's body.
+            deadline_s: Instant at which to give up.
+            max_idle_s: Reuse no connection that idled longer.
+            after_s: Seconds without a reply after which ``second`` is asked.
+            second: Says whether the second request may leave.
+
+        Raises:
+            WireFault: No complete reply to either; says what is known of the first.
+        """
+
+
+class Hedging(NamedTuple):
+    """What a client that hedges has for it."""
+
+    policy: HedgePolicy
+    wire: HedgingWire
 
 
 class Gate(Protocol):
@@ -264,6 +327,7 @@ class World:
     quota: Quota
     observers: tuple[Observer, ...]
     compression: Compression = field(default_factory=Compression)
+    hedging: Hedging | None = None
 
 
 def tell(world: World, event: CallEnded) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from servingclient._call import Story
@@ -51,5 +52,7 @@ def begin(
 ) -> AsyncMapResult:
     """A bulk job over the connections, queue and token of a client."""
     source = opened(inputs, asynchronous=True)
-    job = Job(story, options, source, TaskCrew(), limit)
+    # Its long requests are nothing to measure the delay of hedges by, and there are always more.
+    own = Story(story.endpoint, story.settings, replace(story.world, hedging=None))
+    job = Job(own, options, source, TaskCrew(), limit)
     return AsyncMapResult(job.blocks())

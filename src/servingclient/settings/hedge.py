@@ -20,9 +20,12 @@ class Hedge:
     max_share: float = 0.05
     """Most hedges as a share of calls: the extra load is bounded by it. Hedges also pay the retry
     quota, so they end in an outage."""
+    pause_s: float = 10.0
+    """No hedges for so long after a reply that said the endpoint has no room (429, 503)."""
 
     def __post_init__(self) -> None:
         whole(self, "min_samples")
         number(self, "quantile", "max_share", above=True)
+        number(self, "pause_s")
         if self.quantile >= 1.0 or self.max_share > 1.0:
             raise ConfigError("Hedge.quantile must lie below 1 and Hedge.max_share is at most 1.")

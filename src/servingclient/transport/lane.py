@@ -84,26 +84,33 @@ class Lane:
         Raises:
             WireFault: There is no complete reply. The lane must be closed after it.
         """
-        parser = self._parser
-        self.begin(head, body, deadline_s)
+        done = self.begin(head, body, deadline_s)
         now_s = sent_s = first_byte_s = time.monotonic()
-        done = parser.done
         while not done:
-            begun = parser.received_bytes > 0  # or TLS alone has spoken: a ticket, half a record
+            begun = self.begun
             done = self._receive(deadline_s, now_s)
             now_s = time.monotonic()
             if not begun:
                 first_byte_s = now_s
-        return self._reply(sent_s, first_byte_s)
+        return self.reply(sent_s, first_byte_s)
 
-    def _reply(self, sent_s: float, first_byte_s: float) -> Reply:
+    @property
+    def begun(self) -> bool:
+        """The reply has begun; before, TLS alone may have spoken: a ticket, half a record."""
+        return self._parser.received_bytes > 0
+
+    def reply(self, sent_s: float, first_byte_s: float) -> Reply:
+        """The complete reply; the instants are those of ``Reply``."""
         parser = self._parser
         connect_s, self.connect_s = self.connect_s, 0.0
         facts = (parser.status, parser.headers, parser.body(), sent_s, first_byte_s, connect_s)
         return tuple.__new__(Reply, facts)  # its own __new__ is Python: 0.1 us
 
-    def begin(self, head: bytes, body: bytes, deadline_s: float) -> None:
-        """Send one request; ``read_head`` or ``exchange`` reads on.
+    def begin(self, head: bytes, body: bytes, deadline_s: float) -> bool:
+        """Send one request; ``read_head``, ``take_in`` or ``exchange`` reads on.
+
+        Returns:
+            True when the whole reply is here: the server did not want the rest of the request.
 
         Raises:
             WireFault: It could not be sent, and no reply came that says why.
@@ -121,6 +128,8 @@ class Lane:
             raise faults.timed_out(self.origin, 0) from None
         except OSError as error:
             self._early_reply(error, deadline_s)
+            return True
+        return False
 
     def _write(self, data: bytes | memoryview, deadline_s: float) -> None:
         if self._tls is not None:
@@ -163,7 +172,7 @@ class Lane:
                 if not data:
                     return self._no_plain_text()
         except (TimeoutError, BlockingIOError):
-            raise faults.timed_out(self.origin, parser.received_bytes) from None
+            raise self.late() from None
         except OSError as error:
             raise self._lost(error) from None
         if data and parser.feed(data):
@@ -224,6 +233,19 @@ class Lane:
             received_bytes=self._parser.received_bytes,
             detail=detail,
         )
+
+    def take_in(self) -> bool:
+        """After ``begin``: read what has come, without waiting; True when the reply is complete."""
+        now_s = time.monotonic()
+        return bool(self._readable(0)) and self._receive(now_s + 1.0, now_s)
+
+    def fileno(self) -> int:
+        """For whoever waits until there is something to take in."""
+        return self._sock.fileno()
+
+    def late(self) -> WireFault:
+        """What to say when the reply is not complete in time."""
+        return faults.timed_out(self.origin, self._parser.received_bytes)
 
     def read_head(self, deadline_s: float) -> tuple[int, RawHeaders]:
         """After ``begin``: read to the end of the reply's head."""

@@ -119,6 +119,11 @@ class LanePool:
         if self.closed:
             shelf.clear()
 
+    def give_unused(self, lane: Lane) -> None:
+        """Take a lane back that nothing was sent on."""
+        self._busy.discard(lane)
+        self._shelve(self._shelves[lane.origin], lane)
+
     def drop(self, lane: Lane) -> None:
         """Close a lane whose exchange did not end well."""
         self._busy.discard(lane)
@@ -134,13 +139,15 @@ class LanePool:
         """Open ``count`` lanes ahead of the first calls."""
         shelf = self._shelves.get(origin) or self._new_shelf(origin)
         while len(shelf.idle) < count:
-            lane = self._dial(origin, deadline_s)
-            lane.connect_s = 0.0  # no call waited for it
-            lane.used = True
-            lane.idle_since_s = time.monotonic()
-            shelf.idle.append(lane)
-            if self.closed:  # meanwhile, from another thread
-                shelf.clear()
+            self._shelve(shelf, self._dial(origin, deadline_s))
+
+    def _shelve(self, shelf: Shelf[Lane], lane: Lane) -> None:
+        lane.connect_s = 0.0  # no call waited for it
+        lane.used = True
+        lane.idle_since_s = time.monotonic()
+        shelf.idle.append(lane)
+        if self.closed:  # meanwhile, from another thread
+            shelf.clear()
 
     def _new_shelf(self, origin: Origin) -> Shelf[Lane]:
         check_security(origin, self._tls)

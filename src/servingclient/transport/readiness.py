@@ -5,7 +5,8 @@ from __future__ import annotations
 import select
 import selectors
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
 
 LONGEST_WAIT_S = 1e6
 """For one read or write: centuries do not fit into what the system takes."""
@@ -14,6 +15,15 @@ AT_ONCE: int = getattr(socket, "MSG_DONTWAIT", 0)
 """Flag of a send or read that does not wait. Windows has none: there sockets never block."""
 
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+class Descriptor(Protocol):
+    """What stands for a socket."""
+
+    def fileno(self) -> int: ...
+
+
+D = TypeVar("D", bound=Descriptor)
 
 
 def readable_check(sock: socket.socket) -> Callable[[float], object]:
@@ -35,3 +45,12 @@ def await_room(sock: socket.socket, left_s: float) -> None:
         selector.register(sock, selectors.EVENT_WRITE)
         if left_s <= 0.0 or not selector.select(min(left_s, LONGEST_WAIT_S)):
             raise TimeoutError
+
+
+def await_any(waiting: Iterable[D], left_s: float) -> list[D]:
+    """Those that can be read, once there is one; none when the time is up before."""
+    with _Selector() as selector:
+        for one in waiting:
+            selector.register(one, selectors.EVENT_READ, data=one)
+        events = selector.select(min(max(0.0, left_s), LONGEST_WAIT_S))
+    return [key.data for key, _ in events]
