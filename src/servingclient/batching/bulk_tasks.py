@@ -41,10 +41,11 @@ class TaskCrew:
 
     async def end(self) -> None:
         """See ``Crew.end``."""
-        for task in self._tasks:
+        tasks, self._tasks = self._tasks, set()  # one that was cancelled holds the job's frames
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 def begin(
