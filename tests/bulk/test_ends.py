@@ -189,7 +189,7 @@ def test_ending_waits_for_no_backoff(
 ) -> None:
     retry = Retry(throttled_base_s=60.0, backoff_cap_s=60.0, jitter=0.0)
     patient = client.with_options(retry=retry, timeout_s=600.0)
-    model.error = reply(b"{}", status="429 Too Many Requests")
+    model.error, model.hangs = reply(b"{}", status="429 Too Many Requests"), False
 
     def end() -> None:
         server.wait_until(lambda: len(server.requests) >= 4)
