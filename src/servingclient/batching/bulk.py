@@ -13,19 +13,16 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from servingclient._call import Story
-from servingclient.batching.checkpoint import Checkpoint
 from servingclient.batching.options import BulkOptions
 from servingclient.batching.piece import Piece, at_row
+from servingclient.batching.pieces import Pieces
 from servingclient.batching.progress import Display
 from servingclient.batching.results import Block
-from servingclient.batching.rows import Rows, cut
 from servingclient.batching.scorer import Scorer
 from servingclient.batching.source import Source
-from servingclient.batching.splitter import Splitter, fitting
-from servingclient.batching.unfit import columns_of, unfit
-from servingclient.errors import PayloadError, ServingError
+from servingclient.batching.splitter import Splitter
+from servingclient.errors import ServingError
 
-_SMALLEST_LIMIT_BYTES: Final = 4 * 1024 * 1024  # documented, of all kinds of endpoint
 _LOOK_S: Final = 0.25  # how often a display is looked at while nothing happens
 
 
@@ -70,17 +67,16 @@ class Job:
         bulk = story.settings.bulk
         # a quarter: a first try that takes longer than aimed at still leaves time for another
         aim_s = min(bulk.aim_request_s, options.timeout_s / 4)
-        self._splitter = Splitter(bulk, aim_s, options.rows_per_request)
-        self._scorer = Scorer(story, options, self._splitter)
-        self._story = story
+        splitter = Splitter(bulk, aim_s, options.rows_per_request)
+        self._scorer = Scorer(story, options, splitter)
+        self._pieces = Pieces(story, options, source, splitter, self._scorer)
+        self._most_in_flight = bulk.max_in_flight
         self._options = options
         self._source = source
         self._crew = crew
         self._limit = limit
         self._display = Display(source.total, story.world.now) if options.progress else None
         self._window: deque[Piece] = deque()
-        self._columns: frozenset[Any] | None = None
-        self._checkpoint: Checkpoint | None = None
         self._fatal: Exception | None = None
         self._ended = False
         self._told_rows = self._failed_rows = 0
@@ -90,8 +86,7 @@ class Job:
         window = self._window
         error: Exception | None = None
         try:
-            self._open_checkpoint()
-            await self._learn()
+            await self._pieces.open()
             while error is None and (window or not self._ended):
                 if self._hungry():
                     await self._read_on()
@@ -111,8 +106,8 @@ class Job:
             try:
                 await self._crew.end()
             finally:  # a second Ctrl-C ends the wait, not the ending
-                if self._checkpoint is not None:
-                    self._checkpoint.close()
+                if self._pieces.checkpoint is not None:
+                    self._pieces.checkpoint.close()
                 if self._display is not None:
                     self._display.close()
                 # it holds the frames it passes, and through them this job and its input
@@ -145,17 +140,17 @@ class Job:
             self._display.update(
                 self._told_rows + sum(len(piece.values) for piece in done),
                 self._failed_rows + sum(piece.failed for piece in done),
-                0 if self._checkpoint is None else self._checkpoint.restored_rows,
+                0 if self._pieces.checkpoint is None else self._pieces.checkpoint.restored_rows,
             )
 
-    # ------------------------------------------------------------------------------- reading
+    # ------------------------------------------------------------------------------- what runs
 
     def _most(self) -> int:
         """Requests there may be at once."""
         most = self._options.concurrency
         if most is not None:
             return most
-        return max(1, min(self._story.settings.bulk.max_in_flight, self._limit()))
+        return max(1, min(self._most_in_flight, self._limit()))
 
     def _hungry(self) -> bool:
         """Whether another piece is wanted: a hand is free, and results are not too far ahead."""
@@ -169,7 +164,7 @@ class Job:
         return sum(not piece.done for piece in self._window) < most + reserve
 
     async def _read_on(self) -> None:
-        piece = await self._next()
+        piece = await self._pieces.next(self._most())
         if piece is None:
             self._ended = True
             return
@@ -180,88 +175,12 @@ class Job:
             piece.settle()
         await self._crew.pause()
 
-    async def _next(self) -> Piece | None:
-        source, checkpoint = self._source, self._checkpoint
-        first_row = source.position
-        wanted = self._splitter.rows(source.left_rows, self._most())
-        if checkpoint is not None:
-            wanted = checkpoint.rows_to_take(first_row, wanted)
-        rows = await source.take(wanted)
-        if first_row == 0 and rows is not None:
-            self._columns = columns_of(rows)
-        if checkpoint is not None and (piece := checkpoint.restored(first_row, rows)) is not None:
-            if piece.todo:
-                self._encode(piece)
-            return piece
-        return None if rows is None else self._fitted(first_row, rows)
-
-    def _fitted(self, first_row: int, rows: Rows) -> Piece:
-        """A piece of as many of ``rows`` as fit one request; the others are given back."""
-        while True:
-            piece = Piece.of(first_row, rows)
-            self._encode(piece)
-            size = len(piece.values)
-            if piece.body is None:
-                return piece
-            body_bytes = len(piece.body.data)
-            self._splitter.encoded(len(piece.todo), body_bytes)
-            limit_bytes = self._limit_bytes()
-            if limit_bytes is None or body_bytes <= limit_bytes or size == 1:
-                return piece
-            keep = fitting(size, body_bytes, limit_bytes)
-            self._source.give_back(cut(rows, keep, size))
-            rows = cut(rows, 0, keep)
-
-    def _limit_bytes(self) -> int | None:
-        """Above it a request is cut before it is sent. The endpoint's own limit is known only to
-        the call, which refuses what exceeds it; then the piece is halved.
-        """
-        own = self._story.settings.payload.max_request_bytes
-        if own is not None or self._options.rows_per_request is not None:
-            return own
-        return _SMALLEST_LIMIT_BYTES
-
-    def _encode(self, piece: Piece) -> None:
-        """Encode what is to be sent; rows that cannot be sent fail here and alone."""
-        todo, rows = piece.todo, piece.chosen(piece.todo)
-        encode = partial(self._scorer.encode, first_row=piece.first_row + todo[0])
-        try:
-            if columns_of(rows) == self._columns:
-                piece.body = encode(rows)
-                return
-        except PayloadError:
-            pass
-        bad = unfit(rows, self._columns, encode)
-        for index, error in bad.items():
-            piece.fail([todo[index]], error)
-        end = len(todo) if self._options.returns_errors else min(bad, default=len(todo))
-        piece.todo = [todo[index] for index in range(end) if index not in bad]
-        if not piece.todo:
-            return
-        try:
-            piece.body = encode(piece.chosen(piece.todo))
-        except PayloadError as error:  # of no row in particular
-            piece.fail(piece.todo, error)
-            piece.todo = ()
-
-    # ------------------------------------------------------------------------------- sending
-
     async def _work(self, piece: Piece) -> None:
         """Bring one piece to its end; what ends the whole job is noted, not raised."""
         try:
             await self._scorer.score(piece)
-            if self._checkpoint is not None:
-                self._checkpoint.record(piece)
+            if self._pieces.checkpoint is not None:
+                self._pieces.checkpoint.record(piece)
             piece.settle()
         except Exception as error:  # noqa: BLE001 - raised by the one who asks for results
             self._fatal = self._fatal or error
-
-    async def _learn(self) -> None:
-        """Have the model's signature at hand, where the settings ask for it."""
-        options = self._options
-        deadline_s = self._story.world.now() + options.timeout_s
-        await self._story.learn(deadline_s, options.rank)
-
-    def _open_checkpoint(self) -> None:
-        if self._options.checkpoint is not None:
-            self._checkpoint = Checkpoint(self._options.checkpoint, self._story, self._options)
