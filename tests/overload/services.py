@@ -65,7 +65,10 @@ class Slots:
 
 @dataclass
 class Queue:
-    """Works one by one; answers 504 to what waited too long, and has done its work all the same."""
+    """Works one by one; answers 504 to what waited too long, and has done its work all the same.
+
+    Without patience it answers whatever it takes, and works for callers who have long gone.
+    """
 
     per_s: Callable[[float], float]
     patience_s: float = 1.0

@@ -9,12 +9,13 @@ import asyncio
 import math
 import random
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 
 from servingclient import QueueFull
 from servingclient.policies.concurrency import INITIAL_CALLS
-from servingclient.settings import Concurrency, Retry
+from servingclient.settings import Concurrency, Pool, Retry
 from tests.overload import virtual
 from tests.overload.fleet import (
     BATCH,
@@ -95,6 +96,22 @@ def test_row_17_a_brown_out_ends_as_if_nobody_retried(load: float, well: float, 
     assert brown_out(load, well, ill, NAIVE) == math.inf
 
 
+def test_row_17_a_brown_out_ends_where_a_call_that_is_given_up_runs_all_the_same():
+    """No 504 tells of it: tries of a second end without an answer, and are made again."""
+
+    def ends_after_s(settings) -> float:
+        service = Queue(lambda now_s: 25.0 if 20.0 <= now_s < 30.0 else 62.0, patience_s=math.inf)
+        hasty = settings.replace(
+            pool=Pool(attempt_timeout_s=1.0),
+            retry=replace(settings.retry, retry_read_timeout=True),
+        )
+        return simulate(service, steady(50.0, 110.0), hasty).recovery_s(30.0)
+
+    plain_s = ends_after_s(NO_RETRY)
+    assert ends_after_s(OURS) <= 1.2 * plain_s + 5.0
+    assert ends_after_s(NAIVE) == math.inf
+
+
 # -- row 18: it scales up -------------------------------------------------------------------------
 
 
@@ -154,7 +171,7 @@ def test_a_limit_that_is_known_from_the_start_needs_no_429_to_be_found():
 
 
 def test_R7_of_ten_thousand_at_once_a_thousand_wait_and_the_others_are_told_at_once():
-    rows = [{"text": "x" * 1500}]
+    rows = [{f"column_{number}": number / 7 for number in range(14)}]
     refused: list[float | None] = []
 
     async def call(story) -> None:

@@ -24,7 +24,7 @@ RULES = Concurrency()
 
 def window(took_s: float, calls: int = 20, *, pressed: bool = True) -> Window:
     """All calls answered, each in the same time."""
-    return Window(calls, took_s * calls, calls, took_s * calls, pressed)
+    return Window(calls, took_s * calls, calls, took_s * calls, calls, pressed)
 
 
 def at(calls: int, **rules: object) -> Limiter:
@@ -221,18 +221,18 @@ def test_how_long_a_call_would_wait():
 
 def test_calls_without_an_answer_keep_their_place_all_the_same():
     limiter = at(10)
-    limiter.learn(Window(20, 10 * 0.1 + 10 * 2.0, 10, 10 * 0.1, pressed=True), 1.0)
+    limiter.learn(Window(20, 10 * 0.1 + 10 * 2.0, 10, 10 * 0.1, 10, pressed=True), 1.0)
     assert limiter.held_s(1.0) == pytest.approx(1.05)
     assert limiter.reply_s(1.0) == pytest.approx(0.1)
-    limiter.learn(Window(20, 20 * 2.0, 0, 0.0, pressed=True), 2.0)
+    limiter.learn(Window(20, 20 * 2.0, 0, 0.0, 10, pressed=True), 2.0)
     assert limiter.reply_s(2.0) == pytest.approx(0.1), "what a reply takes is not known better"
 
 
-def test_an_endpoint_that_hangs_does_not_move_it():
-    limiter = at(10)
-    for second in range(100):
-        limiter.learn(Window(20, 20 * 5.0, 0, 0.0, pressed=True), float(second))
-    assert limiter.calls == 10
+@pytest.mark.parametrize(("answered", "limit"), [(10, 20), (9, 4), (0, 4)])
+def test_it_is_cut_to_half_of_what_is_under_way_when_most_get_no_answer(answered: int, limit: int):
+    limiter = at(20)
+    limiter.learn(Window(20, 40.0, answered, 1.0, under_way=8, pressed=False), 1.0)
+    assert limiter.calls == limit
 
 
 def test_old_figures_tell_nothing():
@@ -384,7 +384,9 @@ def play(endpoint: Endpoint, seconds: float, limiter: Limiter) -> Course:
             course.good.append(now_s)
             calls, total_s = calls + 1, total_s + now_s - sent_s
             if calls >= limiter.window_calls:
-                limiter.learn(Window(calls, total_s, calls, total_s, pressed=True), now_s)
+                limiter.learn(
+                    Window(calls, total_s, calls, total_s, len(under_way), pressed=True), now_s
+                )
                 calls, total_s = 0, 0.0
         else:
             course.refused.append(now_s)

@@ -1,9 +1,9 @@
 """How many calls may be under way at once. Pure: time is an argument, whoever calls holds a lock.
 
 Two signals move the limit. A reply that says there is no room takes a tenth off what is under way,
-at most once per round trip. And latency does, as in Gradient2 of Netflix's concurrency-limits: as
-long as replies come about as fast as they do when nobody has to wait, the limit grows; when they
-take longer, it sinks.
+at most once per round trip, and so does a window in which most calls got no answer in time. And
+latency does, as in Gradient2 of Netflix's concurrency-limits: as long as replies come about as fast
+as they do when nobody has to wait, the limit grows; when they take longer, it sinks.
 
 Gradient2 alone climbs without end where an endpoint queues instead of refusing: its long average
 comes to include the waiting it is there to show (simulated, 4 slots and 256 callers: from 20 calls
@@ -31,6 +31,9 @@ _SLOW_WINDOW_COUNTS: Final = 5
 """A window that says the endpoint is slow counts as that many: worth finding out whether it is."""
 _WINDOWS_EASED: Final = 2
 """The first still has the replies of calls sent before; the second is the look."""
+_SILENT_FACTOR: Final = 0.5
+"""What is left of the limit when most calls of a window got no answer: an endpoint works on for
+callers that have gone, so what is sent now only makes it take longer (TCP after a time-out)."""
 _UNKNOWN_ROUND_TRIP_S: Final = 0.1
 """Between two cuts while nothing has been answered yet."""
 _FORGETS: Final = 0.95
@@ -51,6 +54,7 @@ class Window(NamedTuple):
         total_s: Seconds they took together; for a call without an answer, how long it waited.
         answered: How many of them were answered.
         answered_s: Seconds those took together.
+        under_way: How many were under way when it ended.
         pressed: Whether calls had to wait for a place, or half of the places were taken.
     """
 
@@ -58,6 +62,7 @@ class Window(NamedTuple):
     total_s: float
     answered: int
     answered_s: float
+    under_way: int
     pressed: bool
 
 
@@ -128,10 +133,12 @@ class Limiter:
         took_s = window.total_s / window.calls
         self._held_s = took_s
         self._known_s = now_s
-        if not window.answered:  # an endpoint that hangs says nothing of how much it could hold
-            return
-        self._reply_s = window.answered_s / window.answered
+        if window.answered:
+            self._reply_s = window.answered_s / window.answered
         if not self._rules.adaptive:
+            return
+        if 2 * window.answered < window.calls:
+            self._cut(window.under_way, now_s, _SILENT_FACTOR)
             return
         if self._usual_s is None:
             self._usual_s = took_s
@@ -195,9 +202,12 @@ class Limiter:
         self._throttled = True
         round_trip_s = self._reply_s or _UNKNOWN_ROUND_TRIP_S
         if self._rules.adaptive and now_s - self._cut_s >= round_trip_s:
-            self._cut_s = now_s
-            tried = self._limit if self._eased else min(self._limit, under_way)
-            self._limit = self._bounded(tried * self._rules.throttled_factor)
+            self._cut(under_way, now_s, self._rules.throttled_factor)
+
+    def _cut(self, under_way: int, now_s: float, factor: float) -> None:
+        self._cut_s = now_s
+        tried = self._limit if self._eased else min(self._limit, under_way)
+        self._limit = self._bounded(tried * factor)
 
     def wait_s(self, ahead: int, now_s: float) -> float:
         """Seconds a call would wait behind ``ahead`` others; 0 where nothing recent is known."""

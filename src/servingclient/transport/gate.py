@@ -100,12 +100,14 @@ class Admission(ABC):
             if self._left > 0:  # another thread was quicker
                 return
             answered = max(0, self._window - self._left - self._unanswered)
+            under_way = self.inside + 1
             window = Window(
                 answered + self._unanswered,
                 self._answered_s + self._unanswered_s,
                 answered,
                 self._answered_s,
-                self._waited or 2 * (self.inside + 1) >= self.places,
+                under_way,
+                self._waited or 2 * under_way >= self.places,
             )
             self._limiter.learn(window, self._now())
             self._new_window()
