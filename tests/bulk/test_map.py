@@ -142,7 +142,9 @@ def test_a_loop_may_go_from_rows_to_blocks(echo: Emulator) -> None:
     door = Door("sync")
     with door.kind("echo", host=echo.host, token=echo.token) as client:
         rows = client.map(FRAME[:30], rows_per_request=10)
+        assert repr(rows) == "MapResult(at row 0; iterate to score on)"
         assert [next(rows), next(rows)] == IDS[:2]
+        assert repr(rows) == "MapResult(at row 2; iterate to score on)"
         rest = list(rows.blocks())
         assert rest[0] == Block(2, IDS[2:10])
         assert [value for block in rest for value in block.predictions] == IDS[2:30]

@@ -39,34 +39,23 @@ class MapResult(Iterator[Any]):
 
     def __init__(self, blocks: Generator[Block, None, None]) -> None:
         self._blocks = blocks
-        self._start_row = 0
         self._row = 0
-        self._values: list[Any] = []
         self._rows: Iterator[Any] = iter(())
 
     def __next__(self) -> Any:
         for value in self._rows:
             self._row += 1
             return value
-        self._hold(next(self._blocks))
-        return self.__next__()
-
-    def _hold(self, block: Block) -> None:
-        self._start_row = self._row = block.start_row
-        self._values = block.predictions
+        block = next(self._blocks)
+        self._row = block.start_row
         self._rows = iter(block.predictions)
+        return self.__next__()
 
     def blocks(self) -> Generator[Block, None, None]:
         """The results request by request, which is cheaper where there are many rows."""
-        rest = self._rest()
-        if rest is not None:
-            yield rest
+        if left := list(self._rows):
+            yield Block(self._row, left)
         yield from self._blocks
-
-    def _rest(self) -> Block | None:
-        """What was not asked for yet of the last block."""
-        left = list(self._rows)
-        return Block(self._row, left) if left else None
 
     def to_list(self) -> list[Any]:
         """All results that are left, in memory."""
@@ -87,6 +76,9 @@ class MapResult(Iterator[Any]):
         """End what runs. What is asked for afterwards is not there."""
         self._rows = iter(())
         self._blocks.close()
+
+    def __repr__(self) -> str:
+        return f"MapResult(at row {self._row:,}; iterate to score on)"
 
     def __enter__(self) -> MapResult:
         return self
@@ -127,8 +119,7 @@ class AsyncMapResult(AsyncIterator[Any]):
 
     async def blocks(self) -> AsyncGenerator[Block, None]:
         """The results request by request, which is cheaper where there are many rows."""
-        left = list(self._rows)
-        if left:
+        if left := list(self._rows):
             yield Block(self._row, left)
         async for block in self._blocks:
             yield block
@@ -149,6 +140,9 @@ class AsyncMapResult(AsyncIterator[Any]):
         """End what runs. What is asked for afterwards is not there."""
         self._rows = iter(())
         await self._blocks.aclose()
+
+    def __repr__(self) -> str:
+        return f"AsyncMapResult(at row {self._row:,}; iterate to score on)"
 
     async def __aenter__(self) -> AsyncMapResult:
         return self
