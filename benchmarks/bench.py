@@ -16,6 +16,7 @@ from pathlib import Path
 import bench_batching
 import bench_call
 import bench_encode
+import bench_hedge
 import bench_map
 import machine
 import report
@@ -26,6 +27,7 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "encode": bench_encode.part,
     "batching": bench_batching.part,
     "map": bench_map.part,
+    "hedge": bench_hedge.part,
 }
 
 

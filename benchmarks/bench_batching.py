@@ -48,9 +48,9 @@ class Plan:
 
 PLANS = {
     "async_256": Plan(
-        "async", 256, (BATCHED, ALONE, LINGER, LINGER_FAST, *PLAIN_ASYNC), Effort(6, 0.3)
+        "async", 256, (BATCHED, ALONE, LINGER, LINGER_FAST, *PLAIN_ASYNC), Effort(5, 0.3)
     ),
-    "threads_256": Plan("sync", 256, (BATCHED, ALONE, *PLAIN_SYNC), Effort(5, 0.3)),
+    "threads_256": Plan("sync", 256, (BATCHED, ALONE, *PLAIN_SYNC), Effort(4, 0.3)),
     "async_1": Plan("async", 1, (BATCHED, ALONE), Effort(20, 0.3)),
     "threads_1": Plan("sync", 1, (BATCHED, ALONE), Effort(20, 0.3)),
 }

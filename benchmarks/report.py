@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
+import math
 import os
 import platform
 import re
@@ -123,8 +124,9 @@ def number(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
-def significant(value: float) -> float:
-    return float(f"{value:.6g}")
+def significant(value: float) -> float | None:
+    """For JSON, which knows no infinity: what never happens takes no number of seconds."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def spread(values: Sequence[float]) -> str:

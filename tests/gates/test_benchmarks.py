@@ -26,6 +26,12 @@ FIGURES = {
         "batched_p50_ratio_threads_1_caller",
         "batched_cpu_per_row_ratio_over_httpx_2ms_32_row_linger_async_256_callers",
     },
+    "hedge": {
+        "hedged_p99_ratio_async",
+        "hedged_p99_ratio_threads",
+        "hedged_requests_per_call_async",
+        "hedged_requests_per_call_threads",
+    },
     "map": {"map_peak_memory_above_input_mb", "map_peak_traced_memory_above_input_mb"},
 }
 
