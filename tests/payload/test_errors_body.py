@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import msgpack
 import pytest
 
 from servingclient._types import ErrorDetail
@@ -328,3 +329,11 @@ def test_large_and_hostile_bodies_are_cut_and_quick(body, code):
     assert len(detail.message.encode()) <= 1024
     assert "customer" not in detail.message
     assert took_s < 1  # 100 ms on a quiet machine
+
+
+def test_messagepack_is_read_where_it_is_named_and_text_where_it_is_not():
+    packed = msgpack.packb({"error_code": "BAD_REQUEST", "message": "wrong column"})
+    kind = "application/msgpack"
+    assert error_detail(packed, kind) == ErrorDetail("BAD_REQUEST", "wrong column")
+    assert error_detail(b"upstream failed", kind).message == "upstream failed"
+    assert error_detail(packed, "application/json").code is None

@@ -181,16 +181,9 @@ def _single_one(given: float) -> float:
     (single,) = _FLOAT32.unpack(packed)
     for digits in (6, 7, 8):  # nine always do
         short = float(f"{single:.{digits}g}")
-        if _packs_as(short, packed):
+        if _FLOAT32.pack(short) == packed:
             return short
     return float(f"{single:.9g}")
-
-
-def _packs_as(given: float, packed: bytes) -> bool:
-    try:
-        return _FLOAT32.pack(given) == packed
-    except OverflowError:
-        return False
 
 
 def _rounded_one(given: float, digits: int) -> float:
