@@ -27,7 +27,7 @@ from servingclient import (
 from servingclient.batching.checkpoint import ROW_SETTINGS
 from servingclient.batching.spool import Spool
 from servingclient.emulator import Emulator, faults
-from servingclient.settings import Bulk, Payload
+from servingclient.settings import Bulk, Payload, Retry
 from tests.bulk.kit import errors_of, mapped, rows_in, sent, until_error
 from tests.doors.kit import Door, pat
 
@@ -252,6 +252,20 @@ def test_another_input_is_found_out(door: Door, echo: Emulator, path: Path, chan
     assert "another input" in str(error)
     assert path.read_bytes() == before
     assert len(echo.requests) == requests
+
+
+def test_an_input_that_ends_before_what_is_known_is_found_out(
+    door: Door, echo: Emulator, path: Path
+) -> None:
+    client = door.open("echo", pat(echo), Settings(retry=Retry(max_attempts=1)))
+    echo.script("echo", faults.ok(), faults.plain(500))
+    options = {"checkpoint": path, "rows_per_request": 50, "concurrency": 1}
+    found = mapped(door, client, FRAME, on_error="return", **options)
+    assert list(errors_of(found)) == list(range(50, 100))
+    _, error = until_error(door, client, FRAME[:50], **options)
+    assert isinstance(error, CheckpointError)
+    assert error.row == 50
+    assert mapped(door, client, FRAME, **options) == IDS
 
 
 def test_more_rows_than_before_are_scored(door: Door, echo: Emulator, path: Path) -> None:

@@ -160,6 +160,26 @@ def test_threads_end_with_an_error(client: ServingClient, model: Model) -> None:
     nothing_left(client, model)
 
 
+def test_where_no_more_threads_can_be_had_those_there_are_go_on(
+    client: ServingClient, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.hangs = False
+    start, started = threading.Thread.start, []
+
+    def one_only(thread: threading.Thread) -> None:
+        if thread.name == "servingclient-map":
+            if started:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", one_only)
+    assert list(job(client)) == IDS
+    with pytest.raises(RuntimeError, match="new thread"):
+        list(job(client))
+    nothing_left(client, model)
+
+
 @pytest.mark.usefixtures("quick")
 def test_ctrl_c_ends_the_job(client: ServingClient, model: Model) -> None:
     main = threading.main_thread()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -16,12 +17,15 @@ import pyarrow as pa
 import pytest
 
 from servingclient import (
+    AsyncServingClient,
     BadRequest,
     BatchScatterError,
     Block,
     ConfigError,
+    DeadlineExceeded,
     PayloadError,
     PayloadTooLarge,
+    QueueFull,
     ServerError,
     ServingError,
     Settings,
@@ -138,6 +142,16 @@ def test_results_make_a_frame(door: Door, echo: Emulator) -> None:
     assert [error.row for error in frame["error"]] == [0, 1]
 
 
+def test_a_column_for_errors_displaces_none(door: Door, echo: Emulator) -> None:
+    echo.add_endpoint("errs", model=lambda rows: [{"error": 0.5} for _ in rows])
+    client = door.open("errs", pat(echo))
+    frame = door.run(client.map(FRAME[:2]).to_pandas())
+    assert frame["error"].tolist() == [0.5, 0.5]
+    rows = {"id": [1.0, math.nan]}
+    with pytest.raises(ValueError, match="column 'error' already"):
+        door.run(client.map(rows, on_error="return").to_pandas())
+
+
 def test_a_loop_may_go_from_rows_to_blocks(echo: Emulator) -> None:
     door = Door("sync")
     with door.kind("echo", host=echo.host, token=echo.token) as client:
@@ -150,6 +164,14 @@ def test_a_loop_may_go_from_rows_to_blocks(echo: Emulator) -> None:
         assert [value for block in rest for value in block.predictions] == IDS[2:30]
         assert list(rows) == []
     door.loop.close()
+
+
+async def test_an_asynchronous_loop_may_too(echo: Emulator) -> None:
+    async with AsyncServingClient("echo", host=echo.host, token=echo.token) as client:
+        rows = client.map(FRAME[:30], rows_per_request=10)
+        assert [await anext(rows), await anext(rows)] == IDS[:2]
+        assert repr(rows) == "AsyncMapResult(at row 2; iterate to score on)"
+        assert await rows.to_list() == IDS[2:30]
 
 
 # -- what arrives ----------------------------------------------------------------------------------
@@ -465,6 +487,27 @@ def test_a_job_waits_while_the_queue_is_full(door: Door, echo: Emulator) -> None
     client = door.open("echo", pat(echo), settings)
     echo.always("echo", faults.slow(0.02))
     assert mapped(door, client, FRAME[:60], rows_per_request=10, concurrency=3) == IDS[:60]
+
+
+def test_a_job_waits_no_longer_for_the_queue_than_for_an_answer(door: Door, echo: Emulator) -> None:
+    settings = Settings(
+        pool=Pool(max_lanes=1), queue=Queue(max_calls=0), concurrency=Concurrency(min_calls=1)
+    )
+    client = door.open("echo", pat(echo), settings)
+    door.predict(client, [{"id": 1.0}])
+    echo.always("echo", faults.slow(0.6))
+    options = {"timeout": 0.25, "on_error": "return", "concurrency": 2, "rows_per_request": 10}
+    found = mapped(door, client, FRAME[:20], **options)
+    assert {type(error) for error in found} == {QueueFull, DeadlineExceeded}
+
+
+def test_answers_that_take_too_long_make_requests_smaller(door: Door, echo: Emulator) -> None:
+    client = door.open("echo", pat(echo), Settings(retry=Retry(max_attempts=1)))
+    echo.script("echo", faults.execution_timeout(), faults.execution_timeout())
+    found = mapped(door, client, FRAME[:100], concurrency=1, on_error="return")
+    assert [n for n in found if not isinstance(n, ServingError)] == IDS[len(errors_of(found)) : 100]
+    assert len(errors_of(found)) <= 64
+    assert 8 in [record.rows for record in sent(echo, "echo")]
 
 
 def test_throttling_that_lasts_is_the_error_of_its_rows(door: Door, echo: Emulator) -> None:

@@ -50,11 +50,6 @@ class Piece:
         size = count(rows)
         return cls(first_row, rows, [_OPEN] * size, range(size))
 
-    @property
-    def stop_row(self) -> int:
-        """Number of the row behind the last."""
-        return self.first_row + len(self.values)
-
     def chosen(self, offsets: Sequence[int]) -> Rows:
         """The rows at ``offsets``."""
         return self.rows if len(offsets) == len(self.values) else pick(self.rows, offsets)
