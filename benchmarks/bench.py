@@ -18,6 +18,7 @@ import bench_call
 import bench_encode
 import bench_hedge
 import bench_map
+import bench_overload
 import machine
 import report
 from report import Part
@@ -27,6 +28,7 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "encode": bench_encode.part,
     "batching": bench_batching.part,
     "map": bench_map.part,
+    "overload": bench_overload.part,
     "hedge": bench_hedge.part,
 }
 
