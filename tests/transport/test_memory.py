@@ -14,12 +14,20 @@ import pytest
 from servingclient import (
     AsyncServingClient,
     ConnectionFailed,
+    Hedge,
     Retry,
     ServingClient,
     ServingError,
     Settings,
 )
-from tests.scripted.server import ScriptedServer, refused_port, then_rst
+from tests.scripted.server import (
+    Connection,
+    Request,
+    ScriptedServer,
+    refused_port,
+    reply,
+    then_rst,
+)
 
 
 @pytest.fixture
@@ -72,6 +80,38 @@ def test_a_reply_that_fails_leaves_no_frame_that_holds_the_request(
                 client.predict([["the request's own text"]])
         else:
             asyncio.run(call(host))
+        assert [frame for frame in gc.get_objects() if _holds_the_request(frame)] == []
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_call_that_fails_twice_at_once_leaves_none_either(no_collector: None, colour: str):
+    hedge = Hedge(min_samples=1, max_share=1.0)
+    settings = Settings(describe=False, retry=Retry(max_attempts=1), hedge=hedge)
+
+    async def act(conn: Connection, request: Request) -> None:
+        if len(conn.server.requests) > 1:
+            await asyncio.sleep(0.1)
+            await conn.send(b"HTTP/1.1 200 OK\r\n")
+            conn.rst()
+        else:
+            await conn.send(reply())
+
+    async def calls(host: str) -> None:
+        async with AsyncServingClient("m", host=host, token="t", settings=settings) as client:
+            await client.predict([[1.0]])
+            with pytest.raises(ServingError):
+                await client.predict([["the request's own text"]])
+
+    with ScriptedServer(act) as server:
+        host = f"http://127.0.0.1:{server.port}"
+        if colour == "sync":
+            with ServingClient("m", host=host, token="t", settings=settings) as client:
+                client.predict([[1.0]])
+                with pytest.raises(ServingError):
+                    client.predict([["the request's own text"]])
+        else:
+            asyncio.run(calls(host))
+        assert len(server.requests) >= 3
         assert [frame for frame in gc.get_objects() if _holds_the_request(frame)] == []
 
 

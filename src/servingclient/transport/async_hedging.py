@@ -48,15 +48,16 @@ class TaskHedger:
         finally:
             for task in tasks:
                 _drop(task)
-            # A task holds its error, whose traceback holds this frame, and that the tasks.
+            # A task holds its error, that by its traceback this frame: which must not hold a task.
             tasks.clear()
             del task
 
 
 async def _outcome(tasks: Sequence[_Task]) -> Hedged:
     while (chosen := choice([_end(task) for task in tasks])) is None:
-        running = [task for task in tasks if not task.done()]
-        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            [task for task in tasks if not task.done()], return_when=asyncio.FIRST_COMPLETED
+        )
     reply = tasks[chosen].result()
     other = tasks[1 - chosen] if len(tasks) > 1 else None
     answered = other is not None and isinstance(_end(other), int)
@@ -72,8 +73,11 @@ def _end(task: _Task) -> End:
 
 
 def _drop(task: _Task) -> None:
-    task.cancel()
-    task.add_done_callback(_look_at)
+    if task.done():
+        _look_at(task)
+    else:
+        task.cancel()
+        task.add_done_callback(_look_at)
 
 
 def _look_at(task: _Task) -> None:

@@ -113,11 +113,11 @@ class _Request:
         if done:
             self._finish()
 
-    def take_in(self) -> None:
-        """Read what has come of its reply."""
+    def take_in(self, wait_s: float = 0.0) -> None:
+        """Read what comes of its reply within ``wait_s``."""
         begun = self.lane.begun
         try:
-            done = self.lane.take_in()
+            done = self.lane.take_in(wait_s)
         except WireFault as fault:
             self.fail(fault)
             return
@@ -133,7 +133,9 @@ class _Request:
     def fail(self, fault: WireFault) -> None:
         """It will not be answered."""
         after_failure(self._pool, self.lane, self._taken_s, fault)
-        self.fault = fault.with_traceback(None)  # which holds this frame, which holds the fault
+        # Its traceback and that of its cause hold this frame and all above it, and those the fault.
+        self.fault = fault.with_traceback(None)
+        fault.__context__ = None
 
     def drop(self) -> None:
         """Nobody waits for it any more: an answer that still came would be another call's."""
@@ -154,8 +156,12 @@ class _Race:
         """Bring it to its end."""
         try:
             first = self._start_first()
-            self._wait(first, min(time.monotonic() + self._after_s, self._job.deadline_s))
-            if first.running and time.monotonic() < self._job.deadline_s:
+            now_s = time.monotonic()
+            until_s = min(now_s + self._after_s, self._job.deadline_s)
+            while first.running and now_s < until_s:
+                first.take_in(until_s - now_s)
+                now_s = time.monotonic()
+            if first.running and now_s < self._job.deadline_s:
                 self._start_second(first, second)
             while (came := self._outcome()) is None:
                 self._take_in_both()
@@ -177,11 +183,6 @@ class _Race:
         """A request, not sent yet; from here on its lane is closed or given back in any case."""
         self._requests.append(_Request(self._pool, lane, taken_s))
         return self._requests[-1]
-
-    def _wait(self, request: _Request, until_s: float) -> None:
-        """Until it is answered, or the time is up."""
-        while request.running and await_any([request.lane], until_s - time.monotonic()):
-            request.take_in()
 
     def _start_second(self, first: _Request, second: Second) -> None:
         """Send it again, if that may be and can be."""

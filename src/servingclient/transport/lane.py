@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
 
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, WireFault
-from servingclient.transport import faults
+from servingclient.transport import faults, readiness
 from servingclient.transport.exchange import Limits, ReplyParser
-from servingclient.transport.readiness import AT_ONCE, LONGEST_WAIT_S, await_room, readable_check
+from servingclient.transport.readiness import (
+    AT_ONCE,
+    LONGEST_WAIT_S,
+    await_room,
+    readable_check,
+    timeval,
+)
 from servingclient.transport.tls_session import TlsSession
 
 _READ_BYTES = 64 * 1024
 _WRITE_BYTES = 256 * 1024  # head and body go as one piece up to here; above, piece by piece
 _TIMEOUT_SLACK_S = 0.002  # setting a time-out is a system call; 2 ms late is in time
 _EARLY_REPLY_S = 1.0  # how long to look for a reply after the server closed during an upload
-
-_main_thread = threading.main_thread().ident
-
-
-def _note_main_thread() -> None:
-    """In a forked child the thread that forked is the main one."""
-    global _main_thread  # noqa: PLW0603 - there is one
-    _main_thread = threading.main_thread().ident
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_main_thread)
 
 
 class Lane:
@@ -160,22 +152,55 @@ class Lane:
             raise
 
     def _receive(self, deadline_s: float, now_s: float) -> bool:
-        """Read once; True when the reply is complete."""
-        parser = self._parser
+        """Wait for bytes and read once; True when the reply is complete."""
+        left_s = deadline_s - now_s
+        if left_s <= 0.0:
+            raise self.late()
         try:
-            size = self._read(deadline_s - now_s)
-            tls = self._tls
-            if tls is None or not size:
-                data = bytes(self._buffer[:size])
+            if AT_ONCE and threading.get_ident() != readiness.main_thread:
+                if not -_TIMEOUT_SLACK_S < self._read_timeout_s - left_s < _TIMEOUT_SLACK_S:
+                    self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(left_s))
+                    self._read_timeout_s = left_s
+                size = self._sock.recv_into(self._buffer)
+            elif self._readable(min(left_s, LONGEST_WAIT_S) * 1e3):
+                size = self._sock.recv_into(self._buffer, 0, AT_ONCE)
             else:
-                data = tls.decrypt(self._buffer[:size])
-                if not data:
-                    return self._no_plain_text()
-        except (TimeoutError, BlockingIOError):
+                raise self.late()
+        except BlockingIOError:
             raise self.late() from None
         except OSError as error:
             raise self._lost(error) from None
-        if data and parser.feed(data):
+        return self._take(size)
+
+    def take_in(self, wait_s: float = 0.0) -> bool:
+        """After ``begin``: read once what comes within ``wait_s``; True when the reply is complete.
+
+        Raises:
+            WireFault: It will not be complete. That time is up is none.
+        """
+        if not self._readable(max(0.0, wait_s) * 1e3):
+            return False
+        try:
+            size = self._sock.recv_into(self._buffer, 0, AT_ONCE)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self._lost(error) from None
+        return self._take(size)
+
+    def _take(self, size: int) -> bool:
+        """Make something of what was read; nothing is the connection's end."""
+        tls = self._tls
+        if tls is None or not size:
+            data = bytes(self._buffer[:size])
+        else:
+            try:
+                data = tls.decrypt(self._buffer[:size])
+            except OSError as error:
+                raise self._lost(error) from None
+            if not data:
+                return self._no_plain_text()
+        if data and self._parser.feed(data):
             return True
         if tls is None:
             return False if data else self._at_eof()
@@ -185,31 +210,14 @@ class Lane:
             raise self._lost(ConnectionError("the server closed it"))
         return False
 
-    # Python starts a read that a signal interrupted anew, with its whole time-out (PEP 475): under
-    # an interval timer of 0.1 s a call of 0.5 s took 3.5. ``poll`` knows how much time has gone.
-    # Elsewhere than on the main thread, which signals go to, the kernel's time-out on a blocking
-    # socket saves a system call (2 us of 28).
-
-    def _read(self, left_s: float) -> int:
-        """Wait for bytes and read them; none is the end."""
-        if left_s <= 0.0:
-            raise TimeoutError
-        if AT_ONCE and threading.get_ident() != _main_thread:
-            if not -_TIMEOUT_SLACK_S < self._read_timeout_s - left_s < _TIMEOUT_SLACK_S:
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(left_s))
-                self._read_timeout_s = left_s
-            return self._sock.recv_into(self._buffer)
-        if not self._readable(min(left_s, LONGEST_WAIT_S) * 1e3):
-            raise TimeoutError
-        return self._sock.recv_into(self._buffer, 0, AT_ONCE)
-
     def _no_plain_text(self) -> bool:
         """TLS took what arrived for itself: part of a record, a ticket, or a goodbye."""
         assert self._tls is not None
         if self._tls.closed:
             return self._at_eof()
         if answer := self._tls.to_send():
-            self._sock.send(answer, AT_ONCE)  # a few bytes
+            with contextlib.suppress(OSError):  # a few bytes; a break shows at the next read
+                self._sock.send(answer, AT_ONCE)
         return False
 
     def _at_eof(self) -> bool:
@@ -233,11 +241,6 @@ class Lane:
             received_bytes=self._parser.received_bytes,
             detail=detail,
         )
-
-    def take_in(self) -> bool:
-        """After ``begin``: read what has come, without waiting; True when the reply is complete."""
-        now_s = time.monotonic()
-        return bool(self._readable(0)) and self._receive(now_s + 1.0, now_s)
 
     def fileno(self) -> int:
         """For whoever waits until there is something to take in."""
@@ -305,10 +308,3 @@ class Lane:
         """Close the descriptor. Also right in a forked child: no TLS farewell is sent."""
         self._closed = True
         self._sock.close()
-
-
-def _timeval(seconds: float) -> bytes:
-    """A kernel time-out; zero would mean none at all, and centuries do not fit."""
-    seconds = min(seconds, LONGEST_WAIT_S)
-    whole = int(seconds)
-    return struct.pack("ll", whole, max(1, int((seconds - whole) * 1e6)))
