@@ -499,6 +499,7 @@ def test_a_job_waits_no_longer_for_the_queue_than_for_an_answer(door: Door, echo
     options = {"timeout": 0.25, "on_error": "return", "concurrency": 2, "rows_per_request": 10}
     found = mapped(door, client, FRAME[:20], **options)
     assert {type(error) for error in found} == {QueueFull, DeadlineExceeded}
+    assert echo.wait_for(lambda: len(sent(echo, "echo")) == 2), "or the next test sees its end"
 
 
 def test_answers_that_take_too_long_make_requests_smaller(door: Door, echo: Emulator) -> None:
