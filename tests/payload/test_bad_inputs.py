@@ -417,7 +417,7 @@ def test_a_value_that_changes_under_way_is_still_a_payload_error(enc):
 
 
 def test_what_orjson_refuses_and_the_rules_do_not_is_a_payload_error_too():
-    body = {"inputs": [np.datetime64("NaT")]}
+    body = {"inputs": [np.datetime64("NaT", "us")]}
     with pytest.raises(PayloadError, match="no JSON form"):
         write_checked(body, Payload(nan="null"))
 

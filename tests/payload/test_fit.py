@@ -154,7 +154,7 @@ def test_whole_columns_are_judged_alike_in_every_library(form, kind, array, fits
     inputs = {
         "array": lambda: {"c": array},
         "pandas": lambda: pd.DataFrame({"c": array}),
-        "nullable": lambda: pd.DataFrame({"c": array}).convert_dtypes(),
+        "nullable": lambda: pd.DataFrame({"c": pd.array(array)}),
         "polars": lambda: pl.DataFrame({"c": array}),
         "arrow": lambda: pa.table({"c": array}),
         "structured": lambda: np.array([(v,) for v in array], [("c", array.dtype)]),

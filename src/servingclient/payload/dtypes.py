@@ -124,7 +124,7 @@ def _iso(array: Any, gone: Any, *, fraction: bool) -> Any:
     """Nested lists of naive datetimes or of ISO text, all with a fraction or all without."""
     np = numpy()
     if gone is not None:
-        array = np.where(gone, np.datetime64("NaT"), array)  # a mask hides times
+        array = np.where(gone, np.array("NaT", array.dtype), array)  # a mask hides times
     coarse = array.astype("M8[us]")
     same = coarse.astype(array.dtype) == array
     if not (same if gone is None else same | gone).all():
