@@ -94,7 +94,11 @@ class Prediction:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """Every try of the call, in order, with status, wait and cause."""
+        """Every try of the call, in order, with status, wait and cause.
+
+        A try that was hedged is one, whichever of its two requests was answered first: its status
+        and id are of that reply, its time runs from the first.
+        """
         tries = self._attempts
         if tries and tries[-1].request_id is None:
             return (*tries[:-1], tries[-1]._replace(request_id=self.request_id))
