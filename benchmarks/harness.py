@@ -200,7 +200,7 @@ def warm_up(run: RunCalls, effort: Effort, least: int) -> int:
     raise AssertionError  # pragma: no cover  count() has no end
 
 
-WARM_S = 2.0
+WARM_S = 1.5
 """Enough of it, where one slice takes long because the server makes it wait."""
 
 
