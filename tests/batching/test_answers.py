@@ -253,6 +253,22 @@ def test_what_a_foreign_transport_raises_reaches_all(make: Make) -> None:
     assert again.got == [1.0]
 
 
+class OddError(Exception):
+    """One that cannot be copied."""
+
+    def __init__(self, needed: str, also: str) -> None:
+        super().__init__(f"{needed} {also}")
+
+
+def test_a_foreign_error_that_cannot_be_copied_reaches_all_as_it_is(make: Make) -> None:
+    company = make()
+    waiting, request = gathered(company, 2)
+    error = OddError("needed", "also")
+    request.fail(error)
+    company.ended(*waiting)
+    assert [caller.error for caller in waiting] == [error, error]
+
+
 def test_a_gate_that_refuses_does_not_stop_the_rest(make: Make) -> None:
     # the gate's own queue is full: among threads only the sender fails, another takes over
     company = make(max_in_flight=2)
@@ -262,8 +278,9 @@ def test_a_gate_that_refuses_does_not_stop_the_rest(make: Make) -> None:
     refused = company.call(rows(1.0))
     company.ended(refused)
     assert isinstance(refused.error, QueueFull)
+    after = company.call(rows(2.0))  # of the same group, and nobody is coming for it
+    company.settle(lambda: company.at_gate == 1)
     company.open_gate()
-    after = company.call(rows(2.0))
     company.request(1).echo()
     company.requests[0].echo()
     company.ended(after)

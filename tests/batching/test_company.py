@@ -207,12 +207,43 @@ def test_nobody_waits_longer_than_max_wait_for_a_slot(make: Make) -> None:
 
 
 def test_who_is_left_over_is_not_forgotten(make: Make) -> None:
-    # more than one request's worth waits; what the first leaves behind is overdue by then
+    # two complete requests leave one behind; no slot becomes free for it
     company = make(max_batch_rows=4, max_wait_s=0.01)
     lone = company.busy()
     waiting = [company.call(rows(*map(float, range(n, n + 3)))) for n in range(0, 9, 3)]
-    company.answer_all()
+    for number in (1, 2, 3):
+        company.request(number).echo()
+    company.ended(*waiting)
     assert [caller.got for caller in waiting] == [[n, n + 1, n + 2] for n in range(0, 9, 3)]
+    assert company.batcher.stats().releases == {"idle": 1, "rows": 2, "wait": 1}
+    company.requests[0].echo()
+    company.ended(*lone)
+
+
+def test_who_is_left_over_by_a_request_that_had_a_slot_is_not_forgotten(make: Make) -> None:
+    company = make(max_batch_rows=4, max_in_flight=2, max_wait_s=0.01)
+    lone = company.busy()
+    company.room = False
+    first = company.call(rows(0.0, 1.0, 2.0))
+    company.settle(lambda: company.at_gate == 1)
+    second = company.call(rows(3.0, 4.0, 5.0))  # they think they go together
+    company.open_gate()
+    assert company.request(1).ids == [0.0, 1.0, 2.0]
+    assert company.request(2).ids == [3.0, 4.0, 5.0]
+    for request in company.requests:
+        request.echo()
+    company.ended(first, second, *lone)
+
+
+def test_who_is_left_over_when_the_oldest_leaves_is_not_forgotten(make: Make) -> None:
+    company = make(max_wait_s=0.03)
+    lone = company.busy()
+    company.call(rows(1.0), timeout_s=0.01)
+    patient = company.call(rows(2.0))
+    assert company.request(1).ids == [2.0]
+    company.requests[1].echo()
+    company.ended(patient)
+    company.requests[0].echo()
     company.ended(*lone)
 
 

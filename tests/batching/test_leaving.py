@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from servingclient._failures import Call
 from servingclient.batching.batch import Batch
 from servingclient.settings import Retry
 from tests.batching.world import Caller, Company, Tasks, Threads, rows, settings_of
+
+SPAN: ContextVar[str | None] = ContextVar("span", default=None)
 
 Make = Callable[..., Company]
 MakeTasks = Callable[..., Tasks]
@@ -157,6 +160,19 @@ def test_a_deserted_half_in_flight_does_not_cost_the_other(make_tasks: MakeTasks
     assert [waiting[2].got, waiting[3].got] == [[2.0], [3.0]]
 
 
+def test_a_request_runs_in_the_context_of_none_of_its_callers(make_tasks: MakeTasks) -> None:
+    # a trace span of one caller must not become the parent of what all share
+    company = make_tasks()
+    seen: list[str | None] = []
+    company.on_send = lambda: seen.append(SPAN.get())
+    SPAN.set("of the caller")
+    company.busy()
+    waiting = [company.call(rows(1.0)), company.call(rows(2.0))]
+    company.answer_all()
+    assert seen == ["of the caller", None]
+    assert [caller.got for caller in waiting] == [[1.0], [2.0]]
+
+
 def test_a_cancelled_loner_gives_its_slot_to_who_waits(make_tasks: MakeTasks) -> None:
     company = make_tasks()
     (lone,) = company.busy()
@@ -231,6 +247,7 @@ def test_a_caller_out_of_time_while_it_waits_leaves_alone(make: Make) -> None:
     assert error.elapsed_s is not None
     assert error.elapsed_s >= 0.03
     assert "still waited for a request" in str(error)
+    assert company.batcher.stats().waiting == 1
     company.request(0).echo()
     assert company.request(1).ids == [2.0]
     company.requests[1].echo()
@@ -325,6 +342,26 @@ def test_a_leader_interrupted_at_the_gate_hands_over(make_threads: MakeThreads) 
     company.ended(follower)
     company.requests[0].echo()
     assert follower.got == [2.0]
+
+
+def test_who_waits_behind_an_interrupted_leader_is_not_forgotten(
+    make_threads: MakeThreads,
+) -> None:
+    # its group has no request coming any more, and all slots are taken
+    company = make_threads(max_in_flight=2, max_wait_s=0.05)
+    lone = company.busy(2)
+    company.room = False
+    leader = company.call(rows(1.0))
+    company.settle(lambda: company.at_gate == 1)  # it waited long enough for a slot
+    follower = company.call(rows(2.0))
+    company.gate_error = KeyboardInterrupt()
+    company.changed()
+    company.ended(leader)
+    company.open_gate()
+    assert company.request(2).ids == [2.0]
+    for request in company.requests:
+        request.echo()
+    company.ended(follower, *lone)
 
 
 def interrupted(company: Threads, **options: Any) -> list[Caller]:

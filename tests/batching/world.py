@@ -13,24 +13,26 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import orjson
 
 from servingclient import Prediction, ServingError, _step
 from servingclient._call import Story
 from servingclient._ports import AttemptEnded, CallEnded, Grant, World
-from servingclient._types import FaultKind, Origin, Reply, Target, WireFault
+from servingclient._types import FaultKind, Origin, Reply, Sent, Target, WireFault
 from servingclient.batching.batched import BatchedStory, Batcher
 from servingclient.batching.leader import ThreadBatcher
 from servingclient.batching.task import LoopBatcher
 from servingclient.policies.quota import Quota
 from servingclient.settings import Batching, Settings
 
+T = TypeVar("T")
+
 ENDPOINT = "fraud"
 TARGET = Target(Origin("https", "host", 443), "POST", "/invocations", (), b"")
-HANGS_S = 10.0
-"""A test that waits so long for another thread has failed."""
+HANGS_S = 5.0
+"""A test that waits so long for something has failed."""
 
 
 def rows(*values: float) -> list[dict[str, float]]:
@@ -174,6 +176,7 @@ class Company(Quiet, ABC):
         self.at_gate = 0
         self.inside = 0
         self.gate_error: BaseException | None = None
+        self.on_send: Callable[[], None] = lambda: None
         assert settings.batching is not None
         self.limits = settings.batching
         self.story = self.story_with(settings)
@@ -182,14 +185,15 @@ class Company(Quiet, ABC):
 
     def story_with(self, settings: Settings) -> Story:
         """A story over these ports, as a copy of the client has one."""
-        world = World(
-            time.monotonic, self.sleep, lambda: 1.0, self, self, self, self.quota, (self,)
-        )
+        world = World(self.now, self.sleep, lambda: 1.0, self, self, self, self.quota, (self,))
         return Story(ENDPOINT, settings, world)
 
     def copy_with(self, settings: Settings) -> BatchedStory:
         """What ``with_options`` makes."""
         return BatchedStory(self.story_with(settings), self.batcher, self.limits)
+
+    def now(self) -> float:
+        return time.monotonic()
 
     # what differs between the colours
 
@@ -364,6 +368,7 @@ class Company(Quiet, ABC):
     async def send(
         self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
     ) -> Reply:
+        self.on_send()
         request = Request(body, deadline_s)
         done: list[bool] = []
         request.settled = lambda: (done.append(True), self.changed())  # type: ignore[assignment,func-returns-value]
@@ -389,13 +394,16 @@ class Tasks(Company):
     """Callers are tasks."""
 
     def __init__(self, settings: Settings) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = self.make_loop()
         self._holding: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         super().__init__(settings)
 
+    def make_loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.new_event_loop()
+
     def make_batcher(self) -> Batcher:
         most = self.limits.max_in_flight or 4
-        return LoopBatcher(self.limits, self.settings.queue.max_calls, self, lambda: most)
+        return LoopBatcher(self.limits, self.settings.queue.max_calls, self, lambda: most, self.now)
 
     def start(self, call: Callable[[], Coroutine[Any, Any, Prediction]]) -> Caller:
         caller = Caller()
@@ -463,6 +471,57 @@ class Tasks(Company):
             self.loop.close()
 
 
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop that does not wait for the next timer, but lets its own time pass."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        super().__init__()
+        look = self._selector.select  # type: ignore[attr-defined]
+
+        def select(timeout: float | None) -> Any:
+            assert timeout is not None, "nothing will ever happen"
+            self.now_s += timeout
+            return look(0)
+
+        self._selector.select = select  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self.now_s
+
+
+class VirtualTasks(Tasks):
+    """The same in virtual time."""
+
+    def make_loop(self) -> VirtualLoop:
+        return VirtualLoop()
+
+    def now(self) -> float:
+        return self.loop.time()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and happen what is due."""
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
+        await self._in_time(super().enter(deadline_s, priority), deadline_s, "no")
+
+    async def send(
+        self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
+    ) -> Reply:
+        return await self._in_time(super().send(target, body, deadline_s), deadline_s, "maybe")
+
+    async def _in_time(self, wait: Coroutine[Any, Any, T], deadline_s: float, sent: Sent) -> T:
+        left_s = deadline_s - self.now() if deadline_s < math.inf else None
+        try:
+            return await asyncio.wait_for(wait, left_s)
+        except asyncio.TimeoutError:
+            raise WireFault(FaultKind.TIMEOUT, "not in time", sent=sent, host="h") from None
+
+
 class Threads(Company):
     """Callers are threads."""
 
@@ -504,7 +563,8 @@ class Threads(Company):
 
     async def hold(self, ready: Callable[[], bool]) -> None:
         with self._happens:
-            assert self._happens.wait_for(ready, HANGS_S), "held for ever"
+            # longer than the test itself waits: its end must not be what the test waits for
+            assert self._happens.wait_for(ready, 3 * HANGS_S), "held for ever"
 
     def changed(self) -> None:
         with self._happens:
@@ -512,7 +572,7 @@ class Threads(Company):
 
     def end(self) -> None:
         for thread in self.threads:
-            thread.join(HANGS_S)
+            thread.join(4 * HANGS_S)
             assert not thread.is_alive(), "a caller hangs"
         self.threads.clear()
 

@@ -92,14 +92,14 @@ def _shown(values: Any) -> str:
 
 
 def twin(error: BaseException) -> BaseException:
-    """A copy without traceback: its frames hold everybody's rows. Its cause is copied too."""
+    """A copy, its cause copied too, without tracebacks: their frames hold everybody's rows."""
     try:
         own = copy.copy(error)
     except Exception:  # noqa: BLE001 - a foreign error that cannot be copied is better than none
-        own = error
+        return error.with_traceback(None)
     if error.__cause__ is not None:
         own.__cause__ = twin(error.__cause__)
-    return own.with_traceback(None)
+    return own
 
 
 def late(member: Member[Any]) -> WireFault:
