@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servingclient._types import FaultKind
-from servingclient.policies.concurrency import Limiter, Window, fixed, says_no_room
+from servingclient.policies.concurrency import (
+    NOTHING_RECENT,
+    Limiter,
+    Window,
+    fixed,
+    says_no_room,
+)
 from servingclient.settings import Concurrency
 from servingclient.settings.concurrency import INITIAL_CALLS
 from tests.policies.cases import fault, hinted, reply
@@ -212,20 +218,21 @@ def test_what_says_that_there_is_no_room(failure, says_so: bool):
 # -- what it tells --------------------------------------------------------------------------------
 
 
-def test_how_long_a_call_would_wait():
+def test_how_long_calls_took():
     limiter = at(10)
-    assert limiter.wait_s(0, 1.0) == pytest.approx(0.01)
-    assert limiter.wait_s(99, 1.0) == pytest.approx(1.0)
-    assert limiter.reply_s(1.0) == pytest.approx(0.1)
+    assert limiter.recent.held_s == pytest.approx(0.1)
+    assert limiter.recent.reply_s == pytest.approx(0.1)
+    assert limiter.recent.turn_s == pytest.approx(0.01)
+    assert Limiter(RULES, MOST).recent == NOTHING_RECENT
 
 
 def test_calls_without_an_answer_keep_their_place_all_the_same():
     limiter = at(10)
     limiter.learn(Window(20, 10 * 0.1 + 10 * 2.0, 10, 10 * 0.1, 10, pressed=True), 1.0)
-    assert limiter.held_s(1.0) == pytest.approx(1.05)
-    assert limiter.reply_s(1.0) == pytest.approx(0.1)
+    assert limiter.recent.held_s == pytest.approx(1.05)
+    assert limiter.recent.reply_s == pytest.approx(0.1)
     limiter.learn(Window(20, 20 * 2.0, 0, 0.0, 10, pressed=True), 2.0)
-    assert limiter.reply_s(2.0) == pytest.approx(0.1), "what a reply takes is not known better"
+    assert limiter.recent.reply_s == pytest.approx(0.1), "what a reply takes is not known better"
 
 
 @pytest.mark.parametrize(("answered", "limit"), [(10, 20), (9, 4), (0, 4)])
@@ -235,13 +242,10 @@ def test_it_is_cut_to_half_of_what_is_under_way_when_most_get_no_answer(answered
     assert limiter.calls == limit
 
 
-def test_old_figures_tell_nothing():
+def test_figures_are_good_for_a_while():
     limiter = at(10)
     limiter.learn(window(3.0), 1.0)
-    assert limiter.wait_s(9, 20.0) == pytest.approx(3.0, rel=0.2)
-    assert limiter.wait_s(9, 22.0) == 0.0
-    assert limiter.reply_s(22.0) == 0.0
-    assert Limiter(RULES, MOST).wait_s(100, 0.0) == 0.0
+    assert limiter.recent.until_s == pytest.approx(1.0 + 5.0 + 5 * 3.0)
 
 
 def test_a_fixed_limit_stays():
@@ -252,7 +256,7 @@ def test_a_fixed_limit_stays():
         limiter.provisioned(second)
     assert limiter.calls == 7
     assert limiter.throttles == 200
-    assert limiter.wait_s(6, 199.0) > 0.0
+    assert limiter.recent.turn_s > 0.0
 
 
 def test_it_shows_its_bounds():
@@ -302,7 +306,7 @@ def test_it_keeps_its_bounds(events: list[object], most: int, rules: Concurrency
             limiter.provisioned(event[1] if isinstance(event, tuple) else None)
         assert least <= limiter.calls <= most
         assert limiter.window_calls >= 1
-        assert limiter.wait_s(5, float(second)) >= 0.0
+        assert all(seconds >= 0.0 for seconds in limiter.recent)
 
 
 @given(

@@ -66,6 +66,26 @@ class Window(NamedTuple):
     pressed: bool
 
 
+class Recent(NamedTuple):
+    """What recent calls took; all 0 where nothing recent is known.
+
+    Attributes:
+        held_s: Seconds a call keeps its place, answered or not.
+        reply_s: Seconds a reply takes.
+        turn_s: Seconds from one turn in the line to the next.
+        until_s: Instant from which on they are too old to turn a call away by: those of a slow
+            spell long past must not.
+    """
+
+    held_s: float
+    reply_s: float
+    turn_s: float
+    until_s: float
+
+
+NOTHING_RECENT: Final = Recent(0.0, 0.0, 0.0, math.inf)
+
+
 class Limiter:
     """The limit of one client. Always ``least <= calls <= most``.
 
@@ -74,23 +94,22 @@ class Limiter:
         most: Its ceiling.
 
     Attributes:
+        recent: What the calls of the last window took.
         throttles: How often the endpoint said that it has no room.
     """
 
     __slots__ = (
         "_cut_s",
         "_eased",
-        "_held_s",
-        "_known_s",
         "_least",
         "_limit",
         "_most",
         "_pressed_windows",
         "_provisioned",
-        "_reply_s",
         "_rules",
         "_throttled",
         "_usual_s",
+        "recent",
         "throttles",
     )
 
@@ -101,13 +120,11 @@ class Limiter:
         self._provisioned: int | None = None
         self._limit = self._start()
         self._usual_s: float | None = None
-        self._held_s = 0.0
-        self._reply_s = 0.0
-        self._known_s = -math.inf
         self._cut_s = -math.inf
         self._throttled = False
         self._pressed_windows = 0
         self._eased = 0
+        self.recent = NOTHING_RECENT
         self.throttles = 0
 
     @property
@@ -127,16 +144,21 @@ class Limiter:
             self._provisioned = calls
             if self._rules.adaptive and self._rules.initial_calls is None:
                 self._limit = self._start()
+                self.recent = NOTHING_RECENT
 
     def learn(self, window: Window, now_s: float) -> None:
         """Move the limit by what a window's calls took."""
         took_s = window.total_s / window.calls
-        self._held_s = took_s
-        self._known_s = now_s
-        if window.answered:
-            self._reply_s = window.answered_s / window.answered
-        if not self._rules.adaptive:
-            return
+        if self._rules.adaptive:
+            self._follow(window, took_s, now_s)
+        self.recent = Recent(
+            took_s,
+            window.answered_s / window.answered if window.answered else self.recent.reply_s,
+            took_s / int(self._limit),
+            now_s + _TRUSTED_S + _TRUSTED_REPLIES * took_s,
+        )
+
+    def _follow(self, window: Window, took_s: float, now_s: float) -> None:
         if 2 * window.answered < window.calls:
             self._cut(window.under_way, now_s, _SILENT_FACTOR)
             return
@@ -200,7 +222,7 @@ class Limiter:
         """
         self.throttles += 1
         self._throttled = True
-        round_trip_s = self._reply_s or _UNKNOWN_ROUND_TRIP_S
+        round_trip_s = self.recent.reply_s or _UNKNOWN_ROUND_TRIP_S
         if self._rules.adaptive and now_s - self._cut_s >= round_trip_s:
             self._cut(under_way, now_s, self._rules.throttled_factor)
 
@@ -208,22 +230,6 @@ class Limiter:
         self._cut_s = now_s
         tried = self._limit if self._eased else min(self._limit, under_way)
         self._limit = self._bounded(tried * factor)
-
-    def wait_s(self, ahead: int, now_s: float) -> float:
-        """Seconds a call would wait behind ``ahead`` others; 0 where nothing recent is known."""
-        return (ahead + 1) * self.held_s(now_s) / int(self._limit)
-
-    def held_s(self, now_s: float) -> float:
-        """Seconds a call keeps its place, answered or not; 0 where nothing recent is known."""
-        return self._held_s if self._recent(now_s) else 0.0
-
-    def reply_s(self, now_s: float) -> float:
-        """Seconds a reply takes; 0 where nothing recent is known."""
-        return self._reply_s if self._recent(now_s) else 0.0
-
-    def _recent(self, now_s: float) -> bool:
-        """Whether the figures may turn a call away: those of a slow spell long past must not."""
-        return now_s - self._known_s <= _TRUSTED_S + _TRUSTED_REPLIES * self._held_s
 
     def _start(self) -> float:
         rules = self._rules

@@ -6,16 +6,17 @@ whatever reason, hands it on; one who was handed a place and leaves all the same
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 from servingclient._stats import ConcurrencyStats
 from servingclient._types import FaultKind, WireFault
 from servingclient.errors import QueueFull, WrongLoopError
 from servingclient.policies.concurrency import Limiter, Window
 from servingclient.settings import Queue
+from servingclient.transport.line import Line
 
 
 def late() -> WireFault:
@@ -54,6 +55,7 @@ class Admission(ABC):
 
     _guard: AbstractContextManager[object]
     """Makes a change atomic: a lock for threads, nothing on an event loop."""
+    _line: Line[Any]
 
     def __init__(self, limiter: Limiter, queue: Queue, now: Callable[[], float]) -> None:
         self.places = limiter.calls
@@ -77,7 +79,9 @@ class Admission(ABC):
         """See ``_ports.Gate.unanswered``."""
         with self._guard:
             # One that had little time left has not seen how long the reply would have taken.
-            self._unanswered_s += max(waited_s, self._limiter.held_s(self._now()))
+            recent = self._limiter.recent
+            known_s = recent.held_s if self._now() <= recent.until_s else 0.0
+            self._unanswered_s += max(waited_s, known_s)
             self._unanswered += 1
         self._left -= 1
         if self._left <= 0:
@@ -130,45 +134,46 @@ class Admission(ABC):
 
     # ------------------------------------------------------------------ who is turned away
 
-    def _check_room_in_line(self, ahead: int, left_s: float, size_bytes: int) -> None:
+    def _check_room_in_line(self, ahead: int, deadline_s: float, size_bytes: int) -> None:
         """Under the guard: refuse a call that may not line up, or whose turn would come too late.
 
         Raises:
             QueueFull: It may not.
         """
         self._waited = True
-        waiting, queue = self.waiting, self._queue
-        if waiting >= queue.max_calls:
+        line, queue = self._line, self._queue
+        if line.count >= queue.max_calls:
             raise self._rejecting(
-                f"{waiting} calls already wait, and {self.inside} are under way. Send fewer at "
+                f"{line.count} calls already wait, and {self.inside} are under way. Send fewer at "
                 "once, or raise Queue.max_calls."
             )
-        if waiting and self._waiting_bytes + size_bytes > queue.max_bytes:
+        if line.count and line.size_bytes + size_bytes > queue.max_bytes:
             raise self._rejecting(
-                f"Requests of {self._waiting_bytes / 1e6:.1f} MB already wait, and this one has "
+                f"Requests of {line.size_bytes / 1e6:.1f} MB already wait, and this one has "
                 f"{size_bytes / 1e6:.1f} MB. Send fewer at once, or raise Queue.max_bytes."
             )
-        if left_s == math.inf:
-            return
+        recent = self._limiter.recent
+        wait_s = (ahead + 1) * recent.turn_s
         now_s = self._now()
-        wait_s, reply_s = self._limiter.wait_s(ahead, now_s), self._limiter.reply_s(now_s)
-        if wait_s and wait_s + reply_s > left_s:
+        left_s = deadline_s - now_s
+        if wait_s + recent.reply_s > left_s and recent.turn_s and now_s <= recent.until_s:
             raise self._rejecting(
                 f"{ahead} calls wait ahead of this one and {self.places} run at once: its turn "
-                f"would come in about {wait_s:.2f} s and its reply take {reply_s:.2f} s more, but "
-                f"it has {max(0.0, left_s):.2f} s. Send fewer at once, allow a longer timeout, or "
-                "give the endpoint more concurrency."
+                f"would come in about {wait_s:.2f} s and its reply take {recent.reply_s:.2f} s "
+                f"more, but it has {max(0.0, left_s):.2f} s. Send fewer at once, allow a longer "
+                "timeout, or give the endpoint more concurrency."
             )
 
-    def _too_late(self, left_s: float) -> QueueFull | None:
+    def _too_late(self, deadline_s: float) -> QueueFull | None:
         """Under the guard: why a call whose turn has come is not sent after all."""
-        reply_s = self._limiter.reply_s(self._now())
-        if left_s >= reply_s or not reply_s:
+        now_s, recent = self._now(), self._limiter.recent
+        left_s = deadline_s - now_s
+        if left_s >= recent.reply_s or not recent.reply_s or now_s > recent.until_s:
             return None
         return self._rejecting(
-            f"Its turn came with {max(0.0, left_s):.2f} s left, and replies take {reply_s:.2f} s: "
-            "it was not sent. Send fewer at once, allow a longer timeout, or give the endpoint "
-            "more concurrency."
+            f"Its turn came with {max(0.0, left_s):.2f} s left, and replies take "
+            f"{recent.reply_s:.2f} s: it was not sent. Send fewer at once, allow a longer timeout, "
+            "or give the endpoint more concurrency."
         )
 
     def _rejecting(self, text: str) -> QueueFull:
@@ -183,14 +188,9 @@ class Admission(ABC):
         """Calls admitted now."""
 
     @property
-    @abstractmethod
     def waiting(self) -> int:
         """Calls in the line now."""
-
-    @property
-    @abstractmethod
-    def _waiting_bytes(self) -> int:
-        """Size of their requests."""
+        return self._line.count
 
     def stats(self) -> ConcurrencyStats:
         """The limit, and who is before and behind it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 RANKS: Final = 3
 _FAIR_TURN: Final = 8
@@ -14,18 +14,8 @@ go first keep seven eighths of the places."""
 T = TypeVar("T", bound=Hashable)
 
 
-class Waiting(NamedTuple):
-    """What is known of one who waits.
-
-    Attributes:
-        number: Grows with each who lines up.
-        deadline_s: Instant at which to give up.
-        size_bytes: Of the request that waits.
-    """
-
-    number: int
-    deadline_s: float
-    size_bytes: int
+_Waiting = tuple[int, float, int]
+"""Number in the order of arrival, deadline, size of the request."""
 
 
 class Line(Generic[T]):
@@ -39,7 +29,7 @@ class Line(Generic[T]):
     __slots__ = ("_number", "_ranks", "_turns", "count", "size_bytes")
 
     def __init__(self) -> None:
-        self._ranks: tuple[OrderedDict[T, Waiting], ...] = tuple(
+        self._ranks: tuple[OrderedDict[T, _Waiting], ...] = tuple(
             OrderedDict() for _ in range(RANKS)
         )
         self._number = 0
@@ -50,7 +40,7 @@ class Line(Generic[T]):
     def add(self, turn: T, rank: int, deadline_s: float, size_bytes: int) -> None:
         """Line up."""
         self._number += 1
-        self._ranks[rank][turn] = Waiting(self._number, deadline_s, size_bytes)
+        self._ranks[rank][turn] = (self._number, deadline_s, size_bytes)
         self.count += 1
         self.size_bytes += size_bytes
 
@@ -60,22 +50,24 @@ class Line(Generic[T]):
         queue = next(filter(None, self._ranks))
         if self._turns % _FAIR_TURN == 0 and self.count > len(queue):
             queue = min(filter(None, self._ranks), key=_longest_waiting)
-        turn, waiting = queue.popitem(last=False)
-        self._gone(waiting)
-        return turn, waiting.deadline_s
+        turn, (_, deadline_s, size_bytes) = queue.popitem(last=False)
+        self.count -= 1
+        self.size_bytes -= size_bytes
+        return turn, deadline_s
 
     def discard(self, turn: T) -> bool:
         """Leave the line; False when ``turn`` was not in it."""
         for queue in self._ranks:
             waiting = queue.pop(turn, None)
             if waiting is not None:
-                self._gone(waiting)
+                self.count -= 1
+                self.size_bytes -= waiting[2]
                 return True
         return False
 
     def ahead(self, rank: int) -> int:
         """How many would go before one who lines up now."""
-        return sum(len(queue) for queue in self._ranks[: rank + 1])
+        return self.count if rank == RANKS - 1 else sum(map(len, self._ranks[: rank + 1]))
 
     def clear(self) -> list[T]:
         """Send all away."""
@@ -87,23 +79,19 @@ class Line(Generic[T]):
 
     def late(self, now_s: float) -> list[T]:
         """Take out those whose time is up."""
-        turns = [turn for turn, one in self._items() if one.deadline_s <= now_s]
+        turns = [turn for turn, (_, deadline_s, _) in self._items() if deadline_s <= now_s]
         for turn in turns:
             self.discard(turn)
         return turns
 
     def nearest_deadline_s(self) -> float:
         """The instant at which the next one's time is up. The line must not be empty."""
-        return min(one.deadline_s for _, one in self._items())
+        return min(deadline_s for _, (_, deadline_s, _) in self._items())
 
-    def _items(self) -> Iterator[tuple[T, Waiting]]:
+    def _items(self) -> Iterator[tuple[T, _Waiting]]:
         for queue in self._ranks:
             yield from queue.items()
 
-    def _gone(self, waiting: Waiting) -> None:
-        self.count -= 1
-        self.size_bytes -= waiting.size_bytes
 
-
-def _longest_waiting(queue: OrderedDict[T, Waiting]) -> int:
-    return next(iter(queue.values())).number
+def _longest_waiting(queue: OrderedDict[T, _Waiting]) -> int:
+    return next(iter(queue.values()))[0]

@@ -60,10 +60,11 @@ class LoopGate(gate.Admission):
             return
         if self._closed:
             raise gate.closed()
-        left_s = deadline_s - self._now() if deadline_s < math.inf else math.inf
-        self._check_room_in_line(self._line.ahead(priority), left_s, size_bytes)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.add(turn, priority, deadline_s, size_bytes)
+        line = self._line
+        self._check_room_in_line(line.ahead(priority), deadline_s, size_bytes)
+        assert self._loop is not None
+        turn = self._loop.create_future()
+        line.add(turn, priority, deadline_s, size_bytes)
         self._watched = True
         if deadline_s < self._timer_s:
             self._set_timer(deadline_s)
@@ -86,19 +87,23 @@ class LoopGate(gate.Admission):
 
     def _look_again(self) -> None:
         """Give free places to who waits."""
-        while self._free > 0 and self._line.count:
-            turn, deadline_s = self._line.pop()
-            if turn.done() or turn.get_loop().is_closed():
+        line, loop = self._line, self._loop
+        if loop is None or loop.is_closed():
+            line.clear()
+        while self._free > 0 and line.count:
+            turn, deadline_s = line.pop()
+            if turn.done():
                 continue
-            refusal = self._too_late(deadline_s - self._now())
+            refusal = self._too_late(deadline_s)
             if refusal is None:
                 self._free -= 1
                 turn.set_result(None)
             else:
                 turn.set_exception(refusal)
-        self._watch()
-        if self._all_left is not None and not self.inside and not self._all_left.done():
-            self._all_left.set_result(None)
+        if not line.count:
+            self._watch()
+            if self._all_left is not None and not self.inside and not self._all_left.done():
+                self._all_left.set_result(None)
 
     def _watch(self) -> None:
         """Whether who comes and goes has to look."""
@@ -169,15 +174,6 @@ class LoopGate(gate.Admission):
     def inside(self) -> int:
         """Calls admitted now."""
         return self.places - self._free
-
-    @property
-    def waiting(self) -> int:
-        """Calls in the line now."""
-        return self._line.count
-
-    @property
-    def _waiting_bytes(self) -> int:
-        return self._line.size_bytes
 
     def __repr__(self) -> str:
         state = "closed, " if self._closed else ""

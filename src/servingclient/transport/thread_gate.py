@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -106,8 +105,7 @@ class ThreadGate(gate.Admission):
                 self._admit()
                 if not self._line.count and self._take():
                     return None
-                left_s = deadline_s - self._now() if deadline_s < math.inf else math.inf
-                self._check_room_in_line(self._line.ahead(priority), left_s, size_bytes)
+                self._check_room_in_line(self._line.ahead(priority), deadline_s, size_bytes)
                 turn = _Turn()
                 self._line.add(turn, priority, deadline_s, size_bytes)
             finally:
@@ -127,7 +125,7 @@ class ThreadGate(gate.Admission):
             self._surplus -= 1
         while self._line.count and self._take():
             turn, deadline_s = self._line.pop()
-            turn.refusal = self._too_late(deadline_s - self._now())
+            turn.refusal = self._too_late(deadline_s)
             turn.admitted = turn.refusal is None
             if not turn.admitted:
                 self._free.append(None)
@@ -211,15 +209,6 @@ class ThreadGate(gate.Admission):
     def inside(self) -> int:
         """Calls admitted now."""
         return max(0, self.places + self._surplus - len(self._free))
-
-    @property
-    def waiting(self) -> int:
-        """Calls in the line now."""
-        return self._line.count
-
-    @property
-    def _waiting_bytes(self) -> int:
-        return self._line.size_bytes
 
     def __repr__(self) -> str:
         state = "closed, " if self._closed else ""
