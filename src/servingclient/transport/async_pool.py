@@ -104,7 +104,8 @@ class AsyncLanePool:
         now_s = time.monotonic()
         lane.used = True
         lane.idle_since_s = now_s
-        shelf.prune(now_s)
+        if shelf.idle:
+            shelf.prune(now_s)
         shelf.idle.append(lane)
 
     def drop(self, lane: AsyncLane) -> None:

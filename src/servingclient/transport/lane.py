@@ -76,10 +76,11 @@ class Lane:
         Raises:
             WireFault: There is no complete reply. The lane must be closed after it.
         """
+        parser = self._parser
         done = self.begin(head, body, deadline_s)
         now_s = sent_s = first_byte_s = time.monotonic()
         while not done:
-            begun = self.begun
+            begun = parser.received_bytes > 0  # or TLS alone has spoken: a ticket, half a record
             done = self._receive(deadline_s, now_s)
             now_s = time.monotonic()
             if not begun:
@@ -88,7 +89,7 @@ class Lane:
 
     @property
     def begun(self) -> bool:
-        """The reply has begun; before, TLS alone may have spoken: a ticket, half a record."""
+        """Something of the reply has come."""
         return self._parser.received_bytes > 0
 
     def reply(self, sent_s: float, first_byte_s: float) -> Reply:

@@ -114,7 +114,8 @@ class LanePool:
         now_s = time.monotonic()
         lane.used = True
         lane.idle_since_s = now_s
-        shelf.prune(now_s)
+        if shelf.idle:
+            shelf.prune(now_s)
         shelf.idle.append(lane)
         if self.closed:
             shelf.clear()
