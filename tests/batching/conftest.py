@@ -9,6 +9,11 @@ import pytest
 
 from servingclient.settings import Settings
 from tests.batching.world import Company, Tasks, Threads, settings_of
+from tests.doors.conftest import (  # noqa: F401 - fixtures apply where they are found
+    _emulator,
+    door,
+    emulator,
+)
 
 COLOURS: dict[str, type[Company]] = {"threads": Threads, "tasks": Tasks}
 
