@@ -81,8 +81,8 @@ def by_tasks(host: str, token: str) -> dict[str, Any]:
     async def scenario() -> dict[str, Any]:
         await client.predict(rows(0))
         waiting = asyncio.ensure_future(crowd_of_tasks(range(1, 4)))
-        while client.stats().batching.waiting < 2:  # type: ignore[union-attr]
-            await asyncio.sleep(0)  # noqa: ASYNC110 - the batcher tells nobody
+        while client.stats().batching.waiting < 2:  # type: ignore[union-attr]  # noqa: ASYNC110
+            await asyncio.sleep(0)
         child = in_child(child_work)
         ends = await waiting
         found = {"child": read(child), "parent": ends}
