@@ -16,6 +16,8 @@ BIN := $(VENV)/bin
 
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 ARGS ?=
+# Tests mostly wait for sockets: two at a time take half the time, also on two cores.
+WORKERS ?= 2
 # What runs on the wheel: the tests that go in through the doors, and so through every module and
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
@@ -70,7 +72,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/python -m pytest -m "not peer" $(ARGS)
+	$(BIN)/python -m pytest -m "not peer" -n $(WORKERS) --dist worksteal $(ARGS)
 
 peers: setup peer
 	$(BIN)/python -m pytest -m peer tests/peers $(ARGS)

@@ -89,7 +89,8 @@ def test_slots_grow_after_a_lag(emu: Emulator) -> None:
 def test_without_growth_the_same_load_takes_its_time(emu: Emulator) -> None:
     emu.add_endpoint("fixed", slots=1, queue=9, service_time_s=0.1)
     answers = at_once(4, lambda: call(emu, "fixed"))
-    assert max(latency for _, latency in answers) >= 0.4
+    # one after another; a timer may come a little early
+    assert max(latency for _, latency in answers) >= 0.39
 
 
 def test_a_row_may_cost_time(emu: Emulator) -> None:

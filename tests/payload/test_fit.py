@@ -82,7 +82,7 @@ VALUES = {
         [(2, "0 and 1"), (0.5, "0 and 1"), ("false", "for True"), (None, "missing"), (WHEN, "ti")],
     ),
     "string": (
-        ["", "a", None, WHEN, dt.date(2024, 5, 1), dt.time(12), uuid.uuid4()],
+        ["", "a", None, WHEN, dt.date(2024, 5, 1), dt.time(12), uuid.UUID(int=1)],
         [(1, "a number"), (1.5, "a number"), (True, "True or"), (["a"], "list"), (Level.LOW, "nu")],
     ),
     "datetime": (

@@ -18,7 +18,7 @@ from servingclient import (
     Throttled,
 )
 from servingclient.emulator import Emulator, Fault, faults
-from servingclient.settings import Pool, Retry
+from servingclient.settings import Concurrency, Pool, Retry
 from tests.doors.kit import ROW, SUM, Door, errors, invocations, pat
 
 FAULTS: dict[str, Fault] = {
@@ -119,7 +119,10 @@ def test_R4_a_hint_is_kept_to(door: Door, emulator: Emulator, skew_s: float) -> 
 def test_R4_a_burst_of_429_is_ridden_out(door: Door, emulator: Emulator) -> None:
     # an endpoint that scales up: 16 calls on 2 slots all get through
     emulator.change_endpoint("demo", slots=2, queue=0, service_time_s=0.005)
-    settings = Settings(retry=Retry(throttled_base_s=0.05, max_attempts=12))
+    settings = Settings(
+        retry=Retry(throttled_base_s=0.05, max_attempts=12),
+        concurrency=Concurrency(initial_calls=16),  # too many on purpose
+    )
     client = door.open("demo", pat(emulator), settings)
     outcomes = door.many(client, ({"inputs": [ROW]} for _ in range(16)))
     assert errors(outcomes) == []
