@@ -6,9 +6,10 @@ values, and only one that holds ``null`` is searched for the value that caused i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -155,6 +156,27 @@ def _write_slowly(body: Mapping[str, Any], settings: Payload) -> bytes:
     except TypeError as error:
         report(body, settings)
         raise refused(f"The input has no JSON form: {error}.") from None
+
+
+_ROWS_AT_ONCE: Final = 128
+"""Rows made at one time: as many new tuples as pass below the garbage collector's notice (700 start
+a collection), which takes a tenth of the time, and a part of the memory."""
+
+
+def rows_of(columns: Sequence[Sequence[Any]]) -> Any:
+    """Checked columns as rows, for :func:`write_checked`: as text, or as rows if some cannot be.
+
+    Args:
+        columns: Lists of one length, of what orjson writes with ``dtypes.NATIVE``.
+    """
+    rows = zip(*columns, strict=True)
+    texts = []
+    try:
+        while part := list(islice(rows, _ROWS_AT_ONCE)):
+            texts.append(orjson.dumps(part, None, NATIVE)[1:-1])
+    except TypeError:  # writing says which
+        return list(zip(*columns, strict=True))
+    return orjson.Fragment(b"[%b]" % b",".join(texts))
 
 
 def write_checked(body: Mapping[str, Any], settings: Payload) -> bytes:

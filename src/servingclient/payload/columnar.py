@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from servingclient.payload import arrays, narrow
+from servingclient.payload.body import rows_of
 from servingclient.payload.refusals import column_names, missing, refused
 from servingclient.payload.values import listed, times
 from servingclient.settings import Payload
@@ -40,7 +41,7 @@ def polars_split(frame: Any, settings: Payload) -> dict[str, Any]:
         polars_column(series, name, settings)
         for name, series in zip(names, frame.get_columns(), strict=True)
     ]
-    return {"columns": names, "data": list(zip(*columns, strict=True))}
+    return {"columns": names, "data": rows_of(columns)}
 
 
 def arrow_split(table: Any, settings: Payload) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def arrow_split(table: Any, settings: Payload) -> dict[str, Any]:
         arrow_column(values, name, settings)
         for name, values in zip(names, table.columns, strict=True)
     ]
-    return {"columns": names, "data": list(zip(*columns, strict=True))}
+    return {"columns": names, "data": rows_of(columns)}
 
 
 def _filled(rows: int, columns: int) -> None:

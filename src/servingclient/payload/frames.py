@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from servingclient.payload import arrays, columnar, dtypes
+from servingclient.payload.body import rows_of
 from servingclient.payload.refusals import column_names, missing, refused
 from servingclient.payload.values import listed
 from servingclient.settings import Payload
@@ -52,7 +53,7 @@ def split(frame: Any, settings: Payload) -> dict[str, Any]:
         column(series, name, settings)
         for name, (_, series) in zip(names, frame.items(), strict=True)
     ]
-    return {"columns": names, "data": list(zip(*columns, strict=True))}
+    return {"columns": names, "data": rows_of(columns)}
 
 
 def _plain_number(dtype: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from servingclient.errors import PayloadError
 from servingclient.payload import arrays, columnar, dtypes, frames
-from servingclient.payload.body import is_column
+from servingclient.payload.body import is_column, rows_of
 from servingclient.payload.refusals import column_names, refused, shown
 from servingclient.payload.values import listed
 from servingclient.settings import Payload
@@ -109,7 +109,7 @@ def body_of_columns(
         return {"inputs": tensors}, lengths[0] if len(set(lengths)) == 1 else None
     _require_one_length(names, lengths)
     columns = [_column(value, name, settings) for name, value in zip(names, values, strict=True)]
-    split = {"columns": names, "data": list(zip(*columns, strict=True))}
+    split = {"columns": names, "data": rows_of(columns)}
     return {"dataframe_split": split}, lengths[0]
 
 
