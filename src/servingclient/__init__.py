@@ -19,7 +19,7 @@ from servingclient._stats import BatchingStats, ConcurrencyStats, HedgingStats, 
 from servingclient._stream import AsyncStream, Stream
 from servingclient._types import Attempt, Timing
 from servingclient._version import __version__
-from servingclient.batching.results import AsyncMapResult, Block, MapResult
+from servingclient.bulk.results import AsyncMapResult, Block, MapResult
 from servingclient.errors import (
     AuthError,
     BadRequest,

@@ -26,11 +26,11 @@ from servingclient._version import __version__
 from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import task_ports
-from servingclient.batching import bulk_tasks
 from servingclient.batching.batched import calls_of, slots_of
-from servingclient.batching.options import bulk_options
-from servingclient.batching.results import AsyncMapResult
 from servingclient.batching.task import LoopBatcher
+from servingclient.bulk import tasks
+from servingclient.bulk.options import bulk_options
+from servingclient.bulk.results import AsyncMapResult
 from servingclient.payload.report import Explanation
 from servingclient.policies.concurrency import Limiter
 from servingclient.policies.hedge import HedgePolicy
@@ -300,7 +300,7 @@ class AsyncServingClient:
             progress=progress,
             checkpoint=checkpoint,
         )
-        return bulk_tasks.begin(story, self._limit, options, inputs)
+        return tasks.begin(story, self._limit, options, inputs)
 
     def _limit(self) -> int:
         return self._gate.stats().limit

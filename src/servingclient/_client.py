@@ -27,11 +27,11 @@ from servingclient._version import __version__
 from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.ports import thread_ports
-from servingclient.batching import bulk_threads
 from servingclient.batching.batched import calls_of, slots_of
 from servingclient.batching.leader import ThreadBatcher
-from servingclient.batching.options import bulk_options
-from servingclient.batching.results import MapResult
+from servingclient.bulk import threads
+from servingclient.bulk.options import bulk_options
+from servingclient.bulk.results import MapResult
 from servingclient.payload.report import Explanation
 from servingclient.policies.concurrency import Limiter
 from servingclient.policies.hedge import HedgePolicy
@@ -304,7 +304,7 @@ class ServingClient:
             progress=progress,
             checkpoint=checkpoint,
         )
-        return bulk_threads.begin(story, self._wire, self._clock, self._limit, options, inputs)
+        return threads.begin(story, self._wire, self._clock, self._limit, options, inputs)
 
     def _limit(self) -> int:
         return self._gate.stats().limit

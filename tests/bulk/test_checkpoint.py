@@ -24,8 +24,8 @@ from servingclient import (
     ServingError,
     Settings,
 )
-from servingclient.batching.checkpoint import ROW_SETTINGS
-from servingclient.batching.spool import Spool
+from servingclient.bulk.checkpoint import ROW_SETTINGS
+from servingclient.bulk.spool import Spool
 from servingclient.emulator import Emulator, faults
 from servingclient.settings import Bulk, Payload, Retry
 from tests.bulk.kit import errors_of, mapped, rows_in, sent, until_error

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from servingclient.batching import progress
-from servingclient.batching.progress import (
+from servingclient.bulk import progress
+from servingclient.bulk.progress import (
     Display,
     Figures,
     LinesScreen,

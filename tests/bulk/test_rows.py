@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from servingclient import PayloadError
-from servingclient.batching.rows import check, count, cut, is_frame, is_sliceable, pick
+from servingclient.bulk.rows import check, count, cut, is_frame, is_sliceable, pick
 from servingclient.payload.encode import encode
 from servingclient.settings import Payload
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servingclient import PayloadError, _step
-from servingclient.batching.rows import count, cut
-from servingclient.batching.source import Source, opened
+from servingclient.bulk.rows import count, cut
+from servingclient.bulk.source import Source, opened
 
 
 def taken(source: Source, most: int) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servingclient.batching.splitter import FIRST_ROWS, Splitter, fitting, sample_bytes
+from servingclient.bulk.splitter import FIRST_ROWS, Splitter, fitting, sample_bytes
 from servingclient.settings import Bulk
 
 ANSWER = [0.5] * 10

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servingclient import CheckpointError
-from servingclient.batching.spool import Spool
+from servingclient.bulk.spool import Spool
 
 JOB = {"endpoint": "m", "served_model": "", "params": "p", "encoding": "e"}
 DIGEST = b"0123456789abcdef"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servingclient.batching.piece import at_row, placed
-from servingclient.batching.rows import Rows
-from servingclient.batching.unfit import columns_of, unfit
+from servingclient.bulk.piece import at_row, placed
+from servingclient.bulk.rows import Rows
+from servingclient.bulk.unfit import columns_of, unfit
 from servingclient.errors import BadRequest, PayloadError
 from servingclient.payload.encode import encode
 from servingclient.settings import Payload

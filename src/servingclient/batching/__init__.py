@@ -1,1 +1,1 @@
-"""Many rows on few requests: callers that share one, and large inputs split into several."""
+"""Calls of several callers that share one request."""

@@ -2,7 +2,7 @@
 
 Written once. Who asks for results does the reading and encoding, in between: an input is read by
 nobody else, and never much further than results have been asked for. What runs at the same time is
-behind the port ``Crew``; threads and tasks are in ``bulk_threads`` and ``bulk_tasks``.
+behind the port ``Crew``; ``threads`` and ``tasks`` are its two forms.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from servingclient._call import Story
-from servingclient.batching.options import BulkOptions
-from servingclient.batching.piece import Piece, at_row
-from servingclient.batching.pieces import Pieces
-from servingclient.batching.progress import Display
-from servingclient.batching.results import Block
-from servingclient.batching.scorer import Scorer
-from servingclient.batching.source import Source
-from servingclient.batching.splitter import Splitter
+from servingclient.bulk.options import BulkOptions
+from servingclient.bulk.piece import Piece, at_row
+from servingclient.bulk.pieces import Pieces
+from servingclient.bulk.progress import Display
+from servingclient.bulk.results import Block
+from servingclient.bulk.scorer import Scorer
+from servingclient.bulk.source import Source
+from servingclient.bulk.splitter import Splitter
 from servingclient.errors import ServingError
 
 _LOOK_S: Final = 0.25  # how often a display is looked at while nothing happens

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from servingclient._call import Story
-from servingclient.batching.bulk import Job
-from servingclient.batching.options import BulkOptions
-from servingclient.batching.results import AsyncMapResult
-from servingclient.batching.source import opened
+from servingclient.bulk.job import Job
+from servingclient.bulk.options import BulkOptions
+from servingclient.bulk.results import AsyncMapResult
+from servingclient.bulk.source import opened
 
 
 class TaskCrew:

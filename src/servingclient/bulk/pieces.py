@@ -11,14 +11,14 @@ from typing import Any
 
 from servingclient._call import Story
 from servingclient.auth.endpoint import SMALL_LIMIT_BYTES
-from servingclient.batching.checkpoint import Checkpoint
-from servingclient.batching.options import BulkOptions
-from servingclient.batching.piece import Piece
-from servingclient.batching.rows import Rows, cut
-from servingclient.batching.scorer import Scorer
-from servingclient.batching.source import Source
-from servingclient.batching.splitter import Splitter, fitting
-from servingclient.batching.unfit import columns_of, unfit
+from servingclient.bulk.checkpoint import Checkpoint
+from servingclient.bulk.options import BulkOptions
+from servingclient.bulk.piece import Piece
+from servingclient.bulk.rows import Rows, cut
+from servingclient.bulk.scorer import Scorer
+from servingclient.bulk.source import Source
+from servingclient.bulk.splitter import Splitter, fitting
+from servingclient.bulk.unfit import columns_of, unfit
 from servingclient.errors import PayloadError
 
 

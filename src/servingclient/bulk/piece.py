@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from servingclient.batching.rows import Rows, count, pick
+from servingclient.bulk.rows import Rows, count, pick
 from servingclient.errors import ServingError
 from servingclient.payload.body import Body
 

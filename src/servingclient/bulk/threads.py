@@ -13,10 +13,10 @@ from typing import Any
 
 from servingclient import _step
 from servingclient._call import Story
-from servingclient.batching.bulk import Job
-from servingclient.batching.options import BulkOptions
-from servingclient.batching.results import MapResult
-from servingclient.batching.source import opened
+from servingclient.bulk.job import Job
+from servingclient.bulk.options import BulkOptions
+from servingclient.bulk.results import MapResult
+from servingclient.bulk.source import opened
 from servingclient.errors import ConfigError
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.part import PartWire

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from servingclient.batching.rows import Rows, count, pick
+from servingclient.bulk.rows import Rows, count, pick
 from servingclient.errors import PayloadError
 from servingclient.payload.refusals import refused
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from servingclient.batching.rows import Rows, check, count, cut, is_frame, is_sliceable
+from servingclient.bulk.rows import Rows, check, count, cut, is_frame, is_sliceable
 from servingclient.errors import PayloadError
 from servingclient.payload.refusals import refused
 

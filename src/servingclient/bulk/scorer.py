@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from servingclient._call import Story
 from servingclient._prediction import Prediction
-from servingclient.batching.options import BulkOptions
-from servingclient.batching.piece import Piece
-from servingclient.batching.rows import Rows
-from servingclient.batching.splitter import Splitter
+from servingclient.bulk.options import BulkOptions
+from servingclient.bulk.piece import Piece
+from servingclient.bulk.rows import Rows
+from servingclient.bulk.splitter import Splitter
 from servingclient.errors import (
     BadRequest,
     BatchScatterError,
