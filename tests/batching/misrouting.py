@@ -90,7 +90,7 @@ class Line(Quiet):
         if any(row[0] % 500 == 0 for row in rows):
             return Reply(400, [], b'{"message": "bad row"}', now_s, now_s, 0.0)
         values = [row[0] for row in rows]
-        if happens < 0.014:
+        if happens < 0.022:
             values.pop()
         return Reply(200, [], orjson.dumps({"predictions": values}), now_s, now_s, 0.0)
 
