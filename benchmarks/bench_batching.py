@@ -203,7 +203,7 @@ def figures(cells: dict[str, Cell]) -> list[Figure]:
     return [
         Figure(
             "batched_rows_per_s_ratio_async_256_callers",
-            "256 tasks: rows/s batched / not batched",
+            "batching, 256 tasks: rows/s batched / not batched",
             at_256.ratios(BATCHED, ALONE, CALLS_PER_S),
             15.0,
             at_most=False,
@@ -211,7 +211,7 @@ def figures(cells: dict[str, Cell]) -> list[Figure]:
         ),
         Figure(
             "batched_rows_per_s_ratio_threads_256_callers",
-            "256 threads: rows/s batched / not batched",
+            "batching, 256 threads: rows/s batched / not batched",
             threads.ratios(BATCHED, ALONE, CALLS_PER_S),
             8.0,
             at_most=False,
@@ -219,7 +219,7 @@ def figures(cells: dict[str, Cell]) -> list[Figure]:
         ),
         Figure(
             "batched_p50_ratio_async_1_caller",
-            "one task: p50 batched / not batched",
+            "batching, one task: p50 batched / not batched",
             one.ratios(BATCHED, ALONE, P50_MS),
             1.05,
             at_most=True,
@@ -227,7 +227,7 @@ def figures(cells: dict[str, Cell]) -> list[Figure]:
         ),
         Figure(
             "batched_p50_ratio_threads_1_caller",
-            "one thread: p50 batched / not batched",
+            "batching, one thread: p50 batched / not batched",
             one_thread.ratios(BATCHED, ALONE, P50_MS),
             1.05,
             at_most=True,
@@ -235,7 +235,7 @@ def figures(cells: dict[str, Cell]) -> list[Figure]:
         ),
         Figure(
             "batched_cpu_per_row_ratio_over_httpx_2ms_32_row_linger_async_256_callers",
-            "256 tasks: CPU a row batched / httpx with a 2 ms, 32-row linger",
+            "batching, 256 tasks: CPU a row batched / httpx with a 2 ms, 32-row linger",
             at_256.ratios(BATCHED, LINGER),
             0.2,
             at_most=True,

@@ -125,7 +125,7 @@ def figures(name: str, colour: Colour) -> list[Figure]:
     return [
         Figure(
             f"hedged_p99_ratio_{name}",
-            f"{name}: p99 hedged / not hedged",
+            f"hedging, {name}: p99 hedged / not hedged",
             colour.cell.ratios(HEDGED, ALONE, P99_MS),
             MOST_P99_RATIO,
             at_most=True,
@@ -133,7 +133,7 @@ def figures(name: str, colour: Colour) -> list[Figure]:
         ),
         Figure(
             f"hedged_requests_per_call_{name}",
-            f"{name}: requests a call, hedged",
+            f"hedging, {name}: requests a call",
             [colour.loads[HEDGED].ratio],
             MOST_LOAD_RATIO,
             at_most=True,

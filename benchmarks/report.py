@@ -65,6 +65,9 @@ class Figure:
 
     @property
     def met(self) -> bool:
+        """Whether it reaches its target. What never ends does not, whatever it is compared with."""
+        if not (math.isfinite(self.value) and math.isfinite(self.target)):
+            return False
         return self.value <= self.target if self.at_most else self.value >= self.target
 
     def row(self) -> tuple[str, ...]:
@@ -81,7 +84,7 @@ class Figure:
         return {
             "what": self.what,
             "value": significant(self.value),
-            "target": self.target,
+            "target": significant(self.target),
             "must_be": "at_most" if self.at_most else "at_least",
             "unit": self.unit,
             "pass": self.met,
