@@ -339,6 +339,7 @@ def test_T4_a_forked_child_shares_with_its_own(model: Emulator) -> None:
     # forked while calls wait for company: they are the parent's, and the child is not held up
     script = Path(__file__).with_name("forking.py")
     for colour in ("sync", "async"):
+        model.script("echo", faults.ok(), faults.slow(0.5))  # so that two of three have to wait
         done = subprocess.run(
             [sys.executable, "-W", "error", str(script), colour, model.host, model.token],
             capture_output=True,
