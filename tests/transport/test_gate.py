@@ -11,12 +11,14 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 
 import pytest
 
 from servingclient import _step
 from servingclient._step import run
 from servingclient._types import WireFault
+from servingclient.errors import QueueFull
 from servingclient.policies.concurrency import Limiter
 from servingclient.settings import Concurrency, Queue
 from servingclient.transport.clock import ThreadClock
@@ -213,6 +215,60 @@ def test_T9_a_limit_that_moves_in_a_storm_keeps_its_books():
     assert (gate.inside, gate.waiting) == (0, 0)
     gate.provisioned(5)
     assert [gate.try_enter() for _ in range(6)] == [True] * 5 + [False]
+
+
+class Payload:
+    """What a caller holds while it waits."""
+
+
+async def waits(gate: LoopGate | ThreadGate, patience_s: float) -> None:
+    payload = Payload()
+    waiting.append(weakref.ref(payload))
+    await gate.enter(time.monotonic() + patience_s)
+
+
+waiting: list[weakref.ref[Payload]] = []
+
+
+def slow(gate: LoopGate | ThreadGate, reply_s: float) -> None:
+    """Have the gate believe that replies take so long."""
+    for _ in range(10):
+        gate.answered(reply_s)
+
+
+@pytest.mark.parametrize("replies_s", [0.0, 0.25, 60.0], ids=["late", "too late", "at once"])
+async def test_what_was_turned_away_is_let_go_of_at_once(replies_s: float):
+    gate = loop_gate(1)
+    assert gate.try_enter()
+    slow(gate, replies_s)
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.get_running_loop().call_later(0.2, gate.leave)
+        with contextlib.suppress(WireFault, QueueFull):
+            await waits(gate, 0.1 if replies_s == 0.0 else 0.4)
+        await asyncio.sleep(0)  # the loop lets go of the step that woke us
+        assert waiting.pop()() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("replies_s", [0.0, 0.25, 60.0], ids=["late", "too late", "at once"])
+def test_what_was_turned_away_is_let_go_of_at_once_by_threads(replies_s: float):
+    gate = thread_gate(1)
+    assert gate.try_enter()
+    slow(gate, replies_s)
+    gc.collect()
+    gc.disable()
+    leaves = threading.Timer(0.2, gate.leave)
+    leaves.start()
+    try:
+        with contextlib.suppress(WireFault, QueueFull):
+            run(waits(gate, 0.1 if replies_s == 0.0 else 0.4))
+        assert waiting.pop()() is None
+    finally:
+        gc.enable()
+        leaves.join()
 
 
 @forks

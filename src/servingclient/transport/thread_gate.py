@@ -144,8 +144,12 @@ class ThreadGate(gate.Admission):
                 return
             if self._closed:
                 raise gate.closed()
-            if turn.refusal is not None:
-                raise turn.refusal
+            refusal, turn.refusal = turn.refusal, None  # raised, it holds the frames that hold it
+            if refusal is not None:
+                try:
+                    raise refusal
+                finally:
+                    del refusal
             self._line.discard(turn)
             self._watch()
             raise gate.late()
