@@ -227,7 +227,11 @@ class DeadlineExceeded(ServingError, TimeoutError):  # noqa: N818 - says what ha
 
 
 class QueueFull(ServingError):  # noqa: N818 - says what happened
-    """Too many calls wait for a connection already. Slow down, or raise ``Queue.max_calls``."""
+    """Too many calls wait already, or this one could not be answered within its time.
+
+    Nothing was sent, or nothing more. Send fewer at once, allow a longer timeout, or raise
+    ``Queue.max_calls``.
+    """
 
 
 class ClientClosedError(ServingError):
