@@ -53,7 +53,8 @@ def divided(inputs: Any, params: Any = None, **changes: Any) -> tuple[Body, Divi
 
 
 def whole(parts: Divided) -> bytes:
-    return joined(parts.head, [parts.rows], parts.tail)
+    head, rows, tail = parts
+    return joined(head, [rows], tail)
 
 
 DIVISIBLE: dict[str, Any] = {
@@ -85,7 +86,7 @@ def test_what_is_divided_is_put_together_again(name: str) -> None:
     body, parts = divided(DIVISIBLE[name])
     assert parts is not None
     assert whole(parts) == body.data
-    rows = json.loads(b"[" + parts.rows + b"]")
+    rows = json.loads(b"[" + parts[1] + b"]")
     assert len(rows) == body.rows
 
 
@@ -94,7 +95,7 @@ def test_parameters_are_in_the_tail(name: str) -> None:
     body, parts = divided(DIVISIBLE[name], {"data": [], "params": {"x": "]}}"}, "k": np.int64(3)})
     assert parts is not None
     assert whole(parts) == body.data
-    assert parts.tail.endswith(b'"params":{"data":[],"params":{"x":"]}}"},"k":3}}')
+    assert parts[2].endswith(b'"params":{"data":[],"params":{"x":"]}}"},"k":3}}')
 
 
 APART: dict[str, Any] = {
@@ -153,8 +154,8 @@ def test_rows_of_several_join_as_if_sent_alone(
         assert whole(one) == body.data
         alone.append(json.loads(body.data))
         parts.append(one)
-    assert len({(one.head, one.tail) for one in parts}) == 1
-    together = json.loads(joined(parts[0].head, [one.rows for one in parts], parts[0].tail))
+    assert len({(head, tail) for head, _, tail in parts}) == 1
+    together = json.loads(joined(parts[0][0], [rows for _, rows, _ in parts], parts[0][2]))
     rows = [row for one in alone for row in one["dataframe_split"]["data"]]
     expected = {**alone[0], "dataframe_split": {**alone[0]["dataframe_split"], "data": rows}}
     assert json.dumps(together) == json.dumps(expected), "value by value, and in type"
@@ -170,7 +171,7 @@ def test_lists_join_too_unless_they_are_objects(lists: list[list[Any]], params: 
         _, part = divided({"inputs": one}, params)
         assert part is not None
         parts.append(part)
-    together = json.loads(joined(parts[0].head, [one.rows for one in parts], parts[0].tail))
+    together = json.loads(joined(parts[0][0], [rows for _, rows, _ in parts], parts[0][2]))
     assert json.dumps(together["inputs"]) == json.dumps([row for one in lists for row in one])
 
 
@@ -184,4 +185,4 @@ def test_other_columns_or_another_order_have_another_head(
     _, other = divided([dict.fromkeys(shuffled, 1)])
     assert one is not None
     assert other is not None
-    assert (one.head == other.head) == (names == shuffled)
+    assert (one[0] == other[0]) == (names == shuffled)

@@ -140,9 +140,10 @@ class BatchedStory:
             batcher.passed(rows)
             call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
             return await story.score(call)
-        key = (divided.head, divided.tail, served_model, idempotent, self._rules)
+        head, own_rows, tail = divided
+        key = (head, tail, served_model, idempotent, self._rules)
         encoded_s, deadline_s = story.world.now(), started_s + timeout_s
-        member: Member[Any] = Member(body, divided.rows, started_s, encoded_s, deadline_s)
+        member: Member[Any] = Member(body, own_rows, started_s, encoded_s, deadline_s)
         try:
             try:
                 await batcher.line_up(key, story, priority, member)

@@ -12,7 +12,7 @@ is written again and compared, not looked for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from servingclient.payload.body import Body, is_body, write
 from servingclient.settings import Payload
@@ -20,22 +20,11 @@ from servingclient.settings import Payload
 _SPLIT: Final = b'{"dataframe_split":{"columns":['
 _DATA: Final = b'],"data":['
 _LISTS: Final = (b'{"inputs":[', b'{"instances":[')
-_SPLIT_END: Final = b"]}"
-_LIST_END: Final = b"]"
 
-
-class Divided(NamedTuple):
-    """One body in three parts.
-
-    Attributes:
-        head: All before the rows; bodies share a request only where it is the same.
-        rows: The rows, without the brackets around them.
-        tail: All behind the rows, parameters included; likewise.
-    """
-
-    head: bytes
-    rows: bytes
-    tail: bytes
+Divided = tuple[bytes, bytes, bytes]
+"""A body in three parts: all before its rows, the rows without the brackets around them, and all
+behind them, parameters included. Bodies share a request only where the first and last are the same.
+"""
 
 
 def divide(
@@ -61,19 +50,18 @@ def divide(
         params = inputs.get("params", params)
     data = body.data
     if data.startswith(_SPLIT):
-        begin, end = data.index(_DATA) + len(_DATA), _SPLIT_END
+        begin, tail = data.index(_DATA) + len(_DATA), b"]}}"
     elif data.startswith(_LISTS):
-        begin, end = data.find(b"[") + 1, _LIST_END
+        begin, tail = data.index(b"[") + 1, b"]}"
         if data.startswith(b"{", begin):  # objects: other callers' may have other keys
             return None
     else:
         return None
-    tail = end + b"}"
     if params is not None:
-        tail = end + b"," + write({"params": dict(params)}, settings)[1:]
+        tail = tail[:-1] + b"," + write({"params": dict(params)}, settings)[1:]
     if not data.endswith(tail):
         return None
-    return Divided(data[:begin], data[begin : -len(tail)], tail)
+    return data[:begin], data[begin : -len(tail)], tail
 
 
 def joined(head: bytes, rows: Sequence[bytes], tail: bytes) -> bytes:
