@@ -403,11 +403,11 @@ SLOW_S = 0.5
 
 
 def stragglers() -> Act:
-    """Every 25th call meets a slow replica, once."""
+    """Every 50th call meets a slow replica, once."""
     seen: set[str] = set()
 
     async def act(conn: Connection, request: Request) -> None:
-        slow = request.id not in seen and int(request.id) % 25 == 0
+        slow = request.id not in seen and int(request.id) % 50 == 0
         seen.add(request.id)
         await asyncio.sleep(SLOW_S if slow else 0.002)
         conn.processed(request)
