@@ -163,3 +163,18 @@ def test_a_full_body_in_ordinary_chunks_has_room():
     parser = ReplyParser(LIMITS)
     assert parser.feed(HEAD + chunked(bytes(LIMITS.body_bytes), 16))
     assert len(parser.body()) == LIMITS.body_bytes
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("callback", ["on_status", "on_headers_complete", "on_message_complete"])
+def test_an_interrupt_inside_a_callback_is_no_fault_of_the_reply(
+    monkeypatch: pytest.MonkeyPatch, callback: str, interrupt: type[BaseException]
+):
+    # httptools makes an error of its own of whatever a callback raises
+    def interrupted(*_: object) -> None:
+        raise interrupt
+
+    monkeypatch.setattr(ReplyParser, callback, interrupted, raising=False)
+    parser = ReplyParser(LIMITS)
+    with pytest.raises(interrupt):
+        parser.feed(reply())

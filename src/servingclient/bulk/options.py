@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from operator import index
+from typing import Any, NamedTuple, SupportsIndex
 
 from servingclient._open import checked_idempotent, checked_timeout, rank_of
 from servingclient.errors import ConfigError
@@ -76,8 +77,10 @@ def bulk_options(
 
 
 def _checked_count(name: str, value: object) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool) and index(value) > 0:
+        return index(value)
     raise ConfigError(f"{name} is {repr(value)[:40]}; give a whole number above 0, or None.")
 
 

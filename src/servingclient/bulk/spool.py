@@ -20,6 +20,7 @@ import contextlib
 import io
 import logging
 import os
+import stat
 import struct
 import sys
 import threading
@@ -89,9 +90,13 @@ class Spool:
     def _opened(self) -> io.FileIO:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         try:
-            return io.FileIO(os.open(self._path, flags, _OWN), "r+")
+            file = io.FileIO(os.open(self._path, flags, _OWN), "r+")
         except OSError as error:
             raise self._unusable(f"cannot be opened: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise self._unusable("is no regular file. Choose another path")
+        return file
 
     def _take_lock(self) -> None:
         try:

@@ -59,13 +59,13 @@ class ThreadCrew:
             name="servingclient-map",
             daemon=True,  # an iterator that someone keeps must not keep the process
         )
+        self._threads.append(thread)  # before it runs: an interrupt in between must not hide it
         try:
             thread.start()
         except RuntimeError:  # no more threads: those there are go on
+            self._threads.remove(thread)
             if not self._threads:
                 raise
-            return
-        self._threads.append(thread)
 
     def _refuse_if_forked(self) -> None:
         if os.getpid() != self._pid:
@@ -98,10 +98,11 @@ class ThreadCrew:
         with contextlib.suppress(queue.Empty):
             while True:  # pieces that waited for a hand
                 self._orders.get_nowait()
-        for _ in self._threads:
-            self._orders.put(None)
+        self._orders.put(None)
         for thread in self._threads:
-            if thread is not threading.current_thread():  # where the collector found the job
+            if thread is threading.current_thread():  # where the collector found the job
+                continue
+            with contextlib.suppress(RuntimeError):  # an interrupt kept it from starting
                 thread.join()
         self._threads.clear()
 
@@ -114,6 +115,7 @@ def _labour(orders: queue.SimpleQueue[_Work | None], done: queue.SimpleQueue[Non
         finally:
             del work
             done.put(None)
+    orders.put(None)  # for the next
 
 
 def begin(

@@ -23,7 +23,8 @@ class Payload:
     """Turn column names that are no strings into strings instead of refusing them."""
     floats: Literal["exact", "float32"] = "exact"
     """Send floats as they are, or as the nearest 32-bit float, which prints in about half the
-    digits: for models that compute in 32 bits anyway. Whole numbers stay exact."""
+    digits: for models that compute in 32 bits anyway. Integers stay exact; floats
+    that are whole numbers may not, such as ids that pandas made floats."""
     significant_digits: int | None = None
     """Round floats to so many digits, 1 to 15; None sends all. The error of a value is at most
     half a unit of its last digit, so 6 digits keep it within 5e-6 of the value."""

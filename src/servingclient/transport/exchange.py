@@ -239,6 +239,9 @@ class ReplyParser:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            within = error.__context__
+            if within is not None and not isinstance(within, Exception):
+                raise within from None  # an interrupt that came inside one of the callbacks
             if not self.done:
                 self._refuse(error)
             self.extra_bytes = True
