@@ -29,6 +29,9 @@ class Full:
         self.room = room
 
 
+FULL: Any = Full(room=False)
+
+
 def key(name: str = "") -> Key:
     return (name.encode(), b"", None, True, (0, 0))
 
@@ -86,7 +89,7 @@ def test_a_free_slot_is_taken_once() -> None:
     departures = joined(made, *(member() for _ in range(5)))
     assert [one.reason for one in departures] == ["slot"]
     assert made.busy == 1
-    assert len(made.board(departures[0])) == 5
+    assert len(made.board(departures[0], FULL)) == 5
     assert made.waiting == 0
 
 
@@ -113,21 +116,48 @@ def test_bytes_complete_company_too_and_the_envelope_counts() -> None:
     (departure,) = joined(made, members[3], name="h" * 20)
     assert departure.reason == "bytes"
     # with the head of 20 bytes, four of 23 and their commas would be more than 100
-    assert len(made.board(departure)) == 3
+    assert len(made.board(departure, FULL)) == 3
+
+
+@pytest.mark.parametrize(
+    ("waiting", "slots", "busy", "room", "aboard"),
+    [
+        ([1] * 9, 3, 1, True, 3),
+        ([1] * 9, 3, 1, False, 9),  # no place for another request
+        ([1] * 9, 3, 3, True, 9),
+        ([1] * 9, 3, 5, True, 9),
+        ([1] * 10, 3, 1, True, 4),
+        ([1, 1], 8, 1, True, 1),
+        ([5, 1, 1], 3, 1, True, 1),  # the first has more than a third by itself
+        ([2, 2, 2], 2, 1, True, 2),
+        ([1] * 40, 2, 1, True, 16),
+    ],
+)
+def test_free_slots_get_their_share(
+    waiting: list[int], slots: int, busy: int, room: bool, aboard: int
+) -> None:
+    made = assembler(slots=slots, busy=99, max_batch_rows=16)
+    coming = joined(made, *map(member, waiting))
+    for departure in coming:
+        made.call_off(departure)
+    made.busy = busy - 1
+    departure = made.next() or made.overdue(1.0)[0]
+    made.busy = busy
+    assert len(made.board(departure, Full(room))) == aboard  # type: ignore[arg-type]
 
 
 def test_nobody_overtakes_an_older_one_that_does_not_fit() -> None:
     made = assembler(busy=1, max_batch_rows=4)
     members = [member(3), member(3), member(1)]
     (first, *_) = joined(made, *members)
-    assert made.board(first) == members[:1]
+    assert made.board(first, FULL) == members[:1]
 
 
 def test_what_is_left_over_departs_with_the_next_slot() -> None:
     made = assembler(busy=1, max_batch_rows=4)
     members = [member(3), member(3), member(1)]
     first, *_ = joined(made, *members)
-    made.board(first)
+    made.board(first, FULL)
     made.ended()
     departure = made.next()
     assert departure is None, "the request that departed beyond the slot holds it"
@@ -135,7 +165,7 @@ def test_what_is_left_over_departs_with_the_next_slot() -> None:
     departure = made.next()
     assert departure is not None
     assert departure.reason == "slot"
-    assert made.board(departure) == members[1:]
+    assert made.board(departure, FULL) == members[1:]
 
 
 def test_no_request_departs_for_those_whom_one_is_coming_for() -> None:
@@ -157,7 +187,7 @@ def test_the_urgent_first_then_in_turn() -> None:
         departure = made.next()
         assert departure is not None
         order.append(departure.group.terms.head)
-        made.board(departure)
+        made.board(departure, FULL)
     assert order == [b"urgent", b"a", b"b", b"late"]
 
 
@@ -168,11 +198,11 @@ def test_groups_take_turns() -> None:
     coming = joined(made, *many, name="many")
     joined(made, member(), name="one")
     for departure in coming:  # two complete batches; three calls are left over
-        made.board(departure)
+        made.board(departure, FULL)
         made.ended()
     more = joined(made, *(member() for _ in range(4)), name="many")
     for departure in more:
-        made.board(departure)
+        made.board(departure, FULL)
         made.ended()
     made.ended()
     following = made.next()
@@ -190,7 +220,7 @@ def test_who_has_waited_long_enough_departs_whatever_is_busy() -> None:
     assert departure.reason == "wait"
     assert made.overdue(1.005) == [], "one is coming for them"
     assert made.due_s == pytest.approx(1.008), "the other group"
-    assert len(made.board(departure)) == 2
+    assert len(made.board(departure, FULL)) == 2
     assert [one.group.terms.head for one in made.overdue(2.0)] == [b"other"]
     assert made.due_s == math.inf
 
@@ -203,7 +233,7 @@ def test_a_request_called_off_leaves_its_group_to_the_next() -> None:
     assert made.due_s == 1.005
     again = made.next()
     assert again is not None
-    assert len(made.board(again)) == 1
+    assert len(made.board(again, FULL)) == 1
 
 
 def test_who_leaves_makes_room() -> None:
@@ -226,8 +256,8 @@ def test_a_leader_is_aboard_its_own_request_and_no_other() -> None:
     members = [member() for _ in range(4)]
     first, second = joined(made, *members)
     members[3].work, members[0].work = [], []
-    assert made.board(second, leader=members[3]) == [members[1], members[3]]
-    assert made.board(first, leader=members[0]) == [members[0], members[2]]
+    assert made.board(second, FULL, leader=members[3]) == [members[1], members[3]]
+    assert made.board(first, FULL, leader=members[0]) == [members[0], members[2]]
 
 
 def test_who_has_more_time_than_the_leader_stays() -> None:
@@ -237,7 +267,7 @@ def test_who_has_more_time_than_the_leader_stays() -> None:
     made.ended()
     departure = made.next()
     assert departure is not None
-    aboard = made.board(departure, leader=members[0], latest_s=10.1)
+    aboard = made.board(departure, FULL, leader=members[0], latest_s=10.1)
     assert aboard == [members[0], members[2]]
     assert made.waiting == 1
 
@@ -251,7 +281,7 @@ def test_figures_count_requests_by_reason_and_size() -> None:
     made.ended()
     departure = made.next()
     assert departure is not None
-    made.board(departure)
+    made.board(departure, FULL)
     made.parted(members[:1])
     stats = made.stats()
     assert (stats.calls, stats.rows, stats.batches, stats.waiting) == (4, 106, 4, 0)
@@ -276,7 +306,7 @@ def test_everybody_goes_once_and_the_oldest_first(
     def go() -> None:
         departure = coming.pop(0)
         name = int(departure.group.terms.head)
-        aboard = made.board(departure)
+        aboard = made.board(departure, FULL)
         assert sum(one.count for one in aboard) <= 4
         assert sum(len(one.rows) + 1 for one in aboard) + 1 <= 100
         gone[name] += aboard
@@ -338,7 +368,7 @@ class Simulation:
             self.queue += joined(self.made, member(at_s=self.now_s), name=name)
 
     def send(self, departure: Departure[Any]) -> None:
-        aboard = self.made.board(departure)
+        aboard = self.made.board(departure, FULL)
         name = departure.group.terms.head.decode()
         self.waits_s[name] += [self.now_s - one.encoded_s for one in aboard]
         self.serve(len(aboard))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from servingclient import QueueFull
 from servingclient.settings import Queue, Retry
-from tests.batching.world import Company, rows, settings_of
+from tests.batching.world import Company, VirtualTasks, rows, settings_of
 
 Make = Callable[..., Company]
 
@@ -190,6 +191,26 @@ def test_no_request_has_more_bytes_than_allowed(make: Make) -> None:
     assert max(len(request.body) for request in company.requests) <= 400
     assert [caller.got for caller in waiting] == [[n] for n in range(7)]
     assert company.batcher.stats().releases["bytes"] >= 1
+
+
+def test_callers_answered_together_come_back_together() -> None:
+    # one by one the first would take the free slots, and the others wait for them
+    company = VirtualTasks(settings_of(max_in_flight=2))
+    lone = company.busy(2)
+    waiting = [company.call(rows(float(n))) for n in range(6)]
+    company.requests[0].echo()
+    company.request(2).echo()
+    company.requests[1].echo()
+    company.ended(*lone, *waiting)
+    again = [company.start(partial(company.predict, rows(float(n)))) for n in range(6)]
+    company.callers += again
+    assert [company.request(number).ids for number in (3, 4)] == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    company.answer_all()
+    company.advance(0.001)
+    company.call(rows(9.0))
+    assert company.batcher.stats().releases["idle"] == 3, "on their own again"
+    company.answer_all()
+    company.end()
 
 
 def test_nobody_waits_longer_than_max_wait_for_a_slot(make: Make) -> None:

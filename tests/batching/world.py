@@ -254,6 +254,10 @@ class Company(Quiet, ABC):
         self.settle(lambda: self.noticed > before or caller.outcome is not None)
         return caller
 
+    def predict(self, inputs: object) -> Coroutine[Any, Any, Prediction]:
+        """A call that has not begun."""
+        return self.calls.predict(inputs, None, None, None, None, 20.0, True, 1)
+
     @property
     def noticed(self) -> int:
         """How many calls have been counted so far."""

@@ -10,9 +10,9 @@ those whose rows fit the same body, and a request departs for them
 `"bytes"`  when they are ``max_batch_bytes``, likewise
 =========  ====================================================================================
 
-Whom it takes is settled later, when it has its place at the gate: all who came until then. Of one
-group the oldest go first; groups of one priority take turns, so that a busy one, whose rows fill
-request after request, does not hold up the others.
+Whom it takes is settled later, when it has its place at the gate: all who came until then, or their
+share where further slots are free. Of one group the oldest go first; groups of one priority take
+turns, so that a busy one, whose rows fill request after request, does not hold up the others.
 """
 
 from __future__ import annotations
@@ -133,12 +133,18 @@ class Assembler(Generic[Turn]):
     def board(
         self,
         departure: Departure[Turn],
+        gate: Gate,
         leader: Member[Turn] | None = None,
         latest_s: float = math.inf,
     ) -> list[Member[Turn]]:
-        """The request has its place: who goes with it. They wait no longer."""
+        """The request has its place: who goes with it. They wait no longer.
+
+        Where other slots are free, and their requests would have places too, it leaves them their
+        share: ``next`` tells of the one that departs for it.
+        """
         group = departure.group
-        members = group.fitting(leader, latest_s)
+        slots = 1 + max(0, self.slots - self.busy) if gate.room else 1
+        members = group.fitting(-(-group.rows // slots), leader, latest_s)
         for member in members:
             group.remove(member)
         self.waiting -= len(members)

@@ -47,7 +47,7 @@ def slots_of(settings: Settings, endpoint: Described) -> int:
 class Batcher(Protocol):
     """Brings callers together: one per client, shared by its copies; a class per colour."""
 
-    def start_alone(self, rows: int) -> bool:
+    def start_alone(self, rows: int, now_s: float) -> bool:
         """Whether a call goes at once; then ``ended`` must follow."""
 
     def ended(self) -> None:
@@ -120,8 +120,8 @@ class BatchedStory:
         if story.fits:
             await story.learn(started_s + timeout_s, priority)
         body = story.encoded((inputs, params, client_request_id, usage_context), served_model)
-        rows = body.rows or 1
-        if batcher.start_alone(rows):
+        rows, encoded_s = body.rows or 1, story.world.now()
+        if batcher.start_alone(rows, encoded_s):
             call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
             try:
                 return await story.score(call)
@@ -142,7 +142,7 @@ class BatchedStory:
             return await story.score(call)
         head, own_rows, tail = divided
         key = (head, tail, served_model, idempotent, self._rules)
-        encoded_s, deadline_s = story.world.now(), started_s + timeout_s
+        deadline_s = started_s + timeout_s
         member: Member[Any] = Member(body, own_rows, started_s, encoded_s, deadline_s)
         try:
             try:

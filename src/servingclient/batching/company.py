@@ -163,17 +163,22 @@ class Group(Generic[Turn]):
         self.size -= len(member.rows) + 1
 
     def fitting(
-        self, leader: Member[Turn] | None = None, latest_s: float = math.inf
+        self,
+        share_rows: int,
+        leader: Member[Turn] | None = None,
+        latest_s: float = math.inf,
     ) -> list[Member[Turn]]:
         """The oldest that fit one request.
 
         Args:
+            share_rows: Enough for it, if there are more.
             leader: One of them that must be aboard.
             latest_s: Whose deadline is later stays for another request.
         """
-        if leader is None and self.rows <= self.most_rows and self.size <= self.most_bytes:
-            return list(self.members)
         rows, size = self.most_rows, self.most_bytes
+        if leader is None and self.rows <= min(rows, share_rows) and self.size <= size:
+            return list(self.members)
+        enough = rows - share_rows
         if leader is not None:
             rows, size = rows - leader.count, size - len(leader.rows) - 1
         fitting = []
@@ -181,6 +186,8 @@ class Group(Generic[Turn]):
             if member is leader:
                 fitting.append(member)
                 continue
+            if rows <= enough:
+                break
             if member.work is not None or member.deadline_s > latest_s:
                 continue
             rows -= member.count

@@ -68,7 +68,7 @@ class ThreadBatcher:
 
     # ------------------------------------------------------------------ what a call asks
 
-    def start_alone(self, rows: int) -> bool:
+    def start_alone(self, rows: int, now_s: float) -> bool:
         """See ``Batcher.start_alone``."""
         with self._lock:
             return self._assembler.start_alone(rows, self._gate)
@@ -139,7 +139,7 @@ class ThreadBatcher:
     def _appoint(self, departure: Departure[threading.Lock]) -> None:
         """Under the lock: let one of those who would be aboard send the request."""
         self._assembler.slots = self._slots()
-        leader = max(departure.group.fitting(None), key=_deadline_s)
+        leader = max(departure.group.fitting(departure.group.rows), key=_deadline_s)
         batch = Batch.of(departure, leader.deadline_s, self._board)
         batch.leader = leader
         leader.work = [batch]
@@ -161,7 +161,8 @@ class ThreadBatcher:
             return batch.members
         latest_s = leader.deadline_s + _SLACK * (leader.deadline_s - leader.started_s)
         with self._lock:
-            members = self._assembler.board(departure, leader, latest_s)
+            members = self._assembler.board(departure, self._gate, leader, latest_s)
+            self._go_on()
             _look_at_the_clock(departure.group)
         batch.leader = None  # it holds the batch too: no cycles
         return members
@@ -191,6 +192,10 @@ class ThreadBatcher:
     def _free_slot(self) -> None:
         """Under the lock: a request has ended, the next departs."""
         self._assembler.ended()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Under the lock: what departs because a slot is free."""
         departure = self._assembler.next()
         if departure is not None:
             self._appoint(departure)

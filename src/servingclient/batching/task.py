@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
+from typing import Final
 
 from servingclient._call import Story
 from servingclient._ports import Gate
@@ -23,6 +24,12 @@ from servingclient.batching.company import Key, Member
 from servingclient.batching.sending import closed, late, send
 from servingclient.errors import WrongLoopError
 from servingclient.settings import Batching
+
+_RETURN_S: Final = 50e-6
+"""Callers that were answered together come back together if they call again, within so long each.
+Each alone, the first few would take all free slots, and the many others wait for them: with 64
+callers and 4 slots of 5 ms that is 5,000 rows a second, and 8,700 gathered and shared out.
+"""
 
 Waiter = Member["asyncio.Future[None]"]
 
@@ -74,12 +81,15 @@ class LoopBatcher:
         self._wait_timer: asyncio.TimerHandle | None = None
         self._late_timer: asyncio.TimerHandle | None = None
         self._late_s = math.inf
+        self._back_s = -math.inf
 
     # ------------------------------------------------------------------ what a call asks
 
-    def start_alone(self, rows: int) -> bool:
-        """See ``Batcher.start_alone``."""
-        return self._assembler.start_alone(rows, self._gate)
+    def start_alone(self, rows: int, now_s: float) -> bool:
+        """See ``Batcher.start_alone``. Not for those who come back from one request: they gather
+        in this round of the loop, and depart in the next.
+        """
+        return now_s >= self._back_s and self._assembler.start_alone(rows, self._gate)
 
     def ended(self) -> None:
         """See ``Batcher.ended``."""
@@ -148,16 +158,26 @@ class LoopBatcher:
         if batch.departure is None:
             self._assembler.parted(batch.members)
             return batch.members
-        members = self._assembler.board(batch.departure)
-        if self._assembler.waiting and self._wait_timer is None:
-            self._set_wait_timer()
+        members = self._assembler.board(batch.departure, self._gate)
+        if self._assembler.waiting:
+            self._go_on()
         return members
+
+    def _go_on(self) -> None:
+        """Somebody waits: for a slot that is free, or for the time when that does not matter."""
+        departure = self._assembler.next()
+        if departure is not None:
+            self._start(departure)
+        elif self._wait_timer is None:
+            self._set_wait_timer()
 
     def _deliver(self, batch: Batch, answer: Answer) -> None:
         if batch.departure is not None:  # it failed before it had its place
             batch.members, batch.departure = self._board(batch), None
             for member in batch.members:
                 member.batch = batch
+        if len(batch.members) > 1:
+            self._back_s = self._now() + _RETURN_S * len(batch.members)
         for member in batch.members:
             if member.answer is None and not member.turn.done():
                 member.answer = answer
