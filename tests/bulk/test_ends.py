@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -21,9 +21,11 @@ from servingclient import (
     AsyncMapResult,
     AsyncServingClient,
     BadRequest,
+    Block,
     ClientClosedError,
     MapResult,
     ServingClient,
+    ServingError,
     Settings,
 )
 from servingclient.emulator import Emulator
@@ -409,3 +411,48 @@ def test_T4_a_forked_child_can_neither_go_on_with_a_job_nor_end_it(emulator: Emu
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=15, check=False)
     assert done.stderr == ""
     assert done.stdout.strip() == "refused, 30 rows of its own; 399"
+
+
+def test_a_job_that_was_broken_off_does_not_seem_to_be_at_its_end() -> None:
+    def broken() -> Iterator[Block]:
+        yield Block(0, [1.0])
+        raise KeyboardInterrupt
+
+    results = MapResult(broken())  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        list(results)
+    for ask_on in (lambda: next(results), results.to_list, lambda: list(results.blocks())):
+        with pytest.raises(ServingError, match="broken off by KeyboardInterrupt"):
+            ask_on()
+    results.close()
+    assert results.to_list() == []
+
+
+async def test_nor_does_one_whose_task_ran_out_of_time() -> None:
+    async def slow() -> AsyncIterator[Block]:
+        await asyncio.Event().wait()
+        yield Block(0, [1.0])
+
+    results = AsyncMapResult(slow())  # type: ignore[arg-type]
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(anext(results), 0.01)
+    with pytest.raises(ServingError, match="broken off by CancelledError"):
+        await results.to_list()
+    await results.aclose()
+
+
+def test_leaving_the_blocks_early_ends_the_job() -> None:
+    ended: list[bool] = []
+
+    def blocks() -> Iterator[Block]:
+        try:
+            yield Block(0, [1.0])
+            yield Block(1, [2.0])
+        finally:
+            ended.append(True)
+
+    results = MapResult(blocks())  # type: ignore[arg-type]
+    for _ in (walk := results.blocks()):
+        break
+    walk.close()
+    assert ended == [True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -24,12 +25,20 @@ class Block:
     predictions: list[Any]
 
 
+def _broken_off(by: str) -> ServingError:
+    """For who asks on: a generator that has raised would just seem to be at its end."""
+    return ServingError(
+        f"This job was broken off by {by}, so the results behind that do not exist. Call map "
+        "again; with a checkpoint it goes on where it was."
+    )
+
+
 class MapResult(Iterator[Any]):
     """The results of ``ServingClient.map``: an iterator over one prediction a row, in order.
 
-    It can be gone through once. Nothing is sent before it is asked for the first result; from then
-    on requests run ahead of what was asked for, but only so far. Leaving it early, closing it, an
-    exception, or dropping the last reference ends what still runs.
+    It can be gone through once, by one thread. Nothing is sent before it is asked for the first
+    result; from then on requests run ahead of what was asked for, but only so far. Leaving it
+    early, closing it, an exception, or dropping the last reference ends what still runs.
 
     Raises:
         ServingError: While iterating, with ``on_error="raise"``: the error of the first row that
@@ -41,12 +50,24 @@ class MapResult(Iterator[Any]):
         self._blocks = blocks
         self._row = 0
         self._rows: Iterator[Any] = iter(())
+        self._broken_by: str | None = None
+
+    def _next_block(self) -> Block:
+        if self._broken_by is not None:
+            raise _broken_off(self._broken_by)
+        try:
+            return next(self._blocks)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._broken_by = type(error).__name__
+            raise
 
     def __next__(self) -> Any:
         for value in self._rows:
             self._row += 1
             return value
-        block = next(self._blocks)
+        block = self._next_block()
         self._row = block.start_row
         self._rows = iter(block.predictions)
         return self.__next__()
@@ -55,7 +76,14 @@ class MapResult(Iterator[Any]):
         """The results request by request, which is cheaper where there are many rows."""
         if left := list(self._rows):
             yield Block(self._row, left)
-        yield from self._blocks
+        try:
+            while True:
+                yield self._next_block()
+        except StopIteration:
+            return
+        except GeneratorExit:
+            self.close()
+            raise
 
     def to_list(self) -> list[Any]:
         """All results that are left, in memory."""
@@ -74,7 +102,7 @@ class MapResult(Iterator[Any]):
 
     def close(self) -> None:
         """End what runs. What is asked for afterwards is not there."""
-        self._rows = iter(())
+        self._rows, self._broken_by = iter(()), None
         self._blocks.close()
 
     def __repr__(self) -> str:
@@ -107,12 +135,24 @@ class AsyncMapResult(AsyncIterator[Any]):
         self._blocks = blocks
         self._row = 0
         self._rows: Iterator[Any] = iter(())
+        self._broken_by: str | None = None
+
+    async def _next_block(self) -> Block:
+        if self._broken_by is not None:
+            raise _broken_off(self._broken_by)
+        try:
+            return await anext(self._blocks)
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            self._broken_by = type(error).__name__
+            raise
 
     async def __anext__(self) -> Any:
         for value in self._rows:
             self._row += 1
             return value
-        block = await anext(self._blocks)
+        block = await self._next_block()
         self._row = block.start_row
         self._rows = iter(block.predictions)
         return await self.__anext__()
@@ -121,8 +161,9 @@ class AsyncMapResult(AsyncIterator[Any]):
         """The results request by request, which is cheaper where there are many rows."""
         if left := list(self._rows):
             yield Block(self._row, left)
-        async for block in self._blocks:
-            yield block
+        with suppress(StopAsyncIteration):
+            while True:
+                yield await self._next_block()
 
     async def to_list(self) -> list[Any]:
         """All results that are left, in memory."""
@@ -138,7 +179,7 @@ class AsyncMapResult(AsyncIterator[Any]):
 
     async def aclose(self) -> None:
         """End what runs. What is asked for afterwards is not there."""
-        self._rows = iter(())
+        self._rows, self._broken_by = iter(()), None
         await self._blocks.aclose()
 
     def __repr__(self) -> str:
