@@ -122,8 +122,8 @@ class BatchedStory:
         body = story.encoded((inputs, params, client_request_id, usage_context), served_model)
         rows, encoded_s = body.rows or 1, story.world.now()
         if batcher.start_alone(rows, encoded_s):
-            call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
             try:
+                call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
                 return await story.score(call)
             finally:
                 batcher.ended()

@@ -60,7 +60,9 @@ class ThreadBatcher:
         _batchers.add(self)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may close the client, or ask for its figures, while the very
+        # thread it runs in holds this.
+        self._lock = threading.RLock()
         self._assembler: Assembler[threading.Lock] = Assembler(
             self._limits, self._max_waiting, self._slots()
         )

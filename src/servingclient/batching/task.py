@@ -18,6 +18,7 @@ from typing import Final
 from servingclient._call import Story
 from servingclient._ports import Gate
 from servingclient._stats import BatchingStats
+from servingclient.batching.alarm import Alarm
 from servingclient.batching.assembler import Assembler, Departure
 from servingclient.batching.batch import Answer, Batch
 from servingclient.batching.company import Key, Member
@@ -78,9 +79,8 @@ class LoopBatcher:
         self._runners: set[_Runner] = set()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wait_timer: asyncio.TimerHandle | None = None
-        self._late_timer: asyncio.TimerHandle | None = None
-        self._late_s = math.inf
+        self._waited_enough = Alarm(self._now, self._release_overdue)
+        self._out_of_time = Alarm(self._now, self._refuse_late)
         self._back_s = -math.inf
 
     # ------------------------------------------------------------------ what a call asks
@@ -115,10 +115,10 @@ class LoopBatcher:
         departure = self._assembler.join(key, story, priority, member)
         if departure is not None:
             self._start(departure)
-        elif self._wait_timer is None:
-            self._set_wait_timer()
-        if member.deadline_s < self._late_s:
-            self._set_late_timer(member.deadline_s)
+        elif self._waited_enough.at_s == math.inf:
+            self._waited_enough.set(self._assembler.due_s)
+        if member.deadline_s < self._out_of_time.at_s:
+            self._out_of_time.set(member.deadline_s)
         return member.turn
 
     # ------------------------------------------------------------------ requests
@@ -168,8 +168,8 @@ class LoopBatcher:
         departure = self._assembler.next()
         if departure is not None:
             self._start(departure)
-        elif self._wait_timer is None:
-            self._set_wait_timer()
+        else:
+            self._waited_enough.set(self._assembler.due_s)
 
     def _deliver(self, batch: Batch, answer: Answer) -> None:
         if batch.departure is not None:  # it failed before it had its place
@@ -199,8 +199,7 @@ class LoopBatcher:
             self._run_in_task(runner)
             return
         self.ended()
-        if self._wait_timer is None:
-            self._set_wait_timer()
+        self._waited_enough.set(self._assembler.due_s)
 
     def _cancel_all(self, parts: list[Batch]) -> None:
         for batch in parts:
@@ -225,24 +224,12 @@ class LoopBatcher:
             if concerned and current.deserted:
                 runner.task.cancel()
 
-    # One timer for all deadlines, set for the nearest: one per call costs 2 us, and with equal
-    # time-outs this one is set once per time-out. Likewise for those who wait for company.
-
-    def _set_late_timer(self, at_s: float) -> None:
-        if self._late_timer is not None:
-            self._late_timer.cancel()
-        self._late_s = at_s
-        self._late_timer = self._call_at(at_s, self._refuse_late)
-
     def _refuse_late(self) -> None:
-        self._late_timer, self._late_s = None, math.inf
         now_s = self._now()
         for member in [member for member in self._all() if member.deadline_s <= now_s]:
             _wake(member, late(member))
             self.left(member)
-        nearest_s = min((member.deadline_s for member in self._all()), default=math.inf)
-        if nearest_s < math.inf:
-            self._set_late_timer(nearest_s)
+        self._out_of_time.set(min((one.deadline_s for one in self._all()), default=math.inf))
 
     def _all(self) -> Iterator[Waiter]:
         """All who wait for an answer."""
@@ -251,26 +238,17 @@ class LoopBatcher:
             for batch in runner.parts:
                 yield from (member for member in batch.members if member.waits)
 
-    def _set_wait_timer(self) -> None:
-        due_s = self._assembler.due_s
-        if due_s < math.inf:
-            self._wait_timer = self._call_at(due_s, self._release_overdue)
-
     def _release_overdue(self) -> None:
-        self._wait_timer = None
         for departure in self._assembler.overdue(self._now()):
             self._start(departure)
-        self._set_wait_timer()
-
-    def _call_at(self, at_s: float, act: Callable[[], None]) -> asyncio.TimerHandle:
-        # by its distance: the loop's clock need not be ours
-        return asyncio.get_running_loop().call_later(max(0.0, at_s - self._now()), act)
+        self._waited_enough.set(self._assembler.due_s)
 
     # ------------------------------------------------------------------ the client's life
 
     def refuse(self) -> None:
         """Take no more calls; those who wait for company are told. What was sent goes on."""
         self._closed = True
+        self._waited_enough.stop()
         for member in self._assembler.clear():
             _wake(member, closed())
 
@@ -287,7 +265,8 @@ class LoopBatcher:
             for _ in self._runners:
                 self._assembler.ended()
             self._runners.clear()
-        self._wait_timer, self._late_timer, self._late_s = None, None, math.inf
+        self._waited_enough.stop()
+        self._out_of_time.stop()
         self._loop = loop
 
     def stats(self) -> BatchingStats:
