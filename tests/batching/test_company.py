@@ -193,6 +193,20 @@ def test_no_request_has_more_bytes_than_allowed(make: Make) -> None:
     assert company.batcher.stats().releases["bytes"] >= 1
 
 
+def test_free_slots_get_their_share_of_who_waits(make: Make) -> None:
+    company = make(max_in_flight=3)
+    lone = company.busy()
+    company.room = False
+    waiting = [company.call(rows(0.0))]
+    company.settle(lambda: company.at_gate == 1)
+    waiting += [company.call(rows(float(n))) for n in range(1, 4)]
+    company.open_gate()
+    assert [company.request(number).ids for number in (1, 2)] == [[0.0, 1.0], [2.0, 3.0]]
+    for request in company.requests:
+        request.echo()
+    company.ended(*lone, *waiting)
+
+
 def test_callers_answered_together_come_back_together() -> None:
     # one by one the first would take the free slots, and the others wait for them
     company = VirtualTasks(settings_of(max_in_flight=2))
