@@ -443,7 +443,7 @@ def test_urgent_calls_go_before_those_of_a_job(door: Door, echo: Emulator) -> No
     # one place: the job's calls wait for it, and a call that comes later is served before them
     settings = Settings(pool=Pool(max_lanes=1), concurrency=Concurrency(min_calls=1))
     client = door.open("echo", pat(echo), settings)
-    echo.always("echo", faults.slow(0.05))
+    echo.script("echo", faults.slow(0.5))  # the first is under way while the others line up
     order: list[int] = []
 
     async def tasks() -> None:
