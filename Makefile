@@ -16,8 +16,8 @@ BIN := $(VENV)/bin
 
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 ARGS ?=
-# How many tests at a time; 2 take two thirds of the time, and some tests do not bear the company.
-WORKERS ?= 0
+# Tests mostly wait for sockets: two at a time take two thirds of the time, also on two cores.
+WORKERS ?= 2
 # What runs on the wheel: the tests that go in through the doors, and so through every module and
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
