@@ -18,6 +18,7 @@ from servingclient._open import (
     checked_timeout,
     rank_of,
 )
+from servingclient._opening import open_stream
 from servingclient._ports import Hedging, Observer, World
 from servingclient._prediction import Prediction
 from servingclient._stats import Stats
@@ -218,7 +219,8 @@ class AsyncServingClient:
         settings = self._story.settings
         return AsyncStream(
             partial(
-                self._story.open,
+                open_stream,
+                self._story,
                 inputs,
                 params,
                 client_request_id,

@@ -14,11 +14,10 @@ from typing import Final, Protocol
 
 from servingclient import _ahead, _explain, _hedging
 from servingclient._failures import Call, Failures, TryFailed
-from servingclient._ports import CallEnded, Grant, StreamedReply, World, tell
-from servingclient._prediction import Prediction, header, request_id
-from servingclient._stream import OpenStream
-from servingclient._types import Attempt, FaultKind, Reply, Target, WireFault
-from servingclient.errors import ResponseFormatError, ServingError
+from servingclient._ports import CallEnded, Grant, World, tell
+from servingclient._prediction import Prediction, header
+from servingclient._types import Attempt, Reply, Target, WireFault
+from servingclient.errors import ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.encode import check_size, encode
@@ -51,11 +50,11 @@ class Story:
 
     __slots__ = (
         "_own_limit_bytes",
-        "_packs",
         "endpoint",
         "failures",
         "fits",
         "max_idle_s",
+        "packs",
         "settings",
         "world",
     )
@@ -70,7 +69,7 @@ class Story:
         self.max_idle_s = (settings.pool.keepalive_unsafe_s, math.inf)
         self._own_limit_bytes = settings.payload.max_request_bytes
         self.fits = settings.payload.validate or settings.payload.prune
-        self._packs = settings.payload.codec != "json" or settings.payload.gzip != "off"
+        self.packs = settings.payload.codec != "json" or settings.payload.gzip != "off"
 
     async def predict(
         self,
@@ -119,7 +118,7 @@ class Story:
         try:
             values = (
                 self._values(call, reply)
-                if self._packs
+                if self.packs
                 else predictions(reply.body, None, wrapped=call.body.wrapped)
             )
         except ServingError:
@@ -319,8 +318,8 @@ class Story:
             if not gate.try_enter():
                 await gate.enter(call.deadline_s, call.priority, len(call.body.data))
             try:
-                grant = self._ready(call, began_s) or await self._obtain(call)
-                if self._packs:
+                grant = self.ready(call, began_s) or await self.obtain(call)
+                if self.packs:
                     reply = await self._send_packed(call, grant)
                 else:
                     reply = await self._send(call, grant.target, call.body.data)
@@ -334,7 +333,7 @@ class Story:
         return reply
 
     def _send(self, call: Call, target: Target, data: bytes) -> Awaitable[Reply]:
-        world, deadline_s = self.world, self._try_deadline_s(call)
+        world, deadline_s = self.world, self.try_deadline_s(call)
         if world.hedging is None:
             return world.wire.send(target, data, deadline_s, max_idle_s=call.max_idle_s)
         return _hedging.send(
@@ -366,8 +365,8 @@ class Story:
                 world.compression.answered(status)
         return reply
 
-    def _ready(self, call: Call, began_s: float) -> Grant | None:
-        """Where to send and with what token, if that is known."""
+    def ready(self, call: Call, began_s: float) -> Grant | None:
+        """For a call that has its place: where to send and with what token, if that is known."""
         now_s = self.world.now()
         call.queue_s += now_s - began_s
         call.tried_s = now_s
@@ -381,7 +380,7 @@ class Story:
             self._check_size(call.body, grant)
         return grant
 
-    async def _obtain(self, call: Call) -> Grant:
+    async def obtain(self, call: Call) -> Grant:
         """Wait for route and token."""
         began_s = call.tried_s
         grant = await self.world.access.obtain(call.served_model, call.deadline_s)
@@ -394,120 +393,9 @@ class Story:
     def _check_size(self, body: Body, grant: Grant) -> None:
         check_size(body, self._own_limit_bytes or grant.max_request_bytes)
 
-    def _try_deadline_s(self, call: Call) -> float:
+    def try_deadline_s(self, call: Call) -> float:
+        """When the try under way gives up."""
         limit_s = self.settings.pool.attempt_timeout_s
         if limit_s is None:
             return call.deadline_s
         return attempt_deadline(call.deadline_s, limit_s, call.tried_s)
-
-    async def open(
-        self,
-        inputs: object,
-        params: Mapping[str, object] | None,
-        client_request_id: str | None,
-        usage_context: Mapping[str, str] | None,
-        served_model: str | None,
-        timeout_s: float,
-        idempotent: bool,  # noqa: FBT001
-        priority: int,
-    ) -> OpenStream:
-        """Like ``predict``, but returns at the head of a streamed reply.
-
-        The time-out ends there; each piece of the stream then has ``Pool.stream_idle_s``.
-        """
-        now = self.world.now
-        started_s = now()
-        if self.fits:
-            await self.learn(started_s + timeout_s, priority)
-        call = self.begin(
-            started_s,
-            (inputs, params, client_request_id, usage_context),
-            served_model,
-            timeout_s,
-            idempotent,
-            priority,
-            stream=True,
-        )
-        try:
-            try:
-                reply = await self._try_open(call)
-            except TryFailed as failed:
-                reply = await self.failures.retry(call, failed, self._try_open)
-        except ServingError as error:
-            self.failures.told(call, error)
-            raise
-        settle(call.progress, self.world.quota, self.settings.retry)
-        last = Attempt(
-            _OK, call.advice.wait_s, None, now() - call.tried_s, request_id(reply.headers)
-        )
-        return OpenStream(
-            self.endpoint,
-            self.world,
-            call.started_s,
-            call.queue_s,
-            len(call.body.data),
-            (*call.attempts, last),
-            call.grant.secrets if call.grant else (),
-            reply,
-        )
-
-    async def _try_open(self, call: Call) -> StreamedReply:
-        """One try at a stream. Its place is kept until the stream is closed."""
-        world = self.world
-        gate = world.gate
-        began_s = world.now()
-        try:
-            if not gate.try_enter():
-                await gate.enter(call.deadline_s, call.priority, len(call.body.data))
-            try:
-                grant = self._ready(call, began_s) or await self._obtain(call)
-                target, data = grant.target, call.body.data
-                if self._packs:  # never compressed: a stream is not the place to try it
-                    data, form = pack(data, self.settings.payload, gzip=False)
-                    target = target.carrying(form)
-                reply = await world.wire.open(
-                    target,
-                    data,
-                    self._try_deadline_s(call),
-                    max_idle_s=call.max_idle_s,
-                )
-                if reply.status != _OK:
-                    raise self.failures.of_reply(call, grant, await self._whole(call, reply))
-                await self._check_events(call, reply)
-            except BaseException:
-                gate.leave()
-                raise
-        except WireFault as fault:
-            raise self.failures.of_fault(call, fault) from None
-        gate.answered(world.now() - call.tried_s)
-        return reply
-
-    async def _check_events(self, call: Call, reply: StreamedReply) -> None:
-        kind = header(reply.headers, b"content-type")
-        if kind is None or kind.lower().startswith("text/event-stream"):
-            return
-        await reply.aclose()
-        error = ResponseFormatError(
-            f"{self.endpoint!r} answered with {kind[:60]} instead of a stream of events. Call "
-            "predict(), or see whether the model can stream."
-        )
-        self.failures.answered(call, error, reply.status, reply.headers)
-        raise error
-
-    async def _whole(self, call: Call, reply: StreamedReply) -> Reply:
-        """An error reply that came where a stream was asked for, read as far as time allows."""
-        body: list[bytes] = []
-        pieces = reply.chunks(call.deadline_s)
-        try:
-            async for piece in pieces:
-                body.append(piece)  # noqa: PERF401 - what came before a fault counts
-        except WireFault as fault:
-            if fault.kind is not FaultKind.TIMEOUT:  # what has come says enough
-                raise
-        finally:
-            try:
-                await pieces.aclose()
-            finally:
-                await reply.aclose()
-        sent_s = call.tried_s
-        return Reply(reply.status, reply.headers, b"".join(body), sent_s, sent_s, 0.0)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from servingclient import Prediction, ServingError, Settings, _step
 from servingclient._call import Story
+from servingclient._opening import open_stream
 from servingclient._ports import AttemptEnded, CallEnded, Grant, StreamedReply, World
 from servingclient._stream import OpenStream
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Sent, Target, WireFault
@@ -206,7 +207,7 @@ class FakeWorld:
         timeout_s: float = TIMEOUT_S,
     ) -> Coroutine[Any, Any, OpenStream]:
         """One streamed call, not begun."""
-        return self.story.open(inputs, None, None, None, None, timeout_s, idempotent, 1)
+        return open_stream(self.story, inputs, None, None, None, None, timeout_s, idempotent, 1)
 
     @property
     def statuses(self) -> list[int | None]:
