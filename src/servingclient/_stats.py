@@ -64,6 +64,53 @@ class HedgingStats:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrichmentStats:
+    """One external API. Durations are of what went to the API; answers kept here take none.
+
+    Attributes:
+        api: Its base URL.
+        calls: Values asked for, however they were had.
+        requests: Requests sent to the API, retries included.
+        qps: Values asked for a second, over the last minute.
+        p50_s: Seconds the API took, median; None while nothing was asked of it.
+        p90_s: The 90th percentile.
+        p99_s: The 99th percentile.
+        error_rate: Share of requests that failed, over the last minute.
+        throttled: Replies that said to slow down.
+        hits: Values given out fresh.
+        misses: Values that had to be fetched.
+        stale: Values given out past their time.
+        coalesced: Callers that waited for a fetch another one had begun.
+        negatives: Times it was known that there is no such thing.
+        refused: Calls the open breaker refused.
+        breaker: ``"closed"``, ``"open"``, ``"half_open"``, or None without one.
+        entries: Answers kept in this process.
+        entries_bytes: Their size.
+        shared_bypassed: The shared cache is left alone for now.
+    """
+
+    api: str
+    calls: int = 0
+    requests: int = 0
+    qps: float = 0.0
+    p50_s: float | None = None
+    p90_s: float | None = None
+    p99_s: float | None = None
+    error_rate: float = 0.0
+    throttled: int = 0
+    hits: int = 0
+    misses: int = 0
+    stale: int = 0
+    coalesced: int = 0
+    negatives: int = 0
+    refused: int = 0
+    breaker: str | None = None
+    entries: int = 0
+    entries_bytes: int = 0
+    shared_bypassed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """A snapshot of one client; copies made by ``with_options`` share it.
 

@@ -27,6 +27,7 @@
     │  └─ ResponseTooLarge
     ├─ DeadlineExceeded (TimeoutError)
     ├─ QueueFull
+    ├─ CircuitOpen
     ├─ ClientClosedError
     └─ CheckpointError
 
@@ -232,6 +233,16 @@ class QueueFull(ServingError):  # noqa: N818 - says what happened
     Nothing was sent, or nothing more. Send fewer at once, allow a longer timeout, or raise
     ``Queue.max_calls``.
     """
+
+
+class CircuitOpen(ServingError):  # noqa: N818 - says what happened
+    """An external API failed too often, so it is left alone for a while. Nothing was sent.
+
+    Attributes:
+        retry_after_s: Seconds until it is tried again.
+    """
+
+    retry_after_s: float | None = None
 
 
 class ClientClosedError(ServingError):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from servingclient import settings
-from servingclient.settings import Settings
+from servingclient.settings import EnrichmentSettings, Settings
 
 GROUPS = [
     kind
@@ -24,7 +24,7 @@ FIELDS = [(group, field) for group in GROUPS for field in dataclasses.fields(gro
 # figures without a unit: counts and shares
 UNITLESS = re.compile(
     r"jitter|\w*_(calls|processes|factor|share|samples|in_flight|attempts|lanes)|prewarm|quota_\w+|"
-    r"\w+_cost|\w+_credit|smoothing|tolerance|quantile|\w+_digits|\w+_level"
+    r"\w+_cost|\w+_credit|smoothing|tolerance|quantile|\w+_digits|\w+_level|\w+_entries|\w+_ratio"
 )
 
 
@@ -66,5 +66,9 @@ def test_figures_carry_their_unit(group: type, field: dataclasses.Field[object])
 
 
 def test_every_group_is_reached_from_settings() -> None:
-    annotated = {str(field.type).partition(" |")[0] for field in dataclasses.fields(Settings)}
-    assert annotated >= {group.__name__ for group in GROUPS} - {"Settings"}
+    annotated = {
+        str(field.type).partition(" |")[0]
+        for root in (Settings, EnrichmentSettings)
+        for field in dataclasses.fields(root)
+    }
+    assert annotated >= {group.__name__ for group in GROUPS} - {"Settings", "EnrichmentSettings"}

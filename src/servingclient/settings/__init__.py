@@ -11,6 +11,7 @@ from servingclient.settings.batching import Batching
 from servingclient.settings.bulk import Bulk
 from servingclient.settings.checks import changed
 from servingclient.settings.concurrency import Concurrency, Priority
+from servingclient.settings.enrichment import Breaker, Caching, EnrichmentSettings, RateLimit
 from servingclient.settings.hedge import Hedge
 from servingclient.settings.payload import Payload
 from servingclient.settings.pool import Pool, Queue
@@ -21,13 +22,17 @@ from servingclient.settings.token import Token
 
 __all__ = [
     "Batching",
+    "Breaker",
     "Bulk",
+    "Caching",
     "Concurrency",
+    "EnrichmentSettings",
     "Hedge",
     "Payload",
     "Pool",
     "Priority",
     "Queue",
+    "RateLimit",
     "Retry",
     "Settings",
     "Tls",

@@ -1,0 +1,1 @@
+"""How much concurrency an endpoint needs, and whether it has it."""

@@ -1,0 +1,1 @@
+"""Clients for external APIs whose answers enrich rows before they are scored."""

@@ -1,0 +1,59 @@
+"""What the story of an enrichment call needs of a cache beyond this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from servingclient.enrichment.entry import Entry
+
+
+class SharedCache(Protocol):
+    """A cache that several processes share. One class per colour; a blocking one never suspends.
+
+    It may never slow a call by more than its time budget, nor fail one: what goes wrong here is a
+    miss, and so is a value it cannot vouch for (other schema version, other key, too large, not
+    MessagePack).
+    """
+
+    async def get_many(self, keys: Sequence[str], deadline_s: float) -> list[Entry | None]:
+        """The entries of ``keys``, in their order; one round trip."""
+
+    async def set_many(self, entries: Mapping[str, Entry], deadline_s: float) -> None:
+        """Keep entries for as long as any rule may give them out; one round trip."""
+
+    async def lease(self, key: str, seconds: float, deadline_s: float) -> bool:
+        """Whether this process shall fetch ``key``: another one that holds the lease is at it.
+
+        True also when that cannot be found out.
+        """
+
+    async def release(self, key: str, deadline_s: float) -> None:
+        """Give a lease back; one that is somebody else's by now stays."""
+
+    async def invalidate(
+        self,
+        deadline_s: float,
+        *,
+        keys: Sequence[str] = (),
+        prefix: str | None = None,
+        tag: str | None = None,
+    ) -> None:
+        """Forget entries by key, prefix of the key, or tag."""
+
+    @property
+    def bypassed(self) -> bool:
+        """It is left alone for now, because it was slow, down or wrong."""
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+
+
+class CacheSpec(Protocol):
+    """What a user hands in as ``cache=``: plain, picklable, the same for both colours."""
+
+    def for_threads(self) -> SharedCache:
+        """A cache for a blocking client."""
+
+    def for_tasks(self) -> SharedCache:
+        """A cache for an async client."""

@@ -1,0 +1,172 @@
+"""Calls to external APIs: what is kept, how long, how fast to ask, and when to stop asking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from servingclient.errors import ConfigError
+from servingclient.settings.checks import changed, names_checked, number, switch, whole
+from servingclient.settings.pool import Pool
+from servingclient.settings.retry import Retry
+from servingclient.settings.tls import Tls
+
+
+@names_checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """What is kept of an API's answers. The time to live itself is the client's ``ttl``."""
+
+    max_entries: int = 10_000
+    """Most answers kept in this process; the least recently used goes first."""
+    max_bytes: int = 256 * 1024 * 1024
+    """Most bytes of them, as they arrived; a single answer may have a tenth of it."""
+    ttl_jitter: float = 0.1
+    """Up to this share is taken off each time to live at random: what came together must not
+    expire together."""
+    stale_while_revalidate_s: float | None = None
+    """How long after its time to live an answer is still given out while a new one is fetched
+    behind the callers; None takes the time to live."""
+    stale_if_error_s: float = 3600.0
+    """How long after its time to live an answer is given out when no new one can be had."""
+    negative_ttl_s: float = 5.0
+    """How long "there is none" (404, 410) is remembered: long enough for a crowd that asks for the
+    same missing thing, short enough for one that is just being made."""
+    error_ttl_s: float = 0.0
+    """How long a failure is remembered; 0 asks again at once. Failures must not stick: at most 1.
+    """
+    early_refresh_factor: float = 1.0
+    """How eagerly an answer is fetched anew shortly before its time, at random and more likely the
+    longer it took (XFetch, beta); 0 never."""
+    follow_cache_control: bool = True
+    """Heed ``Cache-Control``, ``Expires`` and ``ETag`` of the API where they are present."""
+
+    def __post_init__(self) -> None:
+        whole(self, "max_entries", "max_bytes")
+        number(self, "ttl_jitter", "stale_while_revalidate_s", "stale_if_error_s")
+        number(self, "negative_ttl_s", "error_ttl_s", "early_refresh_factor")
+        switch(self, "follow_cache_control")
+        if self.ttl_jitter > 1.0:
+            raise ConfigError("Caching.ttl_jitter is a share: at most 1.")
+        if self.error_ttl_s > 1.0:
+            raise ConfigError("Caching.error_ttl_s is at most 1 s: a failure must not stick.")
+
+
+@names_checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """How fast one API is asked: a token bucket that also learns from what the API says."""
+
+    calls_per_s: float | None = None
+    """Requests a second in the long run; None sets no limit until the API tells one."""
+    burst_calls: int = 10
+    """Requests that may leave at once after a pause."""
+    learn: bool = True
+    """Heed ``RateLimit``, ``X-RateLimit-*`` and ``Retry-After``: pause this API, and no other."""
+
+    def __post_init__(self) -> None:
+        number(self, "calls_per_s", above=True)
+        whole(self, "burst_calls")
+        switch(self, "learn")
+
+
+@names_checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """When an API that fails is left alone: calls then fail at once, with what is stale if any.
+
+    Failures are replies of 5xx and no reply at all; 429 and other 4xx are none.
+    """
+
+    window_s: float = 30.0
+    """Failures are counted over the last so many seconds."""
+    min_calls: int = 20
+    """With fewer calls in the window nothing is decided."""
+    failure_ratio: float = 0.5
+    """Share of failed calls in the window that opens the breaker (resilience4j)."""
+    open_s: float = 5.0
+    """How long it stays open the first time; doubled each time a probe fails."""
+    max_open_s: float = 60.0
+    """How long at most."""
+    probe_calls: int = 3
+    """Calls let through at once to see whether the API is back; all must succeed."""
+
+    def __post_init__(self) -> None:
+        number(self, "window_s", "open_s", "max_open_s", above=True)
+        number(self, "failure_ratio", above=True)
+        whole(self, "min_calls", "probe_calls")
+        if self.failure_ratio > 1.0:
+            raise ConfigError("Breaker.failure_ratio is a share: at most 1.")
+        if self.max_open_s < self.open_s:
+            raise ConfigError("Breaker.max_open_s is below Breaker.open_s.")
+
+
+@names_checked
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrichmentSettings:
+    """All settings of a client of an external API."""
+
+    timeout_s: float = 5.0
+    """The whole call: queue, rate limit, attempts, backoff. A look-up that takes longer than most
+    predictions is of no use to one."""
+    max_calls: int = 16
+    """Calls to the API at once."""
+    max_waiting_calls: int = 1000
+    """Calls that may wait for their turn; one more gets ``QueueFull``."""
+    caching: Caching = field(default_factory=Caching)
+    """What is kept."""
+    rate_limit: RateLimit = field(default_factory=RateLimit)
+    """How fast to ask."""
+    breaker: Breaker | None = field(default_factory=Breaker)
+    """When to leave it alone; None never does."""
+    retry: Retry = field(default_factory=lambda: Retry(max_attempts=3, quota_capacity=100))
+    """Retries and their quota, this API's own. Fewer than for an endpoint: enrichment is optional,
+    and the deadline is short."""
+    pool: Pool = field(default_factory=Pool)
+    """Connections."""
+    tls: Tls = field(default_factory=Tls)
+    """Certificates."""
+    max_value_bytes: int = 4 * 1024 * 1024
+    """Largest answer taken from the API or from a shared cache; a larger one is an error, or a
+    miss."""
+    hash_keys: bool = False
+    """Keep only keyed hashes of what was asked for, in memory and in a shared cache, so that no
+    identifier of a person stands there. In a shared cache path values are always hashed."""
+    allow_private_hosts: bool = False
+    """Let the base URL be a loopback, link-local or private address, checked again after name
+    look-up. Plain ``http://`` goes to loopback only, and needs this."""
+    close_timeout_s: float = 5.0
+    """How long ``close()`` waits for running calls before it ends them."""
+
+    def __post_init__(self) -> None:
+        number(self, "timeout_s", above=True)
+        number(self, "close_timeout_s")
+        whole(self, "max_calls", "max_value_bytes")
+        whole(self, "max_waiting_calls", least=0)
+        switch(self, "hash_keys", "allow_private_hosts")
+        for name, kind in _GROUPS.items():
+            value = getattr(self, name)
+            if not (isinstance(value, kind) or (value is None and name == "breaker")):
+                raise ConfigError(
+                    f"EnrichmentSettings.{name} must be a {kind.__name__}(...), not "
+                    f"{type(value).__name__}."
+                )
+
+    def replace(self, **changes: Any) -> EnrichmentSettings:
+        """A copy with some settings changed.
+
+        Raises:
+            ConfigError: A name is no setting (the message gives the nearest), or a value is wrong.
+        """
+        return changed(self, changes)
+
+
+_GROUPS: Mapping[str, type] = {
+    "caching": Caching,
+    "rate_limit": RateLimit,
+    "breaker": Breaker,
+    "retry": Retry,
+    "pool": Pool,
+    "tls": Tls,
+}
