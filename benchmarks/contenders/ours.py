@@ -33,15 +33,16 @@ class CountingObserver:
 
 
 def our_settings(place: Place, **changes: Any) -> Any:
-    """As they ship. Where all contenders are to have so many calls under way, the limits on
-    connections and calls are raised to that; elsewhere only the queue, to hold all callers.
+    """As they ship. Where all contenders are to have so many calls under way, the limit on calls is
+    that and stays there, since no peer has one; elsewhere only the queue is raised, to hold all
+    callers.
     """
     from servingclient.settings import Concurrency, Pool, Queue, Settings, Tls
 
     calls = place.concurrency
     lanes, limit = Pool().max_lanes, Concurrency()
-    if not place.as_shipped and calls > lanes:
-        lanes, limit = calls, Concurrency(initial_calls=calls)
+    if not place.as_shipped:
+        lanes, limit = max(lanes, calls), Concurrency(adaptive=False, initial_calls=calls)
     return Settings(
         tls=Tls(ca_file=place.ca_file),
         pool=Pool(max_lanes=lanes, connect_timeout_s=20.0),  # 1,024 handshakes at once take seconds
