@@ -120,6 +120,7 @@ class Stats:
         retry_quota: Tokens left for retries and hedges.
         batching: None while batching is off.
         hedging: None while hedging is off.
+        enrichment: The external APIs given to the client as ``apis``.
     """
 
     endpoint: str
@@ -127,3 +128,4 @@ class Stats:
     retry_quota: int
     batching: BatchingStats | None = None
     hedging: HedgingStats | None = None
+    enrichment: tuple[EnrichmentStats, ...] = ()
