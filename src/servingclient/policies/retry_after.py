@@ -84,12 +84,13 @@ def _seconds(text: str) -> float | None:
 
 
 def _until(text: str, reply_date: str | None) -> float | None:
-    then, now = _instant(text), _instant((reply_date or "").strip(" \t"))
+    then, now = instant(text), instant(reply_date or "")
     return None if then is None or now is None else (then - now).total_seconds()
 
 
-def _instant(text: str) -> datetime | None:
-    found = _DATE.fullmatch(text)
+def instant(text: str) -> datetime | None:
+    """What an IMF-fixdate says; None for anything else."""
+    found = _DATE.fullmatch(text.strip(" \t"))
     if found is None:
         return None
     day, month, year, hour, minute, second = found.groups()

@@ -64,9 +64,12 @@ class RateLimit:
     """Requests that may leave at once after a pause."""
     learn: bool = True
     """Heed ``RateLimit``, ``X-RateLimit-*`` and ``Retry-After``: pause this API, and no other."""
+    max_pause_s: float = 60.0
+    """Longest pause the API can ask for; then it is asked again, and may say the same once more. As
+    long as the longest Retry-After a call waits for (``Retry.retry_after_cap_s``)."""
 
     def __post_init__(self) -> None:
-        number(self, "calls_per_s", above=True)
+        number(self, "calls_per_s", "max_pause_s", above=True)
         whole(self, "burst_calls")
         switch(self, "learn")
 
@@ -91,9 +94,12 @@ class Breaker:
     """How long at most."""
     probe_calls: int = 3
     """Calls let through at once to see whether the API is back; all must succeed."""
+    probe_lease_s: float = 10.0
+    """A probe that has not ended after so long counts no longer as under way, and another may go in
+    its place: with three probes an API that hangs is asked three times in 10 s."""
 
     def __post_init__(self) -> None:
-        number(self, "window_s", "open_s", "max_open_s", above=True)
+        number(self, "window_s", "open_s", "max_open_s", "probe_lease_s", above=True)
         number(self, "failure_ratio", above=True)
         whole(self, "min_calls", "probe_calls")
         if self.failure_ratio > 1.0:

@@ -1,0 +1,184 @@
+"""How fast one API is asked. Pure: time is an argument.
+
+A token bucket that hands out instants instead of tokens: each call is told at once how long it has
+to wait, and no later one is told less, so whoever came first goes first and nobody polls. It holds
+one number, the instant at which it would be full again (GCRA, ITU-T I.371).
+
+What the API says comes on top and can only slow down: how many more requests it takes until its
+window ends, and how long it wants to be left alone.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
+
+from servingclient._types import RawHeaders, joined
+from servingclient.policies import rate_headers
+from servingclient.policies.rate_headers import Told
+from servingclient.policies.retry_after import parse_retry_after
+from servingclient.settings import RateLimit
+
+ASKS_TO_WAIT: Final = frozenset({403, 429, 503})
+"""Statuses at which ``Retry-After`` means every call; GitHub says 403 to those that are too fast.
+Elsewhere (202, 301) it is about the one thing that was asked for."""
+SAME_WINDOW_S: Final = 1.5
+"""Two resets that lie no further apart are the same: they come in whole seconds."""
+_UNGUARDED: Final = nullcontext()
+
+
+class Bucket:
+    """The pace of the calls to one API.
+
+    Args:
+        rules: Rate, burst, and whether to heed what the API says.
+        guard: Makes a change atomic: a lock where threads share the bucket, nothing on one event
+            loop.
+    """
+
+    __slots__ = (
+        "_full_s",
+        "_guard",
+        "_interval_s",
+        "_last_s",
+        "_left",
+        "_limit",
+        "_longest_s",
+        "_pause_s",
+        "_reset_s",
+        "_rules",
+        "_saved_s",
+        "_unlimited",
+        "_window_s",
+    )
+
+    def __init__(
+        self, rules: RateLimit, guard: AbstractContextManager[object] = _UNGUARDED
+    ) -> None:
+        self._rules = rules
+        self._guard = guard
+        self._interval_s = 0.0 if rules.calls_per_s is None else 1.0 / rules.calls_per_s
+        self._saved_s = (rules.burst_calls - 1) * self._interval_s
+        self._longest_s = rules.max_pause_s
+        self._unlimited = rules.calls_per_s is None
+        self._full_s = -math.inf
+        self._last_s = -math.inf
+        self._pause_s = -math.inf
+        # what is left of the window that the API told of, and what it takes in a whole one
+        self._left: int | None = None
+        self._reset_s = -math.inf
+        self._limit: int | None = None
+        self._window_s: float | None = None
+
+    @property
+    def calls_per_s(self) -> float | None:
+        """The rate in force: what is set or what the API told, whichever is less."""
+        told = self._limit / self._window_s if self._limit and self._window_s else math.inf
+        rate = min(self._rules.calls_per_s or math.inf, told)
+        return None if rate == math.inf else rate
+
+    def reserve(self, now_s: float, most_s: float = math.inf) -> float:
+        """Take a token, and say how many seconds to wait before the call leaves.
+
+        Args:
+            now_s: The clock.
+            most_s: The longest wait that is of any use. When it would be longer, nothing is taken
+                and the call must not be made: giving back later would leave a gap.
+        """
+        if self._unlimited:
+            return 0.0
+        with self._guard:
+            go_s = max(now_s, self._full_s - self._saved_s, self._pause_s, self._last_s)
+            spent = self._left == 0 and go_s < self._reset_s
+            if spent:
+                go_s = self._reset_s
+            if go_s - now_s <= most_s:
+                self._go(go_s, now_s, spent=spent)
+            return go_s - now_s
+
+    def unreserve(self, now_s: float) -> None:
+        """Give a token back, because its call did not leave after all.
+
+        Whose it was is not known, and what the others were told stands. So one token may be lost,
+        and no later call leaves before the last one that has been told its instant. What the API
+        counts is left to the API: its next reply tells.
+        """
+        if self._interval_s:
+            with self._guard:
+                floor_s = self._last_s + self._interval_s
+                self._full_s = max(self._full_s - self._interval_s, floor_s)
+
+    def learn(self, status: int, headers: RawHeaders, now_s: float, wall_s: float) -> None:
+        """Read what a reply says of the API's limits.
+
+        Args:
+            status: Its status.
+            headers: Its header lines.
+            now_s: The clock.
+            wall_s: The time of day, in seconds since 1970.
+        """
+        if not self._rules.learn:
+            return
+        told = rate_headers.read(headers, wall_s)
+        asked_s = _asked_s(headers) if status in ASKS_TO_WAIT else None
+        if told == rate_headers.NOTHING and asked_s is None:
+            return
+        with self._guard:
+            if asked_s is not None:
+                self._pause(asked_s, now_s)
+            self._heed(told, now_s)
+            self._unlimited = False
+
+    def __repr__(self) -> str:
+        rate = self.calls_per_s
+        return f"Bucket({'no limit' if rate is None else f'{rate:g} calls/s'})"
+
+    # --- inside, guarded
+
+    def _go(self, go_s: float, now_s: float, *, spent: bool) -> None:
+        """Note that a call leaves at ``go_s``."""
+        if spent:
+            self._next_window()
+        elif go_s >= self._reset_s:
+            self._left = None  # the next reply tells how its window stands
+        if self._left is not None:
+            self._left -= 1
+        self._full_s = max(self._full_s, go_s) + self._interval_s
+        self._last_s = go_s
+        self._unlimited = not self._interval_s and self._left is None and go_s == now_s
+
+    def _next_window(self) -> None:
+        if self._limit is None or self._window_s is None or self._window_s > self._longest_s:
+            self._left = None
+        else:
+            self._left = self._limit
+            self._reset_s += self._window_s
+
+    def _pause(self, seconds: float, now_s: float) -> None:
+        self._pause_s = max(self._pause_s, now_s + min(seconds, self._longest_s))
+
+    def _heed(self, told: Told, now_s: float) -> None:
+        if told.limit is not None and told.window_s is not None:
+            self._limit, self._window_s = told.limit, told.window_s
+        left, reset_s = told.left, told.reset_s
+        running = self._left is not None and now_s < self._reset_s
+        if left is None or reset_s is None:
+            if told.window_s is None or told.window_s > self._longest_s or running:
+                return
+            left, reset_s = max(0, (told.limit or 0) - 1), told.window_s
+        until_s = now_s + min(reset_s, self._longest_s)
+        if not running or until_s > self._reset_s + SAME_WINDOW_S:
+            self._left, self._reset_s = left, until_s
+        elif until_s >= self._reset_s - SAME_WINDOW_S:
+            # replies overtake each other, and those still under way are in our count already
+            self._left = min(self._left or 0, left)
+        elif left == 0:
+            self._pause(reset_s, now_s)
+
+
+def _asked_s(headers: RawHeaders) -> float | None:
+    text = joined(headers, b"retry-after")
+    return parse_retry_after(
+        text or None, reply_date=joined(headers, b"date"), cap_s=math.inf
+    ).wait_s
