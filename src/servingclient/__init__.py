@@ -15,7 +15,14 @@ from servingclient._async_client import AsyncServingClient
 from servingclient._client import ServingClient
 from servingclient._ports import AttemptEnded, CallEnded, Observer
 from servingclient._prediction import Prediction
-from servingclient._stats import BatchingStats, ConcurrencyStats, HedgingStats, Stats
+from servingclient._stats import (
+    BatchingStats,
+    ConcurrencyStats,
+    EnrichmentStats,
+    HedgingStats,
+    LaneStats,
+    TokenStats,
+)
 from servingclient._stream import AsyncStream, Stream
 from servingclient._types import Attempt, Timing
 from servingclient._version import __version__
@@ -65,6 +72,7 @@ from servingclient.settings import (
     Tls,
     Token,
 )
+from servingclient.telemetry.snapshot import Stats, Traffic
 
 if typing.TYPE_CHECKING:
     from servingclient.transport.httpx_lanes import AsyncLaneTransport, LaneTransport
@@ -93,9 +101,11 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "DeadlineExceeded",
+    "EnrichmentStats",
     "Explanation",
     "Hedge",
     "HedgingStats",
+    "LaneStats",
     "LaneTransport",
     "MapResult",
     "NotFound",
@@ -127,6 +137,8 @@ __all__ = [
     "Tls",
     "Token",
     "TokenRefreshError",
+    "TokenStats",
+    "Traffic",
     "UnexpectedRedirect",
     "UntrustedEndpointError",
     "WrongLoopError",

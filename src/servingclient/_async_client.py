@@ -21,7 +21,6 @@ from servingclient._open import (
 from servingclient._opening import open_stream
 from servingclient._ports import Hedging, Observer, World
 from servingclient._prediction import Prediction
-from servingclient._stats import Stats
 from servingclient._stream import AsyncStream
 from servingclient._version import __version__
 from servingclient.auth.access import Access
@@ -37,6 +36,7 @@ from servingclient.policies.concurrency import Limiter
 from servingclient.policies.hedge import HedgePolicy
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
+from servingclient.telemetry.snapshot import Stats
 from servingclient.transport.async_hedging import TaskHedger
 from servingclient.transport.clock import LoopClock
 from servingclient.transport.loop_gate import LoopGate

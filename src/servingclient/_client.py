@@ -21,7 +21,6 @@ from servingclient._open import (
 from servingclient._opening import open_stream
 from servingclient._ports import Hedging, Observer, World
 from servingclient._prediction import Prediction
-from servingclient._stats import Stats
 from servingclient._step import run
 from servingclient._stream import Stream
 from servingclient._version import __version__
@@ -38,6 +37,7 @@ from servingclient.policies.concurrency import Limiter
 from servingclient.policies.hedge import HedgePolicy
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
+from servingclient.telemetry.snapshot import Stats
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.fork_lock import ForkLock
 from servingclient.transport.hedging import LaneHedger

@@ -1,4 +1,7 @@
-"""What a client has counted and holds now. Pure values, made when asked for."""
+"""What the parts of a client have counted and hold now. Pure values, made when asked for.
+
+``telemetry/snapshot.py`` puts them together, with what was recorded of calls: ``Stats``.
+"""
 
 from __future__ import annotations
 
@@ -111,21 +114,35 @@ class EnrichmentStats:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
-    """A snapshot of one client; copies made by ``with_options`` share it.
+class LaneStats:
+    """Connections.
 
     Attributes:
-        endpoint: Name of the serving endpoint.
-        concurrency: Calls at once and the queue.
-        retry_quota: Tokens left for retries and hedges.
-        batching: None while batching is off.
-        hedging: None while hedging is off.
-        enrichment: The external APIs given to the client as ``apis``.
+        busy: That carry a request now.
+        idle: Open and free.
+        opened: Opened since the start.
+        stale: Reused ones that were found dead.
     """
 
-    endpoint: str
-    concurrency: ConcurrencyStats
-    retry_quota: int
-    batching: BatchingStats | None = None
-    hedging: HedgingStats | None = None
-    enrichment: tuple[EnrichmentStats, ...] = ()
+    busy: int = 0
+    idle: int = 0
+    opened: int = 0
+    stale: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStats:
+    """The token that calls carry now.
+
+    Attributes:
+        age_s: Seconds since it was first at hand.
+        left_s: Seconds until its end; None for one whose end is unknown, such as a personal access
+            token.
+        failing: The last attempt to renew it failed.
+        route_optimized: It was made for the endpoint's own host.
+    """
+
+    age_s: float
+    left_s: float | None = None
+    failing: bool = False
+    route_optimized: bool = False

@@ -1,1 +1,1 @@
-"""Figures: histograms and meters, what is read from the endpoint itself, and where they go."""
+"""The figures of a client: what is counted, over which windows, and how it is shown."""

@@ -105,7 +105,9 @@ class Histogram:
     def copy(self) -> Histogram:
         """One of its own, with the same values."""
         made = Histogram()
-        made.merge(self)
+        made._counts.update(dict(self.items()))  # into an empty one: a call of C
+        if self.count:
+            made._note(self.count, self.sum, self.min, self.max)
         return made
 
     def items(self) -> Iterable[tuple[int, int]]:
@@ -200,18 +202,11 @@ class Histogram:
         """
         try:
             version, total, low, high, buckets, counts = encoded
-            fits = (
-                version == _FORMAT
-                and len(set(buckets)) == len(buckets) == len(counts)
-                and all(type(bucket) is int and 0 <= bucket < _BUCKETS for bucket in buckets)
-                and all(type(count) is int and count > 0 for count in counts)
-                and 0.0 <= low <= high < math.inf
-                and 0.0 <= total < math.inf
-            )
+            sound = version == _FORMAT and _is_sound(total, low, high, buckets, counts)
+            if not sound:
+                raise ValueError
         except (TypeError, ValueError):
-            fits = False
-        if not fits:
-            raise ValueError("this is no encoded histogram of a version that can be read")
+            raise ValueError("this is no encoded histogram of a version that can be read") from None
         made = cls()
         if buckets:
             made._counts.update(dict(zip(buckets, counts, strict=True)))
@@ -257,6 +252,16 @@ class _Packed(Histogram):
 
     def merge(self, other: Histogram) -> None:
         raise TypeError("a packed histogram takes no more values")
+
+
+def _is_sound(total: float, low: float, high: float, buckets: list[int], counts: list[int]) -> bool:
+    return (
+        len(set(buckets)) == len(buckets) == len(counts)
+        and all(type(bucket) is int and 0 <= bucket < _BUCKETS for bucket in buckets)
+        and all(type(count) is int and count > 0 for count in counts)
+        and 0.0 <= low <= high < math.inf
+        and 0.0 <= total < math.inf
+    )
 
 
 def merged(histograms: Iterable[Histogram]) -> Histogram:

@@ -1,0 +1,244 @@
+"""What ``client.stats()`` returns: everything known of one client at one instant. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from servingclient._stats import (
+    BatchingStats,
+    ConcurrencyStats,
+    EnrichmentStats,
+    HedgingStats,
+    LaneStats,
+    TokenStats,
+)
+from servingclient.telemetry.histogram import Histogram, merged
+from servingclient.telemetry.tally import SLOT_S, SLOTS, Recent, Tally
+
+_QUANTILES: Final = (0.5, 0.9, 0.99, 0.999, 1.0)
+
+Five = tuple[float | None, float | None, float | None, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Calls that ended within one window of time. Durations are in seconds.
+
+    A call is what a caller asked for; an attempt is a request to the endpoint, of which a call may
+    need several, and several calls may share one. Histograms give any quantile, sum, mean, maximum:
+    ``traffic.queue_s.quantile(0.99)``; they are None-free copies of one's own.
+
+    Attributes:
+        span_s: Length of the window.
+        answered: Calls that returned predictions, or a stream.
+        failed: Calls that raised an error.
+        cancelled: Calls that were interrupted or cancelled by their caller.
+        attempts: Requests that were sent or tried, without the second ones of hedged calls.
+        failed_attempts: Those of them that failed, by what happened: ``"throttled"``, ``"lost"``.
+        retries: Attempts after the first of a call.
+        throttled: Attempts the endpoint refused for want of room: 429, 503 with Retry-After, 504.
+        errors: Failed calls by the class of their error.
+        answered_s: Whole calls that were answered.
+        failed_s: Whole calls that failed.
+        encode_s: Turning inputs into bytes.
+        queue_s: Waiting for a place.
+        token_s: Waiting for route or token; 0.0 when it was at hand.
+        connect_s: Opening the connection; 0.0 on a reused one.
+        first_byte_s: From the end of sending to the first byte of the reply: network there and
+            back, queue and model time on the server.
+        decode_s: Turning the reply into values.
+        backoff_s: Pauses between attempts.
+        failed_attempt_s: Attempts that failed.
+        request_bytes: Encoded requests, before any compression.
+        reply_bytes: Decoded replies.
+        unpacked_bytes: Requests that were sent in another form than plain JSON, as JSON.
+        packed_bytes: The same as they were sent: compressed, or MessagePack.
+    """
+
+    span_s: float = 0.0
+    answered: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    attempts: int = 0
+    retries: int = 0
+    throttled: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict)
+    failed_attempts: Mapping[str, int] = field(default_factory=dict)
+    answered_s: Histogram = field(default_factory=Histogram, repr=False)
+    failed_s: Histogram = field(default_factory=Histogram, repr=False)
+    encode_s: Histogram = field(default_factory=Histogram, repr=False)
+    queue_s: Histogram = field(default_factory=Histogram, repr=False)
+    token_s: Histogram = field(default_factory=Histogram, repr=False)
+    connect_s: Histogram = field(default_factory=Histogram, repr=False)
+    first_byte_s: Histogram = field(default_factory=Histogram, repr=False)
+    decode_s: Histogram = field(default_factory=Histogram, repr=False)
+    backoff_s: Histogram = field(default_factory=Histogram, repr=False)
+    failed_attempt_s: Histogram = field(default_factory=Histogram, repr=False)
+    request_bytes: Histogram = field(default_factory=Histogram, repr=False)
+    reply_bytes: Histogram = field(default_factory=Histogram, repr=False)
+    unpacked_bytes: Histogram = field(default_factory=Histogram, repr=False)
+    packed_bytes: Histogram = field(default_factory=Histogram, repr=False)
+
+    @classmethod
+    def of(cls, tally: Tally, span_s: float) -> Traffic:
+        """What a tally says of a window; its histograms pass over, so it must not be used on."""
+        counts, labels = tally.counts, tally.labels
+        histograms = {name: tally.histogram(name) for name in HISTOGRAMS}
+        return cls(
+            span_s=span_s,
+            answered=counts["answered"],
+            failed=counts["failed"],
+            cancelled=counts["cancelled"],
+            attempts=counts["attempts"] + counts["failed_attempt"],
+            retries=counts["retry"],
+            throttled=counts["throttled"],
+            errors=dict(labels.get("failed", ())),
+            failed_attempts=dict(labels.get("failed_attempt", ())),
+            **histograms,
+        )
+
+    @property
+    def calls(self) -> int:
+        """Calls that ended, however they did."""
+        return self.answered + self.failed + self.cancelled
+
+    @property
+    def qps(self) -> float:
+        """Calls that ended, a second."""
+        return self.calls / self.span_s if self.span_s > 0.0 else 0.0
+
+    @property
+    def error_rate(self) -> float:
+        """Share of the calls that failed; 0.0 without calls."""
+        return self.failed / self.calls if self.calls else 0.0
+
+    @property
+    def throttle_rate(self) -> float:
+        """Share of the attempts that met no room; 0.0 without attempts."""
+        return self.throttled / self.attempts if self.attempts else 0.0
+
+    @property
+    def reused_share(self) -> float | None:
+        """Share of the answered calls that found an open connection; None without any."""
+        connected = self.connect_s
+        return connected.up_to((0.0,))[0] / connected.count if connected.count else None
+
+    @cached_property
+    def duration_s(self) -> Histogram:
+        """Whole calls, answered and failed, as their callers saw them."""
+        return merged((self.answered_s, self.failed_s))
+
+    @cached_property
+    def _five(self) -> Five:
+        p50, p90, p99, p999, most = self.duration_s.quantiles(_QUANTILES)
+        return p50, p90, p99, p999, most
+
+    @property
+    def p50_s(self) -> float | None:
+        """Median duration of calls, answered and failed; None without any. So are the others."""
+        return self._five[0]
+
+    @property
+    def p90_s(self) -> float | None:
+        """The 90th percentile."""
+        return self._five[1]
+
+    @property
+    def p99_s(self) -> float | None:
+        """The 99th percentile."""
+        return self._five[2]
+
+    @property
+    def p999_s(self) -> float | None:
+        """The 99.9th percentile."""
+        return self._five[3]
+
+    @property
+    def max_s(self) -> float | None:
+        """The longest call."""
+        return self._five[4]
+
+
+HISTOGRAMS: Final = tuple(
+    name for name, kind in Traffic.__annotations__.items() if kind == "Histogram"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of a curve: 5 s.
+
+    Attributes:
+        ago_s: Seconds from its end to now.
+        qps: Calls that ended, a second.
+        p99_s: The 99th percentile of their durations; None without any.
+        error_rate: Share of them that failed.
+    """
+
+    ago_s: float
+    qps: float
+    p99_s: float | None
+    error_rate: float
+
+
+@dataclass(frozen=True)
+class Stats:
+    """A snapshot of one client; copies made by ``with_options`` share it.
+
+    It prints as a table, and shows as a card in a notebook. Windows are put together when they are
+    first asked for.
+
+    Attributes:
+        endpoint: Name of the serving endpoint.
+        concurrency: Calls at once and the queue.
+        retry_quota: Tokens left for retries and hedges.
+        batching: None while batching is off.
+        hedging: None while hedging is off.
+        lanes: Connections; None where an httpx transport holds them.
+        token: The token in use; None before the first.
+        enrichment: The external APIs given to the client as ``apis``.
+        total: Calls since the start of the client, in a forked child since the fork.
+        recent: What the windows are made of.
+    """
+
+    endpoint: str
+    concurrency: ConcurrencyStats
+    retry_quota: int
+    batching: BatchingStats | None = None
+    hedging: HedgingStats | None = None
+    lanes: LaneStats | None = None
+    token: TokenStats | None = None
+    enrichment: tuple[EnrichmentStats, ...] = ()
+    total: Traffic = field(default_factory=Traffic)
+    recent: Recent = field(default_factory=Recent, repr=False)
+
+    @cached_property
+    def last_10s(self) -> Traffic:
+        """The last 10 to 15 s: ``span_s`` tells, here and in the other windows."""
+        return Traffic.of(*self.recent.last(10.0))
+
+    @cached_property
+    def last_minute(self) -> Traffic:
+        """The last minute."""
+        return Traffic.of(*self.recent.last(60.0))
+
+    @cached_property
+    def last_5min(self) -> Traffic:
+        """The last five minutes."""
+        return Traffic.of(*self.recent.last(300.0))
+
+    @cached_property
+    def history(self) -> tuple[Point, ...]:
+        """The last five minutes as a curve, the oldest first, empty slots included."""
+        now = int(self.recent.now_s // SLOT_S)
+        first = max(now - SLOTS, int(self.recent.since_s // SLOT_S))
+        found = {slot.number: slot.tally for slot in self.recent.slots}
+        points = []
+        for number in range(first, now):  # the present slot is not over
+            traffic = Traffic.of(found.get(number, Tally()).copy(), SLOT_S)
+            ago_s = self.recent.now_s - (number + 1) * SLOT_S
+            points.append(Point(ago_s, traffic.qps, traffic.p99_s, traffic.error_rate))
+        return tuple(points)
