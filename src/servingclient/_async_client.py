@@ -19,7 +19,7 @@ from servingclient._open import (
     rank_of,
 )
 from servingclient._opening import open_stream
-from servingclient._ports import Hedging, Observer, World
+from servingclient._ports import Hedging, Observer, Reader, Tracer, World
 from servingclient._prediction import Prediction
 from servingclient._stream import AsyncStream
 from servingclient._version import __version__
@@ -64,7 +64,8 @@ class AsyncServingClient:
         settings: See :class:`~servingclient.settings.Settings`; None takes the defaults with what
             ``Settings.from_env`` finds.
         transport: Any httpx transport to use instead of the own connections.
-        observers: Objects that are told of finished calls and failed attempts.
+        observers: Objects that are told of finished calls and failed attempts, and exporters such
+            as those in ``servingclient.integrations``.
 
     Raises:
         ConfigError: An argument is wrong or they contradict each other. Nothing was sent.
@@ -86,9 +87,10 @@ class AsyncServingClient:
         config: Config | None = None,
         settings: Settings | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[Observer | Tracer | Reader] = (),
     ) -> None:
         settings = checked_settings(settings)
+        watching = checked_observers(observers)
         credentials, origin = credentials_from(
             host=host,
             token=token,
@@ -124,8 +126,9 @@ class AsyncServingClient:
             self._gate,
             self._access,
             quota,
-            checked_observers(observers),
+            watching.observers,
             hedging=hedging,
+            tracer=watching.tracer,
         )
         self._story = Story(endpoint, settings, world)
         self._batcher: LoopBatcher | None = None
@@ -134,6 +137,10 @@ class AsyncServingClient:
             most = settings.queue.max_calls
             self._batcher = LoopBatcher(settings.batching, most, self._gate, slots)
         self._calls = calls_of(self._story, self._batcher)
+        self._readers = watching.readers
+        self._original: AsyncServingClient | None = None
+        for reader in self._readers:
+            reader.client_opened(self)
 
     @property
     def endpoint(self) -> str:
@@ -382,6 +389,7 @@ class AsyncServingClient:
         """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
+        copy._original = self._original or self
         settings = changed_settings(self._story.settings, changes)
         copy._story = Story(self.endpoint, settings, self._story.world)
         copy._calls = calls_of(copy._story, self._batcher)
@@ -401,6 +409,8 @@ class AsyncServingClient:
         finally:  # a cancel ends the wait, not the closing
             await self._wire.aclose()
             await self._access.close()
+            for reader in self._readers:
+                reader.client_closed(self._original or self)
 
     async def __aenter__(self) -> AsyncServingClient:
         return self

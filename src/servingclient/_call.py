@@ -12,7 +12,7 @@ import math
 from collections.abc import Awaitable, Mapping
 from typing import Final, Protocol
 
-from servingclient import _ahead, _explain, _hedging
+from servingclient import _ahead, _explain, _hedging, _tracing
 from servingclient._failures import Call, Failures, TryFailed
 from servingclient._ports import CallEnded, Grant, World, tell
 from servingclient._prediction import Prediction, header
@@ -92,6 +92,10 @@ class Story:
 
     async def score(self, call: Call) -> Prediction:
         """Bring a call to its end."""
+        tracer = self.world.tracer
+        if tracer is not None and call.span is None:
+            now_s = self.world.now()
+            return await _tracing.scored(tracer, self.endpoint, now_s, call, self.score)
         try:
             reply, values, done_s = await self.answer(call)
         except ServingError as error:
@@ -334,6 +338,8 @@ class Story:
 
     def _send(self, call: Call, target: Target, data: bytes) -> Awaitable[Reply]:
         world, deadline_s = self.world, self.try_deadline_s(call)
+        if call.span is not None:
+            target = call.span.carried(target)
         if world.hedging is None:
             return world.wire.send(target, data, deadline_s, max_idle_s=call.max_idle_s)
         return _hedging.send(

@@ -19,7 +19,7 @@ from servingclient._open import (
     rank_of,
 )
 from servingclient._opening import open_stream
-from servingclient._ports import Hedging, Observer, World
+from servingclient._ports import Hedging, Observer, Reader, Tracer, World
 from servingclient._prediction import Prediction
 from servingclient._step import run
 from servingclient._stream import Stream
@@ -66,7 +66,8 @@ class ServingClient:
         settings: See :class:`~servingclient.settings.Settings`; None takes the defaults with what
             ``Settings.from_env`` finds.
         transport: Any httpx transport to use instead of the own connections.
-        observers: Objects that are told of finished calls and failed attempts.
+        observers: Objects that are told of finished calls and failed attempts, and exporters such
+            as those in ``servingclient.integrations``.
 
     Raises:
         ConfigError: An argument is wrong or they contradict each other. Nothing was sent.
@@ -88,9 +89,10 @@ class ServingClient:
         config: Config | None = None,
         settings: Settings | None = None,
         transport: httpx.BaseTransport | None = None,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[Observer | Tracer | Reader] = (),
     ) -> None:
         settings = checked_settings(settings)
+        watching = checked_observers(observers)
         credentials, origin = credentials_from(
             host=host,
             token=token,
@@ -126,8 +128,9 @@ class ServingClient:
             self._gate,
             self._access,
             quota,
-            checked_observers(observers),
+            watching.observers,
             hedging=hedging,
+            tracer=watching.tracer,
         )
         self._story = Story(endpoint, settings, world)
         self._batcher: ThreadBatcher | None = None
@@ -136,6 +139,10 @@ class ServingClient:
             most = settings.queue.max_calls
             self._batcher = ThreadBatcher(settings.batching, most, self._gate, slots)
         self._calls = calls_of(self._story, self._batcher)
+        self._readers = watching.readers
+        self._original: ServingClient | None = None
+        for reader in self._readers:
+            reader.client_opened(self)
 
     @property
     def endpoint(self) -> str:
@@ -388,6 +395,7 @@ class ServingClient:
         """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
+        copy._original = self._original or self
         settings = changed_settings(self._story.settings, changes)
         copy._story = Story(self.endpoint, settings, self._story.world)
         copy._calls = calls_of(copy._story, self._batcher)
@@ -407,6 +415,8 @@ class ServingClient:
         finally:  # an interrupt ends the wait, not the closing
             self._wire.close()
             run(self._access.close())
+            for reader in self._readers:
+                reader.client_closed(self._original or self)
 
     def __enter__(self) -> ServingClient:
         return self

@@ -12,7 +12,7 @@ from typing import Final, NoReturn, TypeVar
 import tenacity
 
 from servingclient import _explain
-from servingclient._ports import AttemptEnded, CallEnded, Grant, World, complain, tell
+from servingclient._ports import AttemptEnded, CallEnded, Grant, Span, World, complain, tell
 from servingclient._prediction import request_id
 from servingclient._types import Attempt, ErrorDetail, FaultKind, RawHeaders, Reply, WireFault
 from servingclient.errors import ResponseTooLarge, ServingError
@@ -51,6 +51,8 @@ class Call:
     advice = _STOP
     coding_refusals = NO_STATUS
     """Statuses by which the endpoint would refuse the compression of the last try."""
+    span: Span | None = None
+    """Follows it, where calls are traced."""
     gathers = False
     """Whether its body is made at each try: a batch takes all who came until it has its place."""
 
@@ -172,6 +174,8 @@ class Failures:
         spent_s = self._world.now() - call.tried_s
         attempt = Attempt(failure.status, call.advice.wait_s, failure.cause, spent_s, reply_id)
         call.attempts += (attempt,)
+        if call.span is not None:
+            call.span.attempt_failed(attempt)
         for observer in self._world.observers:
             try:
                 observer.attempt_failed(AttemptEnded(self._endpoint, attempt))

@@ -50,6 +50,21 @@ async def open_stream(
         priority,
         stream=True,
     )
+    tracer = story.world.tracer
+    if tracer is None:
+        return await _opened(story, call)
+    call.span = span = tracer.call_begun(story.endpoint, now() - started_s, "call")
+    try:
+        opened = await _opened(story, call)
+    except BaseException as error:
+        span.ended(call.attempts, error)
+        raise
+    span.left()
+    return opened
+
+
+async def _opened(story: Story, call: Call) -> OpenStream:
+    now = story.world.now
     try:
         try:
             reply = await _try_open(story, call)
@@ -69,6 +84,7 @@ async def open_stream(
         (*call.attempts, last),
         call.grant.secrets if call.grant else (),
         reply,
+        call.span,
     )
 
 
@@ -86,6 +102,8 @@ async def _try_open(story: Story, call: Call) -> StreamedReply:
             if story.packs:  # never compressed: a stream is not the place to try it
                 data, form = pack(data, story.settings.payload, gzip=False)
                 target = target.carrying(form)
+            if call.span is not None:
+                target = call.span.carried(target)
             reply = await world.wire.open(
                 target,
                 data,

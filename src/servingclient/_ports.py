@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from servingclient._types import Attempt, Origin, RawHeaders, Reply, Target
 from servingclient.payload.signature import Schema
@@ -300,6 +300,92 @@ class Observer(Protocol):
         """One try failed; another may follow."""
 
 
+class Span(Protocol):
+    """One call under way, as a tracer follows it. None of it may raise."""
+
+    @property
+    def recording(self) -> bool:
+        """Whether details are kept, so that they are worth looking up."""
+
+    def carried(self, target: Target) -> Target:
+        """The target with the header lines by which the endpoint joins the trace; at each try."""
+
+    def attempt_failed(self, attempt: Attempt) -> None:
+        """One try failed; another may follow."""
+
+    def left(self) -> None:
+        """The caller goes on and the call has not ended: a stream is open."""
+
+    def ended(
+        self,
+        attempts: Sequence[Attempt],
+        error: BaseException | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """It is over.
+
+        Args:
+            attempts: All tries; for a call that shared a request, those of the request.
+            error: What the caller gets instead of an answer.
+            request_id: Id the service gave the reply, where one was looked up.
+        """
+
+
+Role = Literal["call", "member", "shared"]
+"""A call that sends its own request; one whose rows go with others'; the request they share."""
+
+
+class Tracer(Protocol):
+    """An observer that wants to know when calls begin. It may not raise."""
+
+    def call_begun(
+        self, endpoint: str, age_s: float, role: Role, links: Sequence[Span] = ()
+    ) -> Span:
+        """A call begins, and is what the running code works for until it ends or is left.
+
+        Args:
+            endpoint: Name of the endpoint.
+            age_s: How long ago it began.
+            role: Who sends its rows.
+            links: The calls whose rows a shared request carries.
+        """
+
+
+class Figured(Protocol):
+    """What has figures: a client of either colour."""
+
+    @property
+    def endpoint(self) -> str:
+        """Name of the endpoint."""
+
+    def stats(self) -> Any:
+        """What it has counted and holds now: ``telemetry.snapshot.Stats``."""
+
+
+class Reader(Protocol):
+    """An observer that reads the figures of its clients when it wants to."""
+
+    def client_opened(self, client: Figured) -> None:
+        """A client was made with it; copies that share its connections are the same client."""
+
+    def client_closed(self, client: Figured) -> None:
+        """It has been closed."""
+
+
+class Watching(NamedTuple):
+    """The observers of one client, by what they want to know.
+
+    Attributes:
+        observers: Told of calls that ended.
+        tracer: Told when calls begin; at most one.
+        readers: Told of the client.
+    """
+
+    observers: tuple[Observer, ...] = ()
+    tracer: Tracer | None = None
+    readers: tuple[Reader, ...] = ()
+
+
 class SingleFlight(Protocol):
     """Runs one action for all who want its result at the same time."""
 
@@ -328,6 +414,7 @@ class World:
     observers: tuple[Observer, ...]
     compression: Compression = field(default_factory=Compression)
     hedging: Hedging | None = None
+    tracer: Tracer | None = None
 
 
 def tell(world: World, event: CallEnded) -> None:

@@ -7,7 +7,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, cast
 
 from servingclient import _explain
-from servingclient._ports import CallEnded, StreamedReply, World, tell
+from servingclient._ports import CallEnded, Span, StreamedReply, World, tell
 from servingclient._prediction import request_id
 from servingclient._step import iterate, run
 from servingclient._types import Attempt, WireFault
@@ -33,6 +33,7 @@ class OpenStream:
         "_reply_bytes",
         "_request_bytes",
         "_secrets",
+        "_span",
         "_started_s",
         "_world",
         "attempts",
@@ -49,6 +50,7 @@ class OpenStream:
         attempts: tuple[Attempt, ...],
         secrets: tuple[str, ...],
         reply: StreamedReply,
+        span: Span | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._world = world
@@ -57,6 +59,7 @@ class OpenStream:
         self._request_bytes = request_bytes
         self._reply_bytes = 0
         self._error: str | None = None
+        self._span = span
         self._secrets = secrets
         self._reply: StreamedReply | None = reply
         self.attempts = attempts
@@ -105,6 +108,8 @@ class OpenStream:
         error.request_id = request_id(self.headers)
         error.sent = "yes"
         error.status_code = _OK
+        if self._span is not None:
+            self._span.ended(self.attempts, error)
         return error
 
     async def aclose(self) -> None:
@@ -117,6 +122,8 @@ class OpenStream:
             await reply.aclose()
         finally:
             world.gate.leave()
+            if self._span is not None:
+                self._span.ended(self.attempts)
             tell(
                 world,
                 CallEnded(

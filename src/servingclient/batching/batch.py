@@ -37,6 +37,7 @@ class Batch(Call):
         sent: Whether the endpoint may have seen their rows.
         broken: How its last try ended, where the caller that made it was interrupted.
         boarded_s: When they came aboard, less what its own ``queue_s`` counts.
+        untraced: Tries made before its span began.
     """
 
     gathers = True
@@ -47,6 +48,7 @@ class Batch(Call):
     sent = False
     broken: TryFailed | None = None
     boarded_s = 0.0
+    untraced = 0
 
     def __init__(self, terms: Terms, now_s: float, deadline_s: float) -> None:
         super().__init__(
@@ -92,7 +94,18 @@ class Batch(Call):
         if not self.sent or len(staying) < len(self.members):
             self._carry(staying)
             self.sent = True
+        tracer = self.terms.story.world.tracer
+        if tracer is not None and self.span is None:
+            links = [member.span for member in staying if member.span is not None]
+            self.span = tracer.call_begun(self.terms.story.endpoint, 0.0, "shared", links)
+            self.untraced = len(self.attempts)
         return self.body
+
+    def traced(self, error: BaseException | None = None) -> None:
+        """It has ended; whoever sends it again after an interrupt begins a span of its own."""
+        span, self.span = self.span, None
+        if span is not None:
+            span.ended(self.attempts[self.untraced :], error)
 
     def _carry(self, members: Sequence[Member[Any]]) -> None:
         self.members = members

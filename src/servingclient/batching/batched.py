@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Protocol
 
@@ -144,6 +145,9 @@ class BatchedStory:
         key = (head, tail, served_model, idempotent, self._rules)
         deadline_s = started_s + timeout_s
         member: Member[Any] = Member(body, own_rows, started_s, encoded_s, deadline_s)
+        tracer = story.world.tracer
+        if tracer is not None:
+            member.span = tracer.call_begun(story.endpoint, encoded_s - started_s, "member")
         try:
             try:
                 await batcher.line_up(key, story, priority, member)
@@ -156,6 +160,10 @@ class BatchedStory:
             raise
         except WireFault as fault:
             raise self._error_of(fault, self._call_of(member, key, priority)) from None
+        finally:
+            if member.span is not None:
+                attempts = () if member.batch is None else member.batch.attempts
+                member.span.ended(attempts, sys.exc_info()[1])
 
     def _part_of(self, member: Member[Any]) -> Prediction:
         """What its caller gets: its part of the answer, or a copy of the error."""

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from servingclient._call import Story
+from servingclient._ports import Span
 from servingclient.payload.body import Body
 from servingclient.settings import Batching
 
@@ -58,6 +59,7 @@ class Member(Generic[Turn]):
         work: Batches its caller sends for the others, where it leads.
         gone: Its caller has left: rows not sent yet are dropped, and nobody waits for a reply.
         answer: What became of it.
+        span: Follows the call, where calls are traced.
     """
 
     turn: Turn
@@ -69,6 +71,7 @@ class Member(Generic[Turn]):
     work: list[Batch] | None = None
     gone = False
     answer: Answer | None = None
+    span: Span | None = None
 
     def __init__(
         self,

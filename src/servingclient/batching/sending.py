@@ -43,15 +43,21 @@ async def send(parts: list[Batch], deliver: Deliver) -> None:
         batch = parts[-1]
         try:
             reply, values, done_s = await batch.terms.story.answer(batch, batch.broken)
-        except Deserted:
+        except Deserted as nobody:
+            batch.traced(nobody)
             parts.pop()
         except Exception as error:  # noqa: BLE001 - also what a foreign transport may raise
+            batch.traced(error)
             if len(batch.members) > 1 and _divisible(batch, error):
                 parts[-1:] = batch.halves()
             else:
                 deliver(batch, Failed(twin(error)))
                 parts.pop()
+        except BaseException as interrupt:
+            batch.traced(interrupt)
+            raise
         else:
+            batch.traced()
             deliver(batch, scattered(batch, Answered(reply, values, done_s)))
             parts.pop()
 
