@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,8 +18,7 @@ from servingclient._open import (
     checked_timeout,
     rank_of,
 )
-from servingclient._opening import open_stream
-from servingclient._ports import Hedging, Observer, Reader, Tracer, World
+from servingclient._ports import Hedging, Observer, World
 from servingclient._prediction import Prediction
 from servingclient._step import run
 from servingclient._stream import Stream
@@ -37,6 +36,16 @@ from servingclient.policies.concurrency import Limiter
 from servingclient.policies.hedge import HedgePolicy
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
+from servingclient.stages.functions import (
+    Api,
+    OnEnrichmentError,
+    Stages,
+    changed_stages,
+    checked_stages,
+)
+from servingclient.stages.staging import Staging
+from servingclient.stages.story import calls_around, opening_around
+from servingclient.stages.threads import ThreadHands
 from servingclient.telemetry.snapshot import Stats
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.fork_lock import ForkLock
@@ -66,8 +75,14 @@ class ServingClient:
         settings: See :class:`~servingclient.settings.Settings`; None takes the defaults with what
             ``Settings.from_env`` finds.
         transport: Any httpx transport to use instead of the own connections.
-        observers: Objects that are told of finished calls and failed attempts, and exporters such
-            as those in ``servingclient.integrations``.
+        observers: Objects that are told of finished calls and failed attempts.
+        preprocess: Is given the inputs of each call first, and returns what goes on.
+        enrich: Likewise after it, for what asks others, such as an external API.
+        postprocess: Is given the predictions, and returns what stands in their place.
+        on_enrichment_error: What becomes of a call when ``enrich`` raises: ``"raise"`` raises that;
+            ``"null"`` goes on with what ``enrich`` was given; a function of that and the error
+            returns what to go on with.
+        apis: Clients of external APIs whose figures ``stats`` shows too.
 
     Raises:
         ConfigError: An argument is wrong or they contradict each other. Nothing was sent.
@@ -89,10 +104,22 @@ class ServingClient:
         config: Config | None = None,
         settings: Settings | None = None,
         transport: httpx.BaseTransport | None = None,
-        observers: Sequence[Observer | Tracer | Reader] = (),
+        observers: Sequence[Observer] = (),
+        preprocess: Callable[[Any], Any] | None = None,
+        enrich: Callable[[Any], Any] | None = None,
+        postprocess: Callable[[Any], Any] | None = None,
+        on_enrichment_error: OnEnrichmentError = "raise",
+        apis: Sequence[Api] = (),
     ) -> None:
         settings = checked_settings(settings)
-        watching = checked_observers(observers)
+        given = {
+            "preprocess": preprocess,
+            "enrich": enrich,
+            "postprocess": postprocess,
+            "on_enrichment_error": on_enrichment_error,
+            "apis": apis,
+        }
+        stages = checked_stages(given, Stages(), asynchronous=False)
         credentials, origin = credentials_from(
             host=host,
             token=token,
@@ -128,21 +155,23 @@ class ServingClient:
             self._gate,
             self._access,
             quota,
-            watching.observers,
+            checked_observers(observers),
             hedging=hedging,
-            tracer=watching.tracer,
         )
-        self._story = Story(endpoint, settings, world)
+        self._hands = ThreadHands()
         self._batcher: ThreadBatcher | None = None
         if settings.batching is not None:
             slots = partial(slots_of, settings, self._access)
             most = settings.queue.max_calls
             self._batcher = ThreadBatcher(settings.batching, most, self._gate, slots)
-        self._calls = calls_of(self._story, self._batcher)
-        self._readers = watching.readers
-        self._original: ServingClient | None = None
-        for reader in self._readers:
-            reader.client_opened(self)
+        self._follow(Story(endpoint, settings, world), stages)
+
+    def _follow(self, story: Story, stages: Stages) -> None:
+        """Call as a story tells, with stages around each call. Chosen here, it costs no call."""
+        self._story = story
+        self._staging = Staging(story.endpoint, stages, self._hands, story.world.now)
+        self._calls = calls_around(calls_of(story, self._batcher), story, self._staging)
+        self._open = opening_around(self._calls, story)
 
     @property
     def endpoint(self) -> str:
@@ -230,8 +259,7 @@ class ServingClient:
         settings = self._story.settings
         return Stream(
             run(
-                open_stream(
-                    self._story,
+                self._open(
                     inputs,
                     params,
                     client_request_id,
@@ -380,6 +408,7 @@ class ServingClient:
             world.quota.available,
             None if self._batcher is None else self._batcher.stats(),
             None if world.hedging is None else world.hedging.policy.stats(),
+            enrichment=tuple(api.stats() for api in self._staging.stages.apis),
         )
 
     def with_options(self, **changes: Any) -> ServingClient:
@@ -388,17 +417,18 @@ class ServingClient:
         Args:
             **changes: Fields of :class:`~servingclient.settings.Settings`, such as
                 ``timeout_s=2.0`` or ``idempotent=False``; of batching only ``batching=None``, off
-                for this copy.
+                for this copy. Also ``preprocess``, ``enrich``, ``postprocess``,
+                ``on_enrichment_error`` and ``apis``.
 
         Raises:
             ConfigError: A name is no setting, or one that needs connections of its own.
         """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
-        copy._original = self._original or self
+        before = self._staging.stages
+        stages, changes = changed_stages(changes, before, asynchronous=False)
         settings = changed_settings(self._story.settings, changes)
-        copy._story = Story(self.endpoint, settings, self._story.world)
-        copy._calls = calls_of(copy._story, self._batcher)
+        copy._follow(Story(self.endpoint, settings, self._story.world), stages)
         return copy
 
     def close(self) -> None:
@@ -407,6 +437,7 @@ class ServingClient:
         Copies made by ``with_options`` close with it. May be called again.
         """
         self._gate.refuse()
+        self._hands.refuse()
         if self._batcher is not None:
             self._batcher.refuse()
         self._clock.wake()
@@ -415,8 +446,6 @@ class ServingClient:
         finally:  # an interrupt ends the wait, not the closing
             self._wire.close()
             run(self._access.close())
-            for reader in self._readers:
-                reader.client_closed(self._original or self)
 
     def __enter__(self) -> ServingClient:
         return self

@@ -45,6 +45,10 @@ def request_id(headers: RawHeaders) -> str | None:
     return None
 
 
+_TOTAL = 7
+"""Position of ``total_s`` among the fields of ``Timing``."""
+
+
 class Prediction:
     """The result of one call. Read only; pickles, so it may travel between processes.
 
@@ -56,7 +60,16 @@ class Prediction:
         status: HTTP status of the last reply.
     """
 
-    __slots__ = ("_attempts", "_headers", "_predictions", "_status", "_timing")
+    __slots__ = (
+        "_attempts",
+        "_enrichment_error",  # set only where there is one: most calls have none to tell of
+        "_headers",
+        "_predictions",
+        "_status",
+        "_timing",
+    )
+
+    _enrichment_error: str
 
     def __init__(
         self,
@@ -74,7 +87,9 @@ class Prediction:
 
     @property
     def predictions(self) -> Any:
-        """What the model returned: a list, a list of dicts, a dict or a scalar."""
+        """What the model returned: a list, a list of dicts, a dict or a scalar. Where the client
+        has a ``postprocess``, what that made of it.
+        """
         return self._predictions
 
     @property
@@ -103,6 +118,11 @@ class Prediction:
         if tries and tries[-1].request_id is None:
             return (*tries[:-1], tries[-1]._replace(request_id=self.request_id))
         return tries
+
+    @property
+    def enrichment_error(self) -> str | None:
+        """Why the rows were scored without ``enrich``: what it raised. None where all went well."""
+        return getattr(self, "_enrichment_error", None)
 
     @property
     def timing(self) -> Timing:
@@ -183,11 +203,12 @@ class Prediction:
 
     __hash__ = None  # type: ignore[assignment] # predictions are lists and dicts
 
-    def __reduce__(self) -> tuple[type[Prediction], tuple[Any, ...]]:
-        return type(self), self._parts()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, self._parts()
 
     def _parts(self) -> tuple[Any, ...]:
-        return self._predictions, self._headers, self._attempts, self._timing, self._status
+        own = self._predictions, self._headers, self._attempts, self._timing, self._status
+        return *own, self.enrichment_error
 
     def __repr__(self) -> str:
         facts = "".join(f", {name}={value}" for name, value in self._facts())
@@ -209,9 +230,47 @@ class Prediction:
         for name, value in (("served_model", self.served_model), ("request_id", self.request_id)):
             if value is not None:
                 facts.append((name, repr(value[:80])))
+        if self.enrichment_error is not None:
+            kind, _, _ = self.enrichment_error.partition(":")  # the words may hold an input
+            facts.append(("enrichment_error", kind))
         facts.append(("attempts", str(len(self._attempts))))
-        facts.append(("total_s", f"{self._timing[-1]:.4f}"))
+        facts.append(("total_s", f"{self._timing[_TOTAL]:.4f}"))
         return facts
+
+
+def staged(
+    prediction: Prediction,
+    values: Any,
+    total_s: float,
+    stages_s: tuple[float, float, float],
+    enrichment_error: str | None,
+) -> Prediction:
+    """A prediction as its caller gets it, where functions of the caller ran around it.
+
+    Args:
+        prediction: Of the call in between.
+        values: What stands in place of its values.
+        total_s: Seconds of the whole.
+        stages_s: Seconds of ``preprocess``, ``enrich`` and ``postprocess``.
+        enrichment_error: What ``enrich`` raised, if the call went on without it.
+    """
+    _, headers, attempts, timing, status, _ = prediction._parts()  # noqa: SLF001 - of this module
+    timing = (*timing[:_TOTAL], total_s, *stages_s)
+    return _restored(values, headers, attempts, timing, status, enrichment_error)
+
+
+def _restored(
+    predictions: Any,
+    headers: RawHeaders,
+    attempts: tuple[Attempt, ...],
+    timing: tuple[float, ...],
+    status: int,
+    enrichment_error: str | None,
+) -> Prediction:
+    made = Prediction(predictions, headers, attempts, timing, status)
+    if enrichment_error is not None:
+        made._enrichment_error = enrichment_error  # noqa: SLF001 - of this module
+    return made
 
 
 _short = reprlib.Repr()

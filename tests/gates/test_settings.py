@@ -24,7 +24,8 @@ FIELDS = [(group, field) for group in GROUPS for field in dataclasses.fields(gro
 # figures without a unit: counts and shares
 UNITLESS = re.compile(
     r"jitter|\w*_(calls|processes|factor|share|samples|in_flight|attempts|lanes)|prewarm|quota_\w+|"
-    r"\w+_cost|\w+_credit|smoothing|tolerance|quantile|\w+_digits|\w+_level|\w+_entries|\w+_ratio"
+    r"\w+_cost|\w+_credit|smoothing|tolerance|quantile|\w+_digits|\w+_level|\w+_entries|\w+_ratio|"
+    r"\w+_threads"
 )
 
 

@@ -34,6 +34,9 @@ _PARTS = {
     "first_byte_s": "first byte",
     "decode_s": "decode",
     "backoff_s": "backoff",
+    "preprocess_s": "preprocess",
+    "enrich_s": "enrich",
+    "postprocess_s": "postprocess",
 }
 
 

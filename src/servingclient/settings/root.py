@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from servingclient.errors import ConfigError
 from servingclient.settings.batching import Batching
 from servingclient.settings.bulk import Bulk
-from servingclient.settings.checks import changed, names_checked, number, switch, text
+from servingclient.settings.checks import changed, names_checked, number, switch, text, whole
 from servingclient.settings.concurrency import Concurrency, Priority, check_priority
 from servingclient.settings.hedge import Hedge
 from servingclient.settings.payload import Payload
@@ -67,10 +67,14 @@ class Settings:
     service names them (private links, gateways). The host you give yourself needs no entry."""
     close_timeout_s: float = 5.0
     """How long ``close()`` waits for running calls before it ends them."""
+    stage_threads: int = 32
+    """Threads in which an async client runs ``preprocess``, ``enrich`` and ``postprocess`` where
+    these are no ``async`` functions. Python's own default is at most as many; more calls wait."""
 
     def __post_init__(self) -> None:
         number(self, "timeout_s", above=True)
         number(self, "close_timeout_s")
+        whole(self, "stage_threads")
         switch(self, "describe", "idempotent")
         text(self, "proxy")
         check_priority(self.priority)

@@ -1,0 +1,1 @@
+"""What runs on the client around a prediction: preprocess, enrich, postprocess."""

@@ -1,0 +1,250 @@
+"""How the stages around a call are run: in order, within its time, each timed apart. Pure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from servingclient._prediction import Prediction
+from servingclient.errors import DeadlineExceeded, PayloadError
+from servingclient.stages.functions import Stage, Stages
+
+_log = logging.getLogger("servingclient.stages")
+
+
+class NotDone(Exception):  # noqa: N818 - an internal signal
+    """The time was up before a function returned. What runs in a thread runs on.
+
+    Attributes:
+        took_s: Seconds it took, where it did return.
+    """
+
+    def __init__(self, took_s: float | None = None) -> None:
+        super().__init__("the time is up")
+        self.took_s = took_s
+
+
+class Hands(Protocol):
+    """Runs the caller's functions. One class per colour; one per client, shared by its copies."""
+
+    def begin(self) -> None:
+        """A call, or a part of one, begins to use them.
+
+        Raises:
+            ClientClosedError: The client is closed.
+        """
+
+    def end(self) -> None:
+        """It has ended."""
+
+    async def run(self, stage: Stage, arguments: tuple[Any, ...], left_s: float) -> Any:
+        """What a function returns, or raises.
+
+        Raises:
+            NotDone: It would take longer than ``left_s``. A blocking one always runs to its end.
+            ConfigError: It needs to be awaited and cannot be.
+        """
+
+
+class Span(NamedTuple):
+    """The time of one call."""
+
+    started_s: float
+    timeout_s: float
+
+    @property
+    def deadline_s(self) -> float:
+        """When it is up."""
+        return self.started_s + self.timeout_s
+
+
+class Prepared(NamedTuple):
+    """What is to be scored.
+
+    Attributes:
+        inputs: What the stages before made of the caller's.
+        preprocess_s: Seconds that took; 0.0 without it.
+        enrich_s: Likewise.
+        enrichment_error: What ``enrich`` raised, if it goes on without.
+    """
+
+    inputs: Any
+    preprocess_s: float
+    enrich_s: float
+    enrichment_error: str | None
+
+
+class Staging:
+    """Runs the stages of one client.
+
+    Args:
+        endpoint: For messages.
+        stages: The functions.
+        hands: Run them.
+        now: The client's clock.
+    """
+
+    __slots__ = ("_endpoint", "_hands", "_now", "stages")
+
+    def __init__(
+        self, endpoint: str, stages: Stages, hands: Hands, now: Callable[[], float]
+    ) -> None:
+        self.stages = stages
+        self._endpoint = endpoint
+        self._hands = hands
+        self._now = now
+
+    def begin(self) -> None:
+        """See ``Hands.begin``."""
+        self._hands.begin()
+
+    def end(self) -> None:
+        """See ``Hands.end``."""
+        self._hands.end()
+
+    async def before(self, inputs: Any, span: Span) -> Prepared:
+        """Run what comes before the call.
+
+        Raises:
+            DeadlineExceeded: The time is up.
+            PayloadError: A function returned nothing.
+            Exception: What a function raised.
+        """
+        stages, now = self.stages, self._now
+        preprocess_s = enrich_s = 0.0
+        error = None
+        if stages.preprocess is not None:
+            began_s = now()
+            inputs = await self._inputs(stages.preprocess, (inputs,), span)
+            preprocess_s = now() - began_s
+        if stages.enrich is not None:
+            began_s = now()
+            inputs, error = await self._enriched(stages.enrich, inputs, span)
+            enrich_s = now() - began_s
+        return Prepared(inputs, preprocess_s, enrich_s, error)
+
+    async def _enriched(self, enrich: Stage, inputs: Any, span: Span) -> tuple[Any, str | None]:
+        """The inputs enriched, or what stands in for them and why."""
+        began_s = self._now()
+        fallback = self.stages.on_enrichment_error
+        if fallback == "raise":
+            return await self._inputs(enrich, (inputs,), span), None
+        try:
+            made = await self._timed(enrich, (inputs,), span)
+        except NotDone as late:
+            raise self._late(enrich, late.took_s, span, None) from None
+        except Exception as error:
+            now_s = self._now()
+            if now_s >= span.deadline_s:
+                raise self._late(enrich, now_s - began_s, span, None) from error
+            kind = type(error).__name__
+            _log.warning("enrichment_failed endpoint=%s error=%s", self._endpoint, kind)
+            if isinstance(fallback, Stage):
+                inputs = await self._inputs(fallback, (inputs, error), span)
+            return inputs, f"{kind}: {error}"
+        return self._checked(enrich, made), None
+
+    async def _inputs(self, stage: Stage, arguments: tuple[Any, ...], span: Span) -> Any:
+        """What a stage makes of the inputs."""
+        return self._checked(stage, await self._ran(stage, arguments, span, None))
+
+    def _checked(self, stage: Stage, made: Any) -> Any:
+        if made is None:
+            error = PayloadError(
+                f"{stage.name} returned None instead of inputs, so nothing was sent. Does it lack "
+                "a return?"
+            )
+            error.endpoint = self._endpoint
+            raise error
+        return made
+
+    async def after(self, values: Any, answered: Prediction | None, span: Span) -> Any:
+        """What ``postprocess`` makes of what came back.
+
+        Args:
+            values: What it gets.
+            answered: The call they are of; None where they are of several.
+            span: The time of the call.
+
+        Raises:
+            DeadlineExceeded: The time is up.
+            Exception: What the function raised.
+        """
+        stage = self.stages.postprocess
+        return values if stage is None else await self._ran(stage, (values,), span, answered)
+
+    async def _ran(
+        self, stage: Stage, arguments: tuple[Any, ...], span: Span, answered: Prediction | None
+    ) -> Any:
+        """What a stage returns; what it raises says beside where it came from."""
+        try:
+            return await self._timed(stage, arguments, span)
+        except NotDone as late:
+            raise self._late(stage, late.took_s, span, answered) from None
+        except Exception as error:
+            self._note(stage, error, answered)
+            raise
+
+    async def _timed(self, stage: Stage, arguments: tuple[Any, ...], span: Span) -> Any:
+        """What a stage returns, if the call still has time then."""
+        began_s = self._now()
+        made = await self._hands.run(stage, arguments, span.deadline_s - began_s)
+        now_s = self._now()
+        if now_s >= span.deadline_s:
+            raise NotDone(now_s - began_s)
+        return made
+
+    def _note(self, stage: Stage, error: Exception, answered: Prediction | None) -> None:
+        """Say beside the caller's own error where it came from; Python 3.10 knows no notes."""
+        text = f"Raised by {stage.name} of the client of {self._endpoint!r}"
+        if stage.name == "postprocess":
+            told = self._answer(answered)
+            text += f", after the endpoint had answered{told}; its prediction is not returned."
+            _log.warning(
+                "postprocess_failed endpoint=%s error=%s", self._endpoint, type(error).__name__
+            )
+        else:
+            text += ", before anything was sent."
+        add_note = getattr(error, "add_note", None)
+        if add_note is not None and text not in getattr(error, "__notes__", ()):
+            add_note(text)
+
+    def _answer(self, answered: Prediction | None) -> str:
+        reply_id = None if answered is None else answered.request_id
+        return "" if reply_id is None else f" (request id {reply_id})"
+
+    def _late(
+        self, stage: Stage, took_s: float | None, span: Span, answered: Prediction | None
+    ) -> DeadlineExceeded:
+        """The error of a call whose time was up in a stage.
+
+        Args:
+            stage: The one that took it.
+            took_s: How long; None where it was not done.
+            span: The call's time.
+            answered: The call itself, where it had been made.
+        """
+        elapsed_s = self._now() - span.started_s
+        what = (
+            f"{stage.name} was not done after {elapsed_s:.2f} s of the call"
+            if took_s is None
+            else f"{stage.name} took {took_s:.2f} s of the call's {elapsed_s:.2f} s"
+        )
+        state = "Nothing was sent"
+        if stage.name == "postprocess":
+            state = f"The endpoint had answered{self._answer(answered)}"
+        error = DeadlineExceeded(
+            f"{self._endpoint!r}: {what}, which has timeout_s={span.timeout_s:g}. {state}. Make "
+            f"{stage.name} faster, or allow more time."
+        )
+        error.endpoint = self._endpoint
+        error.elapsed_s = elapsed_s
+        error.stopped_by = "deadline"
+        error.retryable = None
+        if answered is not None:
+            error.sent = "yes"
+            error.attempts = answered.attempts
+            error.request_id = answered.request_id
+            error.status_code = answered.status
+        return error
