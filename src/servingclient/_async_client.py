@@ -18,7 +18,7 @@ from servingclient._open import (
     checked_timeout,
     rank_of,
 )
-from servingclient._ports import Hedging, Observer, World
+from servingclient._ports import Hedging, Observer, Reader, Tracer, World
 from servingclient._prediction import Prediction
 from servingclient._stream import AsyncStream
 from servingclient._version import __version__
@@ -73,7 +73,8 @@ class AsyncServingClient:
         settings: See :class:`~servingclient.settings.Settings`; None takes the defaults with what
             ``Settings.from_env`` finds.
         transport: Any httpx transport to use instead of the own connections.
-        observers: Objects that are told of finished calls and failed attempts.
+        observers: Objects that are told of finished calls and failed attempts, and exporters such
+            as those in ``servingclient.integrations``.
         preprocess: Is given the inputs of each call first, and returns what goes on. Like those
             below it may be ``async``; else it runs in a thread.
         enrich: Likewise after it, for what asks others, such as an external API.
@@ -103,7 +104,7 @@ class AsyncServingClient:
         config: Config | None = None,
         settings: Settings | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[Observer | Tracer | Reader] = (),
         preprocess: Callable[[Any], Any] | None = None,
         enrich: Callable[[Any], Any] | None = None,
         postprocess: Callable[[Any], Any] | None = None,
@@ -119,6 +120,7 @@ class AsyncServingClient:
             "apis": apis,
         }
         stages = checked_stages(given, Stages(), asynchronous=True)
+        watching = checked_observers(observers)
         credentials, origin = credentials_from(
             host=host,
             token=token,
@@ -154,8 +156,9 @@ class AsyncServingClient:
             self._gate,
             self._access,
             quota,
-            checked_observers(observers),
+            watching.observers,
             hedging=hedging,
+            tracer=watching.tracer,
         )
         self._hands = TaskHands(settings.stage_threads)
         self._batcher: LoopBatcher | None = None
@@ -164,6 +167,10 @@ class AsyncServingClient:
             most = settings.queue.max_calls
             self._batcher = LoopBatcher(settings.batching, most, self._gate, slots)
         self._follow(Story(endpoint, settings, world), stages)
+        self._readers = watching.readers
+        self._original: AsyncServingClient | None = None
+        for reader in self._readers:
+            reader.client_opened(self)
 
     def _follow(self, story: Story, stages: Stages) -> None:
         """Call as a story tells, with stages around each call. Chosen here, it costs no call."""
@@ -420,6 +427,7 @@ class AsyncServingClient:
         """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
+        copy._original = self._original or self
         before = self._staging.stages
         stages, changes = changed_stages(changes, before, asynchronous=True)
         settings = changed_settings(self._story.settings, changes)
@@ -441,6 +449,8 @@ class AsyncServingClient:
         finally:  # a cancel ends the wait, not the closing
             await self._wire.aclose()
             await self._access.close()
+            for reader in self._readers:
+                reader.client_closed(self._original or self)
 
     async def __aenter__(self) -> AsyncServingClient:
         return self

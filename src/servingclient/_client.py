@@ -18,7 +18,7 @@ from servingclient._open import (
     checked_timeout,
     rank_of,
 )
-from servingclient._ports import Hedging, Observer, World
+from servingclient._ports import Hedging, Observer, Reader, Tracer, World
 from servingclient._prediction import Prediction
 from servingclient._step import run
 from servingclient._stream import Stream
@@ -75,7 +75,8 @@ class ServingClient:
         settings: See :class:`~servingclient.settings.Settings`; None takes the defaults with what
             ``Settings.from_env`` finds.
         transport: Any httpx transport to use instead of the own connections.
-        observers: Objects that are told of finished calls and failed attempts.
+        observers: Objects that are told of finished calls and failed attempts, and exporters such
+            as those in ``servingclient.integrations``.
         preprocess: Is given the inputs of each call first, and returns what goes on.
         enrich: Likewise after it, for what asks others, such as an external API.
         postprocess: Is given the predictions, and returns what stands in their place.
@@ -104,7 +105,7 @@ class ServingClient:
         config: Config | None = None,
         settings: Settings | None = None,
         transport: httpx.BaseTransport | None = None,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[Observer | Tracer | Reader] = (),
         preprocess: Callable[[Any], Any] | None = None,
         enrich: Callable[[Any], Any] | None = None,
         postprocess: Callable[[Any], Any] | None = None,
@@ -120,6 +121,7 @@ class ServingClient:
             "apis": apis,
         }
         stages = checked_stages(given, Stages(), asynchronous=False)
+        watching = checked_observers(observers)
         credentials, origin = credentials_from(
             host=host,
             token=token,
@@ -155,8 +157,9 @@ class ServingClient:
             self._gate,
             self._access,
             quota,
-            checked_observers(observers),
+            watching.observers,
             hedging=hedging,
+            tracer=watching.tracer,
         )
         self._hands = ThreadHands()
         self._batcher: ThreadBatcher | None = None
@@ -165,6 +168,10 @@ class ServingClient:
             most = settings.queue.max_calls
             self._batcher = ThreadBatcher(settings.batching, most, self._gate, slots)
         self._follow(Story(endpoint, settings, world), stages)
+        self._readers = watching.readers
+        self._original: ServingClient | None = None
+        for reader in self._readers:
+            reader.client_opened(self)
 
     def _follow(self, story: Story, stages: Stages) -> None:
         """Call as a story tells, with stages around each call. Chosen here, it costs no call."""
@@ -425,6 +432,7 @@ class ServingClient:
         """
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
+        copy._original = self._original or self
         before = self._staging.stages
         stages, changes = changed_stages(changes, before, asynchronous=False)
         settings = changed_settings(self._story.settings, changes)
@@ -446,6 +454,8 @@ class ServingClient:
         finally:  # an interrupt ends the wait, not the closing
             self._wire.close()
             run(self._access.close())
+            for reader in self._readers:
+                reader.client_closed(self._original or self)
 
     def __enter__(self) -> ServingClient:
         return self

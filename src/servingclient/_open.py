@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from servingclient._ports import Observer
+from servingclient._ports import Observer, Reader, Tracer, Watching
 from servingclient.errors import ConfigError
 from servingclient.settings import Priority, Settings, changed
 from servingclient.settings.concurrency import check_priority
@@ -85,23 +85,46 @@ def _named(kind: type) -> str:
     return where + kind.__qualname__
 
 
-def checked_observers(observers: Sequence[Observer]) -> tuple[Observer, ...]:
-    """An ``observers=`` argument.
+def checked_observers(observers: Sequence[Observer | Tracer | Reader]) -> Watching:
+    """An ``observers=`` argument, by what each wants to know.
 
     Raises:
-        ConfigError: It is no list, or one of them cannot be told.
+        ConfigError: It is no list, one of them cannot be told, or two follow calls.
     """
     given: object = observers
     if not isinstance(given, Iterable):
         raise ConfigError(f"observers must be a list of objects, not {type(given).__name__}.")
-    told = tuple(observers)
-    for observer in told:
-        for name in ("call_ended", "attempt_failed"):
-            if isinstance(observer, type) or not callable(getattr(observer, name, None)):
-                raise ConfigError(
-                    f"observers holds {type(observer).__name__}, which has no method {name}(event)."
-                )
-    return told
+    told: list[Any] = []
+    tracers: list[Any] = []
+    readers: list[Any] = []
+    for one in tuple(observers):
+        wants = 0
+        for kind, methods in ((tracers, _OF_TRACERS), (readers, _OF_READERS)):
+            if all(_has(one, name) for name in methods):
+                kind.append(one)
+                wants += 1
+        if wants == 0 or _has(one, "call_ended"):
+            for name in ("call_ended", "attempt_failed"):
+                if not _has(one, name):
+                    raise ConfigError(
+                        f"observers holds {type(one).__name__}, which has no method {name}(event)."
+                    )
+            told.append(one)
+    if len(tracers) > 1:
+        names = " and ".join(type(one).__name__ for one in tracers)
+        raise ConfigError(
+            f"observers holds {names}, and only one can follow the calls of a client: give one, or "
+            "have one tracer provider export to both places."
+        )
+    return Watching(tuple(told), tracers[0] if tracers else None, tuple(readers))
+
+
+_OF_TRACERS: Final = ("call_begun",)
+_OF_READERS: Final = ("client_opened", "client_closed")
+
+
+def _has(one: object, name: str) -> bool:
+    return not isinstance(one, type) and callable(getattr(one, name, None))
 
 
 def checked_settings(settings: Settings | None) -> Settings:

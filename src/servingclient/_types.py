@@ -7,7 +7,8 @@ fields costs about 2 us, a tenth of what the library may spend on a call.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, NamedTuple, NoReturn
@@ -106,6 +107,25 @@ class Form(NamedTuple):
 _JSON_LINES: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
+_LINE_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_LINE_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
+_FRAMING: Final = frozenset(
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One checked destination with its headers: everything of a request but the body.
@@ -142,6 +162,26 @@ class Target:
             headers.append(("Content-Encoding", form.coding))
             head += f"Content-Encoding: {form.coding}\r\n".encode()
         return Target(self.origin, self.method, self.path, tuple(headers), head)
+
+    def adding(self, lines: Iterable[tuple[str, str]]) -> Target:
+        """The same destination with header lines of one call, such as ``traceparent``.
+
+        Left out is what would not be exactly one line, what frames the request, and what the
+        headers hold already: a trace is not worth a call, nor a bearer.
+        """
+        names = {name.lower() for name, _ in self.headers}
+        good = [
+            (name, value)
+            for name, value in lines
+            if _LINE_NAME.fullmatch(name)
+            and _LINE_VALUE.fullmatch(value)
+            and name.lower() not in names
+            and name.lower() not in _FRAMING
+        ]
+        if not good:
+            return self
+        head = self.head + "".join(f"{name}: {value}\r\n" for name, value in good).encode("ascii")
+        return Target(self.origin, self.method, self.path, (*self.headers, *good), head)
 
     def __repr__(self) -> str:
         return f"Target({self.method} {self.origin}{self.path})"
