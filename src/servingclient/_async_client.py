@@ -235,7 +235,7 @@ class AsyncServingClient:
             served_model,
             settings.timeout_s if timeout is None else checked_timeout(timeout),
             settings.idempotent if idempotent is None else checked_idempotent(idempotent),
-            rank_of(settings.priority if priority is None else priority),
+            self._story.rank if priority is None else rank_of(priority),
         )
 
     def stream(
@@ -271,7 +271,7 @@ class AsyncServingClient:
                 served_model,
                 settings.timeout_s if timeout is None else checked_timeout(timeout),
                 settings.idempotent if idempotent is None else checked_idempotent(idempotent),
-                rank_of(settings.priority if priority is None else priority),
+                self._story.rank if priority is None else rank_of(priority),
             )
         )
 
@@ -385,7 +385,7 @@ class AsyncServingClient:
             usage_context,
             served_model,
             settings.timeout_s if timeout is None else checked_timeout(timeout),
-            rank_of(settings.priority),
+            self._story.rank,
         )
 
     async def warmup(self, *, timeout: float | None = None) -> None:

@@ -237,7 +237,7 @@ class ServingClient:
                 served_model,
                 settings.timeout_s if timeout is None else checked_timeout(timeout),
                 settings.idempotent if idempotent is None else checked_idempotent(idempotent),
-                rank_of(settings.priority if priority is None else priority),
+                self._story.rank if priority is None else rank_of(priority),
             )
         )
 
@@ -274,7 +274,7 @@ class ServingClient:
                     served_model,
                     settings.timeout_s if timeout is None else checked_timeout(timeout),
                     settings.idempotent if idempotent is None else checked_idempotent(idempotent),
-                    rank_of(settings.priority if priority is None else priority),
+                    self._story.rank if priority is None else rank_of(priority),
                 )
             )
         )
@@ -389,7 +389,7 @@ class ServingClient:
                 usage_context,
                 served_model,
                 settings.timeout_s if timeout is None else checked_timeout(timeout),
-                rank_of(settings.priority),
+                self._story.rank,
             )
         )
 

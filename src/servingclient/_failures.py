@@ -43,6 +43,8 @@ class Call:
     """
 
     queue_s = 0.0
+    lined_up_s: float | None = None
+    """Since when it waits for the place it has or will get; None where it did not have to."""
     token_s = 0.0
     backoff_s = 0.0
     grant: Grant | None = None

@@ -92,12 +92,12 @@ async def _try_open(story: Story, call: Call) -> StreamedReply:
     """One try at a stream. Its place is kept until the stream is closed."""
     world = story.world
     gate = world.gate
-    began_s = world.now()
     try:
         if not gate.try_enter():
+            call.lined_up_s = world.now()
             await gate.enter(call.deadline_s, call.priority, len(call.body.data))
         try:
-            grant = story.ready(call, began_s) or await story.obtain(call)
+            grant = story.ready(call) or await story.obtain(call)
             target, data = grant.target, call.body.data
             if story.packs:  # never compressed: a stream is not the place to try it
                 data, form = pack(data, story.settings.payload, gzip=False)

@@ -133,7 +133,8 @@ def _records(rows: list[Any], extras: dict[str, Any] | None, settings: Payload) 
     body: dict[str, Any] = {"dataframe_split": split_records(rows, settings)}
     if extras:
         body.update(extras)
-    return Body(write(body, settings), len(rows), True)
+    facts = (write(body, settings), len(rows), True)
+    return tuple.__new__(Body, facts)  # its own __new__ is Python: 0.1 us
 
 
 # ------------------------------------------------------------------------------- everything else
