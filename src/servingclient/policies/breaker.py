@@ -118,9 +118,9 @@ class Breaker:
         that hangs.
         """
         with self._guard:
-            current = pass_.probe and pass_.generation == self._generation
-            if current and self._replaced < self._rules.probe_calls:
-                self._replaced += self._leases.pop(pass_.number, None) is not None
+            if pass_.generation == self._generation and self._replaced < self._rules.probe_calls:
+                until_s = self._leases.pop(pass_.number, now_s)
+                self._replaced += until_s > now_s
 
     def retry_after_s(self, now_s: float) -> float:
         """Seconds until a call may be let through; 0 when one would be now."""
