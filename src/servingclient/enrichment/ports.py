@@ -16,16 +16,33 @@ class SharedCache(Protocol):
     MessagePack).
     """
 
-    async def get_many(self, keys: Sequence[str], deadline_s: float) -> list[Entry | None]:
-        """The entries of ``keys``, in their order; one round trip."""
+    async def get_many(
+        self, keys: Sequence[str], deadline_s: float, tags: Sequence[str] = ()
+    ) -> list[Entry | None]:
+        """The entries of ``keys``, in their order; one round trip for a thousand.
+
+        Args:
+            keys: Texts without anything of a person in them; nor have the tags.
+            deadline_s: Instant at which the caller gives up.
+            tags: What will be stored will have these: an invalidation of one of them between this
+                and ``set_many`` then concerns it too, and they need no round trip of their own.
+        """
 
     async def set_many(self, entries: Mapping[str, Entry], deadline_s: float) -> None:
-        """Keep entries for as long as any rule may give them out; one round trip."""
+        """Keep entries for as long as any rule may give them out; one round trip for a thousand. A
+        value that would not come back the same is left out.
+        """
 
     async def lease(self, key: str, seconds: float, deadline_s: float) -> bool:
-        """Whether this process shall fetch ``key``: another one that holds the lease is at it.
+        """Whether this process shall fetch ``key``; if not, another one is at it.
 
         True also when that cannot be found out.
+
+        Args:
+            key: As in ``get_many``.
+            seconds: How long others leave the fetch to this process, should it never give it back.
+                The cache may have a lower limit.
+            deadline_s: Instant at which the caller gives up.
         """
 
     async def release(self, key: str, deadline_s: float) -> None:
@@ -39,7 +56,10 @@ class SharedCache(Protocol):
         prefix: str | None = None,
         tag: str | None = None,
     ) -> None:
-        """Forget entries by key, prefix of the key, or tag."""
+        """Forget entries by key, prefix of the key (any; the empty one is all), or tag.
+
+        Those being fetched now are concerned too where a prefix or tag is invalidated.
+        """
 
     @property
     def bypassed(self) -> bool:
