@@ -73,10 +73,11 @@ class TaskHands:
             await asyncio.wait((running,), timeout=left_s)
             if not running.done():
                 raise NotDone
-            made, error = running.result()
+            outcome = running.result()
+            made, error = outcome
+            outcome.clear()  # the thread's frame holds it, the error holds that frame
         finally:
             running.cancel()
-            del running  # it holds the error, whose traceback holds this frame
         if error is not None:
             try:
                 raise error
@@ -87,12 +88,12 @@ class TaskHands:
         return made
 
 
-def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
     """What a function returns and raises; a StopIteration would never arrive by a future."""
     try:
-        return function(*arguments), None
+        return [function(*arguments), None]
     except BaseException as error:  # noqa: BLE001 - raised where it is awaited
-        return None, error
+        return [None, error]
 
 
 async def _awaited(made: Any, left_s: float) -> Any:
