@@ -75,6 +75,7 @@ from servingclient.settings import (
 from servingclient.telemetry.snapshot import Stats, Traffic
 
 if typing.TYPE_CHECKING:
+    from servingclient.enrichment.redis import RedisCache
     from servingclient.transport.httpx_lanes import AsyncLaneTransport, LaneTransport
 
 __all__ = [
@@ -119,6 +120,7 @@ __all__ = [
     "Priority",
     "Queue",
     "QueueFull",
+    "RedisCache",
     "ResponseFormatError",
     "ResponseTooLarge",
     "Retry",
@@ -149,7 +151,11 @@ logging.getLogger("servingclient").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> typing.Any:
-    """The transports for httpx clients, made known when asked for: they import httpx (60 ms)."""
+    """What few need, made known when asked for: the transports import httpx (60 ms)."""
+    if name == "RedisCache":
+        from servingclient.enrichment.redis import RedisCache
+
+        return RedisCache
     if name in ("LaneTransport", "AsyncLaneTransport"):
         from servingclient.transport import httpx_lanes
 
