@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+from servingclient.capacity.planning import plan
+from servingclient.capacity.queueing import ClosedLoop, Waits, closed_loop, waits
+from servingclient.capacity.recorded import recorded
+from servingclient.capacity.result import Plan
 from servingclient.capacity.simulation import Simulated, simulate
 
-__all__ = ["Simulated", "simulate"]
+__all__ = [
+    "ClosedLoop",
+    "Plan",
+    "Simulated",
+    "Waits",
+    "closed_loop",
+    "plan",
+    "recorded",
+    "simulate",
+    "waits",
+]

@@ -10,6 +10,7 @@ from servingclient._version import __version__
 
 _EMULATE = "run a local Databricks Model Serving until it is interrupted"
 _DEMO = "score a real data set through every part of the client, on the emulator"
+_PLAN = "how much provisioned concurrency a load needs, and what callers will see"
 _INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 
 
@@ -24,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from servingclient.emulator.__main__ import main as emulate
 
         return emulate(given[1:])
+    if given[:1] == ["plan"]:  # likewise
+        from servingclient.cli.plan import main as plan
+
+        return plan(given[1:])
     arguments = _parser().parse_args(given)
     from servingclient.cli.demo import run
 
@@ -44,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help=_DEMO, description=_sentence(_DEMO), epilog=_DEMO_CODES)
     demo.add_argument("--plain", action="store_true", help="no colours, also on a terminal")
     commands.add_parser("emulate", help=_EMULATE)
+    commands.add_parser("plan", help=_PLAN)
     return parser
 
 
