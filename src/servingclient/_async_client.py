@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -45,6 +46,7 @@ from servingclient.stages.functions import (
 from servingclient.stages.staging import Staging
 from servingclient.stages.story import calls_around, opening_around
 from servingclient.stages.tasks import TaskHands
+from servingclient.telemetry.recorder import Recorder
 from servingclient.telemetry.snapshot import Stats
 from servingclient.transport.async_hedging import TaskHedger
 from servingclient.transport.clock import LoopClock
@@ -158,6 +160,7 @@ class AsyncServingClient:
             quota,
             watching.observers,
             hedging=hedging,
+            recorder=Recorder(clock.now, threading.RLock),
             tracer=watching.tracer,
         )
         self._hands = TaskHands(settings.stage_threads)
@@ -402,15 +405,24 @@ class AsyncServingClient:
         await self._story.warmup(limit_s)
 
     def stats(self) -> Stats:
-        """What this client has counted and holds now."""
+        """What this client has counted and holds now.
+
+        Prints as a table, and shows as a card in a notebook. It may be asked for at any time and
+        from any thread; windows are put together when they are read.
+        """
         world = self._story.world
+        total, recent = world.recorder.read()
         return Stats(
             self.endpoint,
             self._gate.stats(),
             world.quota.available,
             None if self._batcher is None else self._batcher.stats(),
             None if world.hedging is None else world.hedging.policy.stats(),
+            lanes=self._wire.lanes(),
+            token=self._access.token_stats(),
             enrichment=tuple(api.stats() for api in self._staging.stages.apis),
+            total=total,
+            recent=recent,
         )
 
     def with_options(self, **changes: Any) -> AsyncServingClient:

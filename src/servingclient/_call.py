@@ -30,6 +30,7 @@ from servingclient.policies.compression import NO_STATUS
 from servingclient.policies.deadline import attempt_deadline
 from servingclient.policies.retry import settle
 from servingclient.settings import Settings
+from servingclient.telemetry.recorder import SETTLE_AT
 
 _OK: Final = 200
 
@@ -127,6 +128,9 @@ class Story:
         except ServingError as error:
             self.failures.told(call, error)
             raise
+        except BaseException as error:
+            self.failures.broken_off(call, error)
+            raise
         return self.finish(call, call, reply, values, done_s, len(reply.body))
 
     async def answer(
@@ -176,7 +180,7 @@ class Story:
         done_s: float,
         reply_bytes: int,
     ) -> Prediction:
-        """Tell the observers of a good call, and make what its caller gets.
+        """Record a good call, tell the observers, and make what its caller gets.
 
         Args:
             wanted: What the caller asked for.
@@ -186,9 +190,25 @@ class Story:
             done_s: When it was there.
             reply_bytes: Size of the caller's part.
         """
-        ended_s = self.world.now()
+        world = self.world
+        ended_s = world.now()
         total_s = ended_s - wanted.started_s
-        if self.world.observers:
+        request_bytes = len(wanted.body.data)
+        timing = (
+            wanted.encoded_s - wanted.started_s,
+            wanted.queue_s,
+            sent.token_s,
+            reply.connect_s,
+            reply.first_byte_s - reply.sent_s,
+            ended_s - done_s,
+            sent.backoff_s,
+            total_s,
+        )
+        answered = world.recorder.answered
+        answered.append((ended_s, timing, request_bytes, reply_bytes, wanted is sent))
+        if len(answered) >= SETTLE_AT:
+            world.recorder.settle()
+        if world.observers:
             facts = (
                 self.endpoint,
                 _OK,
@@ -196,26 +216,11 @@ class Story:
                 total_s,
                 wanted.queue_s,
                 len(sent.attempts),
-                len(wanted.body.data),
+                request_bytes,
                 reply_bytes,
             )
-            tell(self.world, tuple.__new__(CallEnded, facts))
-        return Prediction(
-            values,
-            reply.headers,
-            sent.attempts,
-            (
-                wanted.encoded_s - wanted.started_s,
-                wanted.queue_s,
-                sent.token_s,
-                reply.connect_s,
-                reply.first_byte_s - reply.sent_s,
-                ended_s - done_s,
-                sent.backoff_s,
-                total_s,
-            ),
-            _OK,
-        )
+            tell(world, tuple.__new__(CallEnded, facts))
+        return Prediction(values, reply.headers, sent.attempts, timing, _OK)
 
     def begin(
         self,
@@ -390,6 +395,10 @@ class Story:
         status = None
         try:
             packed = pack(call.body.data, rules, gzip=bool(refusals))
+            if packed.data is not call.body.data:
+                note, now_s = world.recorder.note, world.now()
+                note(now_s, "unpacked", None, len(call.body.data))
+                note(now_s, "packed", None, len(packed.data))
             reply = await self._send(call, grant.target.carrying(packed.form), packed.data)
             status = reply.status
         finally:

@@ -142,6 +142,7 @@ class Failures:
         error.sent = failure.sent
         if says_no_room(failure):
             self._world.gate.throttled()
+            self._world.recorder.note(self._world.now(), "throttled")
         self._note(call, failure, error.request_id)
         return TryFailed(failure, error)
 
@@ -171,11 +172,14 @@ class Failures:
         cause = type(error).__name__
         last = Attempt(status, call.advice.wait_s, cause, spent_s, error.request_id)
         call.attempts += (last,)
+        self._world.recorder.note(call.tried_s + spent_s, "failed_attempt", "unfit", spent_s)
 
     def _note(self, call: Call, failure: Failure, reply_id: str | None) -> None:
         spent_s = self._world.now() - call.tried_s
         attempt = Attempt(failure.status, call.advice.wait_s, failure.cause, spent_s, reply_id)
         call.attempts += (attempt,)
+        label = failure.cls.value if failure.status is None else str(failure.status)
+        self._world.recorder.note(call.tried_s + spent_s, "failed_attempt", label, spent_s)
         if call.span is not None:
             call.span.attempt_failed(attempt)
         for observer in self._world.observers:
@@ -194,6 +198,7 @@ class Failures:
             if first:
                 raise first.pop()
             call.tried_s = self._world.now()
+            self._world.recorder.note(call.tried_s, "retry")
             return await again(call)
 
         def wait(state: tenacity.RetryCallState) -> float:
@@ -287,10 +292,12 @@ class Failures:
         error.endpoint = self._endpoint
         error.attempts = call.attempts
         error.elapsed_s = elapsed_s
+        kind = type(error).__name__
+        self._world.recorder.note(call.started_s + elapsed_s, "failed", kind, elapsed_s)
         event = CallEnded(
             self._endpoint,
             error.status_code,
-            type(error).__name__,
+            kind,
             elapsed_s,
             call.queue_s,
             len(call.attempts),
@@ -298,3 +305,10 @@ class Failures:
             0,
         )
         tell(self._world, event)
+
+    def broken_off(self, call: Call, error: BaseException) -> None:
+        """Record a call that ends with no error of ours: it was cancelled, or something broke."""
+        elapsed_s = self._world.now() - call.started_s
+        name = "failed" if isinstance(error, Exception) else "cancelled"
+        kind = type(error).__name__
+        self._world.recorder.note(call.started_s + elapsed_s, name, kind, elapsed_s)

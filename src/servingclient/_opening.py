@@ -73,6 +73,10 @@ async def _opened(story: Story, call: Call) -> OpenStream:
     except ServingError as error:
         story.failures.told(call, error)
         raise
+    except BaseException as error:
+        story.failures.broken_off(call, error)
+        raise
+    story.world.recorder.note(now(), "attempt")
     settle(call.progress, story.world.quota, story.settings.retry)
     last = Attempt(_OK, call.advice.wait_s, None, now() - call.tried_s, request_id(reply.headers))
     return OpenStream(

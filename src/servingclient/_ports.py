@@ -18,6 +18,7 @@ from servingclient.payload.signature import Schema
 from servingclient.policies.compression import Compression
 from servingclient.policies.hedge import HedgePolicy
 from servingclient.policies.quota import Quota
+from servingclient.telemetry.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -414,6 +415,7 @@ class World:
     observers: tuple[Observer, ...]
     compression: Compression = field(default_factory=Compression)
     hedging: Hedging | None = None
+    recorder: Recorder = field(default_factory=Recorder)
     tracer: Tracer | None = None
 
 

@@ -124,13 +124,16 @@ class OpenStream:
             world.gate.leave()
             if self._span is not None:
                 self._span.ended(self.attempts)
+            now_s = world.now()
+            took_s = now_s - self._started_s
+            world.recorder.note(now_s, "failed" if self._error else "stream", self._error, took_s)
             tell(
                 world,
                 CallEnded(
                     self._endpoint,
                     _OK,
                     self._error,
-                    world.now() - self._started_s,
+                    took_s,
                     self._queue_s,
                     len(self.attempts),
                     self._request_bytes,

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 
 from servingclient._ports import Grant
+from servingclient._stats import TokenStats
 from servingclient._types import FaultKind, Origin, WireFault
 from servingclient.auth import description as reading
 from servingclient.auth.book import Book
@@ -160,6 +161,19 @@ class Access:
         self._reading.force()
         self._book = None
         return True
+
+    def token_stats(self) -> TokenStats | None:
+        """The token in use, for the figures; None before the first."""
+        book = self._book
+        if book is None:
+            return None
+        now_s, end_s = self._now(), book.token.span.end_s
+        return TokenStats(
+            now_s - book.token.since_s,
+            None if end_s == math.inf else max(0.0, end_s - now_s),
+            book.state.failing,
+            book.route_optimized,
+        )
 
     @property
     def description(self) -> Description | None:

@@ -39,6 +39,7 @@ class Book:
         good_until_s: Until then a grant is handed out without another thought. The only field
             that changes: down when the token is refused, up when it was looked at again.
         grants: By served model; made when first asked for.
+        route_optimized: They lead to the endpoint's own host.
     """
 
     __slots__ = (
@@ -46,10 +47,10 @@ class Book:
         "_limit",
         "_origin",
         "_path",
-        "_route_optimized",
         "_secrets",
         "good_until_s",
         "grants",
+        "route_optimized",
         "state",
         "token",
     )
@@ -78,7 +79,7 @@ class Book:
             for name, value in carried
             if name.lower() not in _NO_SECRETS
         )
-        self._route_optimized = route_optimized
+        self.route_optimized = route_optimized
         self._limit = max_request_bytes
         self.grants: dict[str | None, Grant] = {}
 
@@ -96,7 +97,7 @@ class Book:
             path = served_model_path(path, check_served_model_name(served_model))
         target = make_target(self._origin, "POST", path, self._headers)
         made = QuietGrant(
-            target, self.token.number, self._limit, self._route_optimized, self._secrets
+            target, self.token.number, self._limit, self.route_optimized, self._secrets
         )
         if len(self.grants) < _MOST_GRANTS:
             self.grants[served_model] = made

@@ -108,14 +108,18 @@ class Token:
         number: Later asked for is larger; never used twice in one client.
         headers: Header lines that carry it.
         span: Its instants.
+        since_s: When it was first at hand.
         refusal: The endpoint would not have it; set once, never taken back.
         dropped: Something else would not, which says nothing about the endpoint; likewise.
         before: The refusal of the last token before it that was not dropped.
     """
 
-    __slots__ = ("before", "dropped", "headers", "number", "refusal", "span")
+    __slots__ = ("before", "dropped", "headers", "number", "refusal", "since_s", "span")
 
-    def __init__(self, number: int, headers: SecretHeaders, span: Span) -> None:
+    def __init__(
+        self, number: int, headers: SecretHeaders, span: Span, since_s: float = 0.0
+    ) -> None:
+        self.since_s = since_s
         self.number = number
         self.headers = headers
         self.span = span

@@ -152,7 +152,7 @@ class Tokens:
                 state.fail(failed, self._clock.now(), final=not failed.retryable)
                 _log.warning("token_failed number=%d error=%s", number, failed)
             else:
-                token = Token(number, signed_in.headers, signed_in.span)
+                token = Token(number, signed_in.headers, signed_in.span, self._clock.now())
                 state.put(token)
                 _log.info("token_renewed number=%d", number)
                 return token

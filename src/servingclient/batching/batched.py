@@ -160,6 +160,9 @@ class BatchedStory:
             raise
         except WireFault as fault:
             raise self._error_of(fault, self._call_of(member, key, priority)) from None
+        except BaseException as error:
+            story.failures.broken_off(self._call_of(member, key, priority), error)
+            raise
         finally:
             if member.span is not None:
                 attempts = () if member.batch is None else member.batch.attempts

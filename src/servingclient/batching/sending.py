@@ -79,6 +79,7 @@ def scattered(batch: Batch, answer: Answered) -> Answer:
     reply, values, _ = answer
     rows = batch.body.rows
     if len(batch.members) == 1 or (type(values) is list and len(values) == rows):
+        batch.terms.story.world.recorder.note(answer.done_s, "attempt")
         return answer
     error = BatchScatterError(
         f"{batch.terms.story.endpoint!r} answered {rows} rows of {len(batch.members)} callers with "

@@ -29,21 +29,24 @@ class Traffic:
 
     A call is what a caller asked for; an attempt is a request to the endpoint, of which a call may
     need several, and several calls may share one. Histograms give any quantile, sum, mean, maximum:
-    ``traffic.queue_s.quantile(0.99)``; they are None-free copies of one's own.
+    ``traffic.queue_s.quantile(0.99)``.
 
     Attributes:
         span_s: Length of the window.
-        answered: Calls that returned predictions, or a stream.
+        answered: Calls that returned predictions.
         failed: Calls that raised an error.
         cancelled: Calls that were interrupted or cancelled by their caller.
+        streams: Streams that have ended well; they are no calls in ``calls`` and the durations.
         attempts: Requests that were sent or tried, without the second ones of hedged calls.
-        failed_attempts: Those of them that failed, by what happened: ``"throttled"``, ``"lost"``.
+        failed_attempts: Those of them that failed, by what happened: a status such as ``"429"``,
+            else a kind such as ``"never_sent"`` or ``"slow"``.
         retries: Attempts after the first of a call.
         throttled: Attempts the endpoint refused for want of room: 429, 503 with Retry-After, 504.
         errors: Failed calls by the class of their error.
         answered_s: Whole calls that were answered.
         failed_s: Whole calls that failed.
-        encode_s: Turning inputs into bytes.
+        stream_s: Streams, from the call to their end.
+        encode_s: Turning inputs into bytes; this and the following are of answered calls.
         queue_s: Waiting for a place.
         token_s: Waiting for route or token; 0.0 when it was at hand.
         connect_s: Opening the connection; 0.0 on a reused one.
@@ -62,6 +65,7 @@ class Traffic:
     answered: int = 0
     failed: int = 0
     cancelled: int = 0
+    streams: int = 0
     attempts: int = 0
     retries: int = 0
     throttled: int = 0
@@ -69,6 +73,7 @@ class Traffic:
     failed_attempts: Mapping[str, int] = field(default_factory=dict)
     answered_s: Histogram = field(default_factory=Histogram, repr=False)
     failed_s: Histogram = field(default_factory=Histogram, repr=False)
+    stream_s: Histogram = field(default_factory=Histogram, repr=False)
     encode_s: Histogram = field(default_factory=Histogram, repr=False)
     queue_s: Histogram = field(default_factory=Histogram, repr=False)
     token_s: Histogram = field(default_factory=Histogram, repr=False)
@@ -86,13 +91,14 @@ class Traffic:
     def of(cls, tally: Tally, span_s: float) -> Traffic:
         """What a tally says of a window; its histograms pass over, so it must not be used on."""
         counts, labels = tally.counts, tally.labels
-        histograms = {name: tally.histogram(name) for name in HISTOGRAMS}
+        histograms = {field: tally.histogram(name) for field, name in HISTOGRAMS.items()}
         return cls(
             span_s=span_s,
             answered=counts["answered"],
             failed=counts["failed"],
             cancelled=counts["cancelled"],
-            attempts=counts["attempts"] + counts["failed_attempt"],
+            streams=counts["stream"],
+            attempts=counts["attempt"] + counts["failed_attempt"],
             retries=counts["retry"],
             throttled=counts["throttled"],
             errors=dict(labels.get("failed", ())),
@@ -162,9 +168,12 @@ class Traffic:
         return self._five[4]
 
 
-HISTOGRAMS: Final = tuple(
-    name for name, kind in Traffic.__annotations__.items() if kind == "Histogram"
-)
+HISTOGRAMS: Final = {
+    name: name.removesuffix("_s").removesuffix("_bytes")
+    for name, kind in Traffic.__annotations__.items()
+    if kind == "Histogram"
+}
+"""Fields that are histograms, and under which name a tally has them."""
 
 
 @dataclass(frozen=True, slots=True)

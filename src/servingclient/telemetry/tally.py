@@ -68,11 +68,12 @@ class Tally:
             if value is not None:
                 values.setdefault(name, []).append(value)
         for name, column in values.items():
-            self.histogram(name).extend(column)
+            self.histogram(name).take(column)
 
     def merge(self, other: Tally) -> None:
         """Count what ``other`` did."""
-        self.counts.update(other.counts)
+        for name, count in other.counts.items():
+            self.counts[name] += count
         for name, labels in other.labels.items():
             self.labels.setdefault(name, Counter()).update(labels)
         for name, histogram in other.histograms.items():
@@ -141,29 +142,31 @@ class Windows:
 
     Attributes:
         since_s: When it began.
-        total: All since then.
     """
 
-    __slots__ = ("_closed", "_number", "_tally", "since_s", "total")
+    __slots__ = ("_closed", "_number", "_past", "_tally", "since_s")
 
     def __init__(self, now_s: float) -> None:
         self.since_s = now_s
-        self.total = Tally()
         self._number = int(now_s // SLOT_S)
         self._tally = Tally()
         self._closed: deque[Slot] = deque(maxlen=SLOTS)
+        self._past = Tally()  # all closed slots, those no longer kept included
 
-    def at(self, number: int) -> tuple[Tally, Tally]:
-        """Where to count what happened in that slot. Who comes late is counted in the present one.
-
-        Returns:
-            The tally of the slot, and that of all time.
-        """
+    def at(self, number: int) -> Tally:
+        """Where to count what happened in that slot; what comes late counts in the present one."""
         if number > self._number:
             closed = Slot(self._number, self._tally.packed())
             self._number, self._tally = number, Tally()
-            self._closed.append(closed)  # last: an interrupt may lose a slot, never count it twice
-        return self._tally, self.total
+            self._past.merge(closed.tally)
+            self._closed.append(closed)
+        return self._tally
+
+    def total(self) -> Tally:
+        """All since the start."""
+        total = self._past.copy()
+        total.merge(self._tally)
+        return total
 
     def recent(self, now_s: float) -> Recent:
         """The last 5 min."""

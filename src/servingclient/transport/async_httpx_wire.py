@@ -151,6 +151,9 @@ class AsyncHttpxWire:
 
         return cls(make(), settings, stock=True, remake=make)
 
+    def lanes(self) -> None:
+        """No figures: the transport keeps its connections to itself."""
+
     def __repr__(self) -> str:
         return f"over {type(self._transport).__name__}"
 

@@ -83,6 +83,9 @@ class HttpxWire:
 
         return cls(make(), settings, stock=True, remake=make)
 
+    def lanes(self) -> None:
+        """No figures: the transport keeps its connections to itself."""
+
     def __repr__(self) -> str:
         return f"over {type(self._transport).__name__}"
 

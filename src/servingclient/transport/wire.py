@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Union
 
+from servingclient._stats import LaneStats
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Target, WireFault
 from servingclient.errors import ConfigError
 from servingclient.settings import Settings
@@ -129,6 +130,11 @@ class LaneWire:
             return
         self.pool.warm(origin, count, deadline_s)
 
+    def lanes(self) -> LaneStats:
+        """Figures of the connections."""
+        found = self.pool.stats()
+        return LaneStats(found.busy, found.idle, found.opened, found.stale)
+
     def __repr__(self) -> str:
         return repr(self.pool)
 
@@ -244,6 +250,11 @@ class AsyncLaneWire:
         if patched.async_patched():
             return
         await self.pool.warm(origin, count, deadline_s)
+
+    def lanes(self) -> LaneStats:
+        """Figures of the connections."""
+        found = self.pool.stats()
+        return LaneStats(found.busy, found.idle, found.opened, found.stale)
 
     def __repr__(self) -> str:
         return repr(self.pool)
