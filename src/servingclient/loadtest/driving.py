@@ -1,0 +1,125 @@
+"""Making the calls of one trial on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from servingclient._prediction import Prediction
+from servingclient.errors import ServingError
+from servingclient.loadtest.series import Done
+
+Predict = Callable[[], Awaitable[Prediction]]
+"""One call."""
+
+_BURST_CALLS: Final = 16
+"""Calls that begin in one round of the loop when the generator is behind: in the next one replies
+are read, so that they are not late by its doing."""
+
+
+class Driver:
+    """Begins calls when they are due, or with a fixed number of callers, and notes their ends.
+
+    Args:
+        predict: Makes one call.
+        now: A clock that never jumps.
+
+    Attributes:
+        ended: Calls that ended since the list was last emptied.
+        began: Calls that began.
+    """
+
+    def __init__(self, predict: Predict, now: Callable[[], float] = time.monotonic) -> None:
+        self._predict = predict
+        self._now = now
+        self._start_s = 0.0
+        self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.ended: list[Done] = []
+        self.began = 0
+
+    @property
+    def running(self) -> int:
+        """Calls under way."""
+        return len(self._tasks)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return self._now() - self._start_s
+
+    def stop(self) -> None:
+        """Begin no more calls."""
+        self._stopped = True
+
+    async def open_loop(self, instants: Iterable[float]) -> int:
+        """Begin a call at each of ``instants``, whatever became of those before.
+
+        Args:
+            instants: Seconds from now, in ascending order.
+
+        Returns:
+            How many were due until it was over or stopped.
+        """
+        loop = asyncio.get_running_loop()
+        self._start_s = self._now()
+        due = 0
+        for due_s in instants:
+            left_s = due_s - self.elapsed_s
+            if left_s > 0.0:
+                await asyncio.sleep(left_s)
+            elif due % _BURST_CALLS == 0:
+                await asyncio.sleep(0)
+            if self._stopped:
+                break
+            due += 1
+            task = loop.create_task(self._call(due_s))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return due
+
+    async def closed_loop(self, callers: int, seconds: float) -> int:
+        """Have so many callers ask, each again when it has its answer.
+
+        Returns:
+            How many calls were made.
+        """
+        self._start_s = self._now()
+        for _ in range(callers):
+            task = asyncio.get_running_loop().create_task(self._caller(seconds))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        await asyncio.wait(set(self._tasks))
+        return self.began
+
+    async def _caller(self, seconds: float) -> None:
+        while not self._stopped and self.elapsed_s < seconds:
+            await self._call(self.elapsed_s)
+
+    async def _call(self, due_s: float) -> None:
+        began_s = self.elapsed_s
+        self.began += 1
+        error, lane_s = None, 0.0
+        try:
+            prediction = await self._predict()
+        except ServingError as failure:
+            error = type(failure).__name__
+        else:
+            lane_s = prediction.timing.queue_s
+        self.ended.append(Done(due_s, began_s, self.elapsed_s, error, lane_s))
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for the calls under way, then cancel those left.
+
+        Returns:
+            How many were left.
+        """
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=seconds)
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return len(left)
