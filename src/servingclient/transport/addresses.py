@@ -16,6 +16,24 @@ from servingclient._types import Origin
 Address = tuple[int, Any]
 """Address family, and what ``socket.connect`` takes for it."""
 
+Refuses = Callable[[str], "str | None"]
+"""Says why an address may not be connected to; None where it may."""
+
+
+class AddressRefused(OSError):  # noqa: N818 - says what happened
+    """A host's name leads only to addresses that may not be connected to."""
+
+
+def _permitted(found: list[Address], refuses: Refuses | None) -> list[Address]:
+    """The addresses that may be connected to: a name can be made to lead anywhere."""
+    if refuses is None:
+        return found
+    judged = [(one, refuses(one[1][0])) for one in found]
+    permitted = [one for one, reason in judged if reason is None]
+    if judged and not permitted:
+        raise AddressRefused(f"the name leads to {judged[0][1]}")
+    return permitted
+
 
 def _literal(origin: Origin) -> list[Address] | None:
     """The address a host is, where it is one: no look-up, no thread."""
@@ -35,33 +53,33 @@ def _look_up(origin: Origin) -> list[Address]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-def resolve(origin: Origin, deadline_s: float) -> list[Address]:
+def resolve(origin: Origin, deadline_s: float, refuses: Refuses | None = None) -> list[Address]:
     """Addresses of the host, looked up in a thread: ``getaddrinfo`` knows no time-out.
 
     Raises:
-        OSError: The name does not resolve.
+        OSError: The name does not resolve, or ``refuses`` holds for all it leads to.
         TimeoutError: The look-up took too long; its thread is left to itself.
     """
     if (literal := _literal(origin)) is not None:
-        return literal
+        return _permitted(literal, refuses)
     answers: list[_Answer] = []
     thread = _ask(origin, answers.append)
     thread.join(max(0.0, deadline_s - time.monotonic()))
     if not answers:
         raise TimeoutError
-    return _found(answers[0])
+    return _permitted(_found(answers[0]), refuses)
 
 
-async def resolve_async(origin: Origin) -> list[Address]:
+async def resolve_async(origin: Origin, refuses: Refuses | None = None) -> list[Address]:
     """The same on an event loop; whoever awaits it may stop waiting at any time.
 
     Not in the loop's executor: ``asyncio.run`` waits at its end for what still hangs there.
 
     Raises:
-        OSError: The name does not resolve.
+        OSError: The name does not resolve, or ``refuses`` holds for all it leads to.
     """
     if (literal := _literal(origin)) is not None:
-        return literal
+        return _permitted(literal, refuses)
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[_Answer] = loop.create_future()
 
@@ -74,7 +92,7 @@ async def resolve_async(origin: Origin) -> list[Address]:
             loop.call_soon_threadsafe(take, answer)
 
     _ask(origin, tell)
-    return _found(await answered)
+    return _permitted(_found(await answered), refuses)
 
 
 _Answer = list[Address] | OSError

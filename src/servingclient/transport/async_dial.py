@@ -10,7 +10,7 @@ from typing import Any
 
 from servingclient._types import Origin
 from servingclient.transport import faults
-from servingclient.transport.addresses import Address, resolve_async
+from servingclient.transport.addresses import Address, Refuses, resolve_async
 from servingclient.transport.async_lane import AsyncLane
 from servingclient.transport.exchange import Limits
 
@@ -21,6 +21,7 @@ async def dial(
     limits: Limits,
     deadline_s: float,
     inbox: memoryview,
+    refuses: Refuses | None = None,
 ) -> AsyncLane:
     """Open a lane.
 
@@ -30,6 +31,7 @@ async def dial(
         limits: Bounds of its replies.
         deadline_s: Instant at which to give up.
         inbox: Where its loop puts what arrives.
+        refuses: Judges the addresses the host's name leads to; None takes any.
 
     Raises:
         WireFault: ``NOT_CONNECTED`` or ``TLS``; nothing was sent.
@@ -37,7 +39,7 @@ async def dial(
     started_s = time.monotonic()
     left_s = deadline_s - started_s
     lane = AsyncLane(origin, context, limits, inbox)
-    connecting = asyncio.ensure_future(_connect(lane, deadline_s))
+    connecting = asyncio.ensure_future(_connect(lane, deadline_s, refuses))
     # Not wait_for: before Python 3.12 it can lose a cancellation, or a connection made just then.
     try:
         await asyncio.wait({connecting}, timeout=max(0.0, left_s))
@@ -56,9 +58,9 @@ async def dial(
     return lane
 
 
-async def _connect(lane: AsyncLane, deadline_s: float) -> None:
+async def _connect(lane: AsyncLane, deadline_s: float, refuses: Refuses | None) -> None:
     # Not create_connection's own way to several addresses: cancelled, its race leaves sockets open.
-    sock = await _connected(await resolve_async(lane.origin), deadline_s)
+    sock = await _connected(await resolve_async(lane.origin, refuses), deadline_s)
     await asyncio.get_running_loop().create_connection(lambda: lane, sock=sock)
     await lane.shake_hands()
 

@@ -14,6 +14,7 @@ from servingclient._types import FaultKind, Origin, WireFault
 from servingclient.errors import WrongLoopError
 from servingclient.settings import Pool, Tls
 from servingclient.transport import async_dial, async_lane
+from servingclient.transport.addresses import Refuses
 from servingclient.transport.async_lane import AsyncLane
 from servingclient.transport.exchange import Limits
 from servingclient.transport.pool import PoolStats, check_security, lane_life_s
@@ -22,11 +23,16 @@ from servingclient.transport.tls import ssl_context
 
 
 class AsyncLanePool:
-    """Lends lanes to tasks. How many are in use at once is the gate's business."""
+    """Lends lanes to tasks. How many are in use at once is the gate's business.
+
+    Attributes:
+        refuses: Judges the addresses a host's name leads to; None takes any.
+    """
 
     def __init__(self, settings: Pool, tls: Tls) -> None:
         self.settings = settings
         self._tls = tls
+        self.refuses: Refuses | None = None
         self._limits = Limits(settings.max_head_bytes, settings.max_reply_bytes)
         self._inbox = async_lane.new_inbox()
         self._shelves: dict[Origin, Shelf[AsyncLane]] = {}
@@ -149,7 +155,9 @@ class AsyncLanePool:
 
     async def _dial(self, origin: Origin, deadline_s: float) -> AsyncLane:
         context = ssl_context(self._tls) if origin.scheme == "https" else None
-        lane = await async_dial.dial(origin, context, self._limits, deadline_s, self._inbox)
+        lane = await async_dial.dial(
+            origin, context, self._limits, deadline_s, self._inbox, self.refuses
+        )
         lane.retire_s = time.monotonic() + lane_life_s(self.settings)
         self._opened += 1
         return lane

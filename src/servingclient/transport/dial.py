@@ -9,7 +9,7 @@ import time
 
 from servingclient._types import Origin
 from servingclient.transport import faults
-from servingclient.transport.addresses import Address, resolve
+from servingclient.transport.addresses import Address, Refuses, resolve
 from servingclient.transport.exchange import Limits
 from servingclient.transport.lane import Lane
 from servingclient.transport.tls_session import TlsSession
@@ -23,6 +23,7 @@ def dial(
     limits: Limits,
     deadline_s: float,
     opening: set[socket.socket],
+    refuses: Refuses | None = None,
 ) -> Lane:
     """Open a lane.
 
@@ -32,13 +33,14 @@ def dial(
         limits: Bounds of its replies.
         deadline_s: Instant at which to give up.
         opening: Holds its socket meanwhile, so that closing the client can shut it down.
+        refuses: Judges the addresses the host's name leads to; None takes any.
 
     Raises:
         WireFault: ``NOT_CONNECTED`` or ``TLS``; nothing was sent.
     """
     started_s = time.monotonic()
     try:
-        sock = _connect(resolve(origin, deadline_s), deadline_s, opening)
+        sock = _connect(resolve(origin, deadline_s, refuses), deadline_s, opening)
     except OSError as error:
         raise faults.dial_fault(error, origin) from None
     try:

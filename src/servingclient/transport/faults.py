@@ -8,6 +8,7 @@ import socket
 import ssl
 
 from servingclient._types import FaultKind, Origin, WireFault
+from servingclient.transport.addresses import AddressRefused
 
 
 def dial_fault(error: Exception, origin: Origin) -> WireFault:
@@ -22,6 +23,8 @@ def dial_fault(error: Exception, origin: Origin) -> WireFault:
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or str(error)).replace("_", " ").lower()
         return _fault(FaultKind.TLS, f"TLS failed: {reason}", origin)
+    if isinstance(error, AddressRefused):
+        return _fault(FaultKind.NOT_CONNECTED, str(error), origin)
     if isinstance(error, socket.gaierror):
         return _fault(FaultKind.NO_NAME, f"the name does not resolve ({error.strerror})", origin)
     if isinstance(error, TimeoutError):

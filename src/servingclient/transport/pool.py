@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from servingclient._types import FaultKind, Origin, WireFault, is_loopback
 from servingclient.errors import ConfigError
 from servingclient.settings import Pool, Tls
+from servingclient.transport.addresses import Refuses
 from servingclient.transport.dial import dial
 from servingclient.transport.exchange import Limits
 from servingclient.transport.lane import Lane
@@ -68,12 +69,17 @@ def lane_life_s(pool: Pool) -> float:
 
 
 class LanePool:
-    """Lends lanes to threads. How many are in use at once is the gate's business."""
+    """Lends lanes to threads. How many are in use at once is the gate's business.
+
+    Attributes:
+        refuses: Judges the addresses a host's name leads to; None takes any.
+    """
 
     def __init__(self, settings: Pool, tls: Tls) -> None:
         self._shelves: dict[Origin, Shelf[Lane]] = {}
         self.settings = settings
         self._tls = tls
+        self.refuses: Refuses | None = None
         self._limits = Limits(settings.max_head_bytes, settings.max_reply_bytes)
         self._busy: set[Lane] = set()
         self._opening: set[socket.socket] = set()
@@ -158,7 +164,7 @@ class LanePool:
         self._refuse_if_closed()
         context = ssl_context(self._tls) if origin.scheme == "https" else None
         try:
-            lane = dial(origin, context, self._limits, deadline_s, self._opening)
+            lane = dial(origin, context, self._limits, deadline_s, self._opening, self.refuses)
         except WireFault:
             self._refuse_if_closed()  # that is why it failed
             raise
