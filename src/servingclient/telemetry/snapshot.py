@@ -251,3 +251,13 @@ class Stats:
             ago_s = self.recent.now_s - (number + 1) * SLOT_S
             points.append(Point(ago_s, traffic.qps, traffic.p99_s, traffic.error_rate))
         return tuple(points)
+
+    def __str__(self) -> str:
+        from servingclient.telemetry.table import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from servingclient.telemetry.card import card
+
+        return card(self)
