@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
 
@@ -9,6 +10,8 @@ from servingclient._ports import Figured
 from servingclient.telemetry import exported
 from servingclient.telemetry.exported import Figures
 from servingclient.transport.fork_lock import ForkLock
+
+_log = logging.getLogger("servingclient.export")
 
 
 class Watched:
@@ -38,10 +41,10 @@ class Watched:
 
     def remove(self, client: Figured) -> None:
         """It is closed: what it has counted stays."""
-        found = exported.figures(client.stats())
+        found = _read(client)
         with self._lock:
             if self._open.pop(id(client), None) is not None:
-                self._leave(id(client), found)
+                self._leave(id(client), found or self._last.get(id(client), {}))
 
     def _leave(self, number: int, found: Figures) -> None:
         self._last.pop(number, None)
@@ -55,8 +58,17 @@ class Watched:
             for number, held in list(self._open.items()):
                 client = held()
                 if client is not None:
-                    self._last[number] = exported.figures(client.stats())
+                    self._last[number] = _read(client) or self._last.get(number, {})
                 else:
                     del self._open[number]
                     self._leave(number, self._last.get(number, {}))
             return exported.together((self._gone, *self._last.values()))
+
+
+def _read(client: Figured) -> Figures:
+    """Its figures; none where they cannot be had: that must not keep a client from closing."""
+    try:
+        return exported.figures(client.stats())
+    except Exception as error:  # noqa: BLE001 - as above; the log says so
+        _log.warning("figures_failed endpoint=%s error=%r", client.endpoint, error)
+        return {}
