@@ -348,7 +348,7 @@ class AsyncServingClient:
             progress=progress,
             checkpoint=checkpoint,
         )
-        return tasks.begin(story, self._limit, options, inputs)
+        return tasks.begin(story, self._limit, self._staging, options, inputs)
 
     def _limit(self) -> int:
         return self._gate.stats().limit

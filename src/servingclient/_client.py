@@ -351,7 +351,9 @@ class ServingClient:
             progress=progress,
             checkpoint=checkpoint,
         )
-        return threads.begin(story, self._wire, self._clock, self._limit, options, inputs)
+        return threads.begin(
+            story, self._wire, self._clock, self._limit, self._staging, options, inputs
+        )
 
     def _limit(self) -> int:
         return self._gate.stats().limit

@@ -92,23 +92,28 @@ class Checkpoint:
         """Add a piece. Rows without a prediction are left open: another run tries them again.
 
         Raises:
-            CheckpointError: The file cannot be written.
+            CheckpointError: The file cannot be written, or the rows cannot be recognised again.
         """
         holes = piece.holes()
         open_rows = set(holes)
         good = [offset for offset in range(len(piece.values)) if offset not in open_rows]
         if good:
+            digest = self._digest(piece, good)
+            if not digest:
+                raise self._unknown(piece.first_row)
             self._spool.append(
                 piece.first_row,
                 len(piece.values),
-                self._digest(piece, good),
+                digest,
                 holes,
                 [piece.values[offset] for offset in good],
             )
 
     def _digest(self, piece: Piece, offsets: Sequence[int]) -> bytes:
-        """Of rows as they are, whatever goes beside them and whatever is known of the model."""
-        rows = piece.chosen(offsets)
+        """Of rows as they were given, whatever is made of them, goes beside them, and whatever is
+        known of the model.
+        """
+        rows = piece.given(offsets)
         try:
             data = encode(
                 rows,
@@ -117,7 +122,7 @@ class Checkpoint:
                 usage_context=None,
                 settings=self._payload,
             ).data
-        except PayloadError:  # it could be encoded once, so it is another input
+        except PayloadError:  # another input, or one that only preprocess makes fit to be sent
             return b""
         return blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
@@ -129,6 +134,15 @@ class Checkpoint:
             "another file."
         )
         error.row = record.first_row
+        return error
+
+    def _unknown(self, row: int) -> CheckpointError:
+        error = CheckpointError(
+            f"The checkpoint {self._path!r} cannot tell this input from another: from row {row:,} "
+            "on, it can be encoded only after preprocess. Prepare the rows before you give them to "
+            "map, or leave the checkpoint out."
+        )
+        error.row = row
         return error
 
     def _ends_early(self, row: int) -> CheckpointError:

@@ -21,7 +21,9 @@ from servingclient.bulk.results import Block
 from servingclient.bulk.scorer import Scorer
 from servingclient.bulk.source import Source
 from servingclient.bulk.splitter import Splitter
+from servingclient.bulk.staged import RowStages
 from servingclient.errors import ServingError
+from servingclient.stages.staging import Staging
 
 _LOOK_S: Final = 0.25  # how often a display is looked at while nothing happens
 
@@ -54,6 +56,7 @@ class Job:
         source: The rows.
         crew: Does the sending.
         limit: How many calls the endpoint takes at once now, as far as is known.
+        staging: What the client runs around calls.
     """
 
     def __init__(
@@ -63,13 +66,17 @@ class Job:
         source: Source,
         crew: Crew,
         limit: Callable[[], int],
+        staging: Staging,
     ) -> None:
+        self._stages = None
+        if staging.stages.any:
+            self._stages = RowStages(staging, options.timeout_s, story.world.now)
         bulk = story.settings.bulk
         # a quarter: a first try that takes longer than aimed at still leaves time for another
         aim_s = min(bulk.aim_request_s, options.timeout_s / 4)
         splitter = Splitter(bulk, aim_s, options.rows_per_request)
         self._scorer = Scorer(story, options, splitter)
-        self._pieces = Pieces(story, options, source, splitter, self._scorer)
+        self._pieces = Pieces(story, options, source, splitter, self._scorer, self._stages)
         self._most_in_flight = bulk.max_in_flight
         self._options = options
         self._source = source
@@ -93,6 +100,8 @@ class Job:
                 self._show()
                 if window and window[0].done:
                     block, error = self._outcome(window.popleft())
+                    if self._stages is not None:
+                        block = await self._stages.after(block)
                     if block.predictions:
                         yield block
                 elif self._fatal is not None:

@@ -34,6 +34,7 @@ class Piece:
         body: Their request, encoded.
         failed: How many have an error.
         done: Nothing more will come.
+        staged: What the client's stages made of the rows; None where it has none.
     """
 
     first_row: int
@@ -43,6 +44,7 @@ class Piece:
     body: Body | None = None
     failed: int = 0
     done: bool = False
+    staged: Rows = None
 
     @classmethod
     def of(cls, first_row: int, rows: Rows) -> Piece:
@@ -51,7 +53,12 @@ class Piece:
         return cls(first_row, rows, [_OPEN] * size, range(size))
 
     def chosen(self, offsets: Sequence[int]) -> Rows:
-        """The rows at ``offsets``."""
+        """The rows at ``offsets`` as they are sent."""
+        rows = self.rows if self.staged is None else self.staged
+        return rows if len(offsets) == len(self.values) else pick(rows, offsets)
+
+    def given(self, offsets: Sequence[int]) -> Rows:
+        """The rows at ``offsets`` as they were read."""
         return self.rows if len(offsets) == len(self.values) else pick(self.rows, offsets)
 
     def fill(self, offsets: Sequence[int], predictions: list[Any]) -> None:
@@ -79,7 +86,7 @@ class Piece:
 
     def settle(self) -> None:
         """Let go of what was needed only until here."""
-        self.rows = self.body = None
+        self.rows = self.staged = self.body = None
         self.done = True
 
 

@@ -14,10 +14,11 @@ from servingclient.auth.endpoint import SMALL_LIMIT_BYTES
 from servingclient.bulk.checkpoint import Checkpoint
 from servingclient.bulk.options import BulkOptions
 from servingclient.bulk.piece import Piece
-from servingclient.bulk.rows import Rows, cut
+from servingclient.bulk.rows import Rows, count, cut
 from servingclient.bulk.scorer import Scorer
 from servingclient.bulk.source import Source
 from servingclient.bulk.splitter import Splitter, fitting
+from servingclient.bulk.staged import RowStages
 from servingclient.bulk.unfit import columns_of, unfit
 from servingclient.errors import PayloadError
 
@@ -31,6 +32,7 @@ class Pieces:
         source: The rows.
         splitter: Says how many rows a piece has, and is told what they came to.
         scorer: Encodes requests.
+        stages: What is made of the rows before; None where nothing is.
 
     Attributes:
         checkpoint: Where finished pieces are found and recorded; None without one.
@@ -43,6 +45,7 @@ class Pieces:
         source: Source,
         splitter: Splitter,
         scorer: Scorer,
+        stages: RowStages | None,
     ) -> None:
         self.checkpoint: Checkpoint | None = None
         self._story = story
@@ -50,7 +53,10 @@ class Pieces:
         self._source = source
         self._splitter = splitter
         self._scorer = scorer
+        self._stages = stages
         self._columns: frozenset[Any] | None = None
+        self._columns_known = False
+        self._ahead: Rows = None
 
     async def open(self) -> None:
         """Have the checkpoint and, where the settings ask for it, the model's signature at hand.
@@ -64,7 +70,8 @@ class Pieces:
         await story.learn(story.world.now() + options.timeout_s, options.rank)
 
     async def next(self, in_flight: int) -> Piece | None:
-        """The next piece: encoded as far as it is to be sent; None at the end of the input.
+        """The next piece: encoded as far as it is to be sent; None at the end of the input, and
+        where a stage failed, which is the source's error then.
 
         Args:
             in_flight: Requests there may be at once.
@@ -75,21 +82,65 @@ class Pieces:
         source, checkpoint = self._source, self.checkpoint
         first_row = source.position
         wanted = self._splitter.rows(source.left_rows, in_flight)
+        if self._ahead is not None:
+            wanted = min(wanted, count(self._ahead))
         if checkpoint is not None:
             wanted = checkpoint.rows_to_take(first_row, wanted)
         rows = await source.take(wanted)
-        if first_row == 0 and rows is not None:
-            self._columns = columns_of(rows)
-        if checkpoint is not None and (piece := checkpoint.restored(first_row, rows)) is not None:
-            if piece.todo:
-                self._encode(piece)
+        if rows is not None and self._stages is None:
+            self._learn_columns(rows)
+        piece = None
+        if checkpoint is not None:
+            piece = checkpoint.restored(first_row, rows)
+        if piece is not None and not piece.todo:
+            self._ahead = None
             return piece
-        return None if rows is None else self._fitted(first_row, rows)
+        if rows is None:
+            return None
+        try:
+            staged = await self._staged(rows)
+        except Exception as error:  # noqa: BLE001 - raised by the job, when all before it is out
+            source.error = error
+            return None
+        if staged is not None:
+            self._learn_columns(staged)
+        if piece is None:
+            return self._fitted(first_row, rows, staged)
+        self._enter(piece, staged)
+        self._encode(piece)
+        return piece
 
-    def _fitted(self, first_row: int, rows: Rows) -> Piece:
+    async def _staged(self, rows: Rows) -> Rows:
+        """What the stages make of ``rows``, and perhaps of more that come next; None without any.
+
+        Rows that were given back have been through them, and do not go again.
+        """
+        if self._stages is None:
+            return None
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and count(rows) <= count(ahead):
+            return ahead
+        return await self._stages.before(rows)
+
+    def _enter(self, piece: Piece, staged: Rows) -> None:
+        """Give a piece what was made of its rows, and keep what was made of those behind it."""
+        if staged is None:
+            return
+        size, made = len(piece.values), count(staged)
+        piece.staged = staged if size == made else cut(staged, 0, size)
+        self._ahead = None if size == made else cut(staged, size, made)
+
+    def _learn_columns(self, rows: Rows) -> None:
+        """Every row must be of the form of the first one seen."""
+        if not self._columns_known:
+            self._columns = columns_of(rows)
+            self._columns_known = True
+
+    def _fitted(self, first_row: int, rows: Rows, staged: Rows) -> Piece:
         """A piece of as many of ``rows`` as fit one request; the others are given back."""
         while True:
             piece = Piece.of(first_row, rows)
+            self._enter(piece, staged)
             self._encode(piece)
             if piece.body is None:
                 return piece

@@ -12,6 +12,7 @@ from servingclient.bulk.job import Job
 from servingclient.bulk.options import BulkOptions
 from servingclient.bulk.results import AsyncMapResult
 from servingclient.bulk.source import opened
+from servingclient.stages.staging import Staging
 
 
 class TaskCrew:
@@ -49,11 +50,15 @@ class TaskCrew:
 
 
 def begin(
-    story: Story, limit: Callable[[], int], options: BulkOptions, inputs: Any
+    story: Story,
+    limit: Callable[[], int],
+    staging: Staging,
+    options: BulkOptions,
+    inputs: Any,
 ) -> AsyncMapResult:
     """A bulk job over the connections, queue and token of a client."""
     source = opened(inputs, asynchronous=True)
     # Its long requests are nothing to measure the delay of hedges by, and there are always more.
     own = Story(story.endpoint, story.settings, replace(story.world, hedging=None))
-    job = Job(own, options, source, TaskCrew(), limit)
+    job = Job(own, options, source, TaskCrew(), limit, staging)
     return AsyncMapResult(job.blocks())

@@ -18,6 +18,7 @@ from servingclient.bulk.options import BulkOptions
 from servingclient.bulk.results import MapResult
 from servingclient.bulk.source import opened
 from servingclient.errors import ConfigError
+from servingclient.stages.staging import Staging
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.part import PartWire
 from servingclient.transport.wire import SyncWire
@@ -123,6 +124,7 @@ def begin(
     wire: SyncWire,
     clock: ThreadClock,
     limit: Callable[[], int],
+    staging: Staging,
     options: BulkOptions,
     inputs: Any,
 ) -> MapResult:
@@ -137,5 +139,5 @@ def begin(
     # Its long requests are nothing to measure the delay of hedges by, and there are always more.
     world = replace(story.world, wire=part, sleep=own_clock.sleep, hedging=None)
     own = Story(story.endpoint, story.settings, world)
-    job = Job(own, options, source, ThreadCrew(break_off), limit)
+    job = Job(own, options, source, ThreadCrew(break_off), limit, staging)
     return MapResult(_step.iterate(job.blocks()))
