@@ -157,7 +157,8 @@ class Story:
             )
         except ServingError:
             raise self.failures.of_predictions(call, reply) from None
-        settle(call.progress, self.world.quota, self.settings.retry)
+        if self.world.quota.spent:
+            settle(call.progress, self.world.quota, self.settings.retry)
         facts = (_OK, call.advice.wait_s, None, done_s - call.tried_s, None)
         call.attempts += (tuple.__new__(Attempt, facts),)  # its own __new__ is Python: 0.1 us
         return reply, values, done_s
@@ -245,11 +246,11 @@ class Story:
                 inputs = self._fitted(inputs, served_model)
             return encode(
                 inputs,
-                params=params,
-                client_request_id=client_request_id,
-                usage_context=usage_context,
-                settings=self.settings.payload,
-                stream=stream,
+                params,
+                client_request_id,
+                usage_context,
+                self.settings.payload,
+                stream,
             )
         except ServingError as error:
             error.endpoint = self.endpoint

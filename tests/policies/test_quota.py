@@ -64,7 +64,7 @@ def test_r1_a_credit_that_raced_does_not_overfill():
 
     @contextmanager
     def late():
-        quota._tokens = 500  # another thread was quicker between our look and our lock
+        quota.spent = 0  # another thread was quicker between our look and our lock
         yield
 
     class Late:
@@ -76,7 +76,7 @@ def test_r1_a_credit_that_raced_does_not_overfill():
             self.inner.__exit__(None, None, None)
 
     quota = Quota(500, Late())
-    quota._tokens = 499
+    quota.spent = 1
     quota.credit(1)
     assert quota.available == 500
 

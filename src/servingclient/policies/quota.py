@@ -17,33 +17,38 @@ _UNGUARDED: Final = nullcontext()
 class Quota:
     """Tokens shared by all calls to one host. Always 0 <= ``available`` <= ``capacity``.
 
+    What is counted is what was taken, so that a full bucket is seen at one look.
+
     Args:
         capacity: Tokens at the start and at most.
         guard: Makes a change atomic: a lock where threads share the quota, nothing on one event
             loop.
+
+    Attributes:
+        spent: Tokens missing from a full bucket; a success puts some back.
     """
 
-    __slots__ = ("_capacity", "_guard", "_tokens")
+    __slots__ = ("_capacity", "_guard", "spent")
 
     def __init__(self, capacity: int, guard: AbstractContextManager[object] = _UNGUARDED) -> None:
         self._capacity = capacity
-        self._tokens = capacity
+        self.spent = 0
         self._guard = guard
 
     def __repr__(self) -> str:
-        return f"Quota({self._tokens} of {self._capacity})"
+        return f"Quota({self.available} of {self._capacity})"
 
     @property
     def available(self) -> int:
         """Tokens left."""
-        return self._tokens
+        return self._capacity - self.spent
 
     def take(self, cost: int) -> bool:
         """Take ``cost`` tokens, or none when there are fewer."""
         with self._guard:
-            if self._tokens < cost:
+            if self.available < cost:
                 return False
-            self._tokens -= cost
+            self.spent += cost
             return True
 
     def refund(self, cost: int) -> None:
@@ -54,7 +59,7 @@ class Quota:
         """Put ``amount`` tokens in, up to the capacity."""
         # Read outside the guard: a full bucket is the normal case and costs no lock. A retry that
         # takes tokens at this very moment makes this one credit go missing, which does no harm.
-        if self._tokens >= self._capacity:
+        if not self.spent:
             return
         with self._guard:
-            self._tokens = min(self._tokens + amount, self._capacity)
+            self.spent = max(0, self.spent - amount)

@@ -185,16 +185,16 @@ class AsyncLane(asyncio.BufferedProtocol):
         sent_s = self._begin(head, body)
         await self._wait(deadline_s)
         parser = self._parser
-        reply = Reply(
+        connect_s, self.connect_s = self.connect_s, 0.0
+        facts = (
             parser.status,
             parser.headers,
             parser.body(),
             sent_s,
             self._first_byte_s,
-            self.connect_s,
+            connect_s,
         )
-        self.connect_s = 0.0
-        return reply
+        return tuple.__new__(Reply, facts)  # its own __new__ is Python: 0.1 us
 
     async def open(self, head: bytes, body: bytes, deadline_s: float) -> tuple[int, RawHeaders]:
         """Send one request and read the head of its reply; ``read`` gives the rest."""

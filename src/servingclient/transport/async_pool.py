@@ -110,7 +110,7 @@ class AsyncLanePool:
         now_s = time.monotonic()
         lane.used = True
         lane.idle_since_s = now_s
-        if shelf.idle:
+        if now_s >= shelf.prune_s:
             shelf.prune(now_s)
         shelf.idle.append(lane)
 

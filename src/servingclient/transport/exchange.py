@@ -211,9 +211,8 @@ class ReplyParser:
     def on_message_complete(self) -> None:
         if not self.head_done or self.done:  # the end of an interim reply, or one too many
             return
-        self._finish()
         # False also for a body that ends with the connection, as llhttp has it.
-        self.reusable = self.done and self._parser.should_keep_alive()
+        self.reusable = self._finished() and self._parser.should_keep_alive()
 
     # What the lane calls --------------------------------------------------------------------
 
@@ -262,8 +261,7 @@ class ReplyParser:
         if self.done:
             return True
         if self.head_done and not self._framed():
-            self._finish()
-            if self._fault is not None:
+            if not self._finished():
                 self._raise()
             return True
         raise WireFault(
@@ -284,13 +282,14 @@ class ReplyParser:
         self._chunks = []
         return b"".join(chunks)
 
-    def _finish(self) -> None:
+    def _finished(self) -> bool:
         if self._inflater is not None and self._fault is None:
             try:
                 self._inflater.finish()
             except WireFault as fault:
                 self._fault = fault
         self.done = self._fault is None  # else whoever reads in pieces took it for a good end
+        return self.done
 
     def _head_too_large(self) -> None:
         detail = f"the head of the reply exceeds {self._limits.head_bytes} bytes"

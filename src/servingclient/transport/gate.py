@@ -152,27 +152,28 @@ class Admission(ABC):
                 f"Requests of {line.size_bytes / 1e6:.1f} MB already wait, and this one has "
                 f"{size_bytes / 1e6:.1f} MB. Send fewer at once, or raise Queue.max_bytes."
             )
-        recent = self._limiter.recent
-        wait_s = (ahead + 1) * recent.turn_s
+        _, reply_s, turn_s, until_s = self._limiter.recent
+        wait_s = (ahead + 1) * turn_s
         now_s = self._now()
         left_s = deadline_s - now_s
-        if wait_s + recent.reply_s > left_s and recent.turn_s and now_s <= recent.until_s:
+        if wait_s + reply_s > left_s and turn_s and now_s <= until_s:
             raise self._rejecting(
                 f"{ahead} calls wait ahead of this one and {self.places} run at once: its turn "
-                f"would come in about {wait_s:.2f} s and its reply take {recent.reply_s:.2f} s "
+                f"would come in about {wait_s:.2f} s and its reply take {reply_s:.2f} s "
                 f"more, but it has {max(0.0, left_s):.2f} s. Send fewer at once, allow a longer "
                 "timeout, or give the endpoint more concurrency."
             )
 
     def _too_late(self, deadline_s: float) -> QueueFull | None:
         """Under the guard: why a call whose turn has come is not sent after all."""
-        now_s, recent = self._now(), self._limiter.recent
+        now_s = self._now()
         left_s = deadline_s - now_s
-        if left_s >= recent.reply_s or not recent.reply_s or now_s > recent.until_s:
+        _, reply_s, _, until_s = self._limiter.recent
+        if left_s >= reply_s or not reply_s or now_s > until_s:
             return None
         return self._rejecting(
             f"Its turn came with {max(0.0, left_s):.2f} s left, and replies take "
-            f"{recent.reply_s:.2f} s: it was not sent. Send fewer at once, allow a longer timeout, "
+            f"{reply_s:.2f} s: it was not sent. Send fewer at once, allow a longer timeout, "
             "or give the endpoint more concurrency."
         )
 

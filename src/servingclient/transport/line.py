@@ -47,7 +47,8 @@ class Line(Generic[T]):
     def pop(self) -> tuple[T, float]:
         """Whose turn it is, with the deadline. The line must not be empty."""
         self._turns += 1
-        queue = next(filter(None, self._ranks))
+        critical, default, batch = self._ranks
+        queue = critical or default or batch
         if self._turns % _FAIR_TURN == 0 and self.count > len(queue):
             queue = min(filter(None, self._ranks), key=_longest_waiting)
         turn, (_, deadline_s, size_bytes) = queue.popitem(last=False)
@@ -67,7 +68,8 @@ class Line(Generic[T]):
 
     def ahead(self, rank: int) -> int:
         """How many would go before one who lines up now."""
-        return self.count if rank == RANKS - 1 else sum(map(len, self._ranks[: rank + 1]))
+        critical, _, batch = self._ranks
+        return len(critical) if rank == 0 else self.count - (len(batch) if rank == 1 else 0)
 
     def clear(self) -> list[T]:
         """Send all away."""

@@ -56,14 +56,16 @@ class LoopGate(gate.Admission):
 
     async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
         """See ``_ports.Gate.enter``."""
-        if self.try_enter():
+        loop, line = asyncio.get_running_loop(), self._line
+        if loop is not self._loop:
+            self._adopt(loop)
+        if not self._watched and self._free > 0:
+            self._free -= 1
             return
         if self._closed:
             raise gate.closed()
-        line = self._line
         self._check_room_in_line(line.ahead(priority), deadline_s, size_bytes)
-        assert self._loop is not None
-        turn = self._loop.create_future()
+        turn = loop.create_future()
         line.add(turn, priority, deadline_s, size_bytes)
         self._watched = True
         if deadline_s < self._timer_s:
@@ -94,7 +96,8 @@ class LoopGate(gate.Admission):
             turn, deadline_s = line.pop()
             if turn.done():
                 continue
-            refusal = self._too_late(deadline_s)
+            in_time = deadline_s - self._now() >= self._limiter.recent.reply_s
+            refusal = None if in_time else self._too_late(deadline_s)
             if refusal is None:
                 self._free -= 1
                 turn.set_result(None)
