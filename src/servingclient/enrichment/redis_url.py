@@ -13,16 +13,18 @@ from urllib.parse import unquote
 from servingclient._types import is_loopback
 from servingclient.errors import ConfigError
 
+# visible ASCII but # / : ? @
+_VISIBLE: Final = r"[!\"$-.0-9;->A-~]"
+_ACCOUNT: Final = rf"(?:(?P<username>{_VISIBLE}*)(?::(?P<password>(?:{_VISIBLE}|:)*))?@)?"
 _URL: Final = re.compile(
     r"(?P<scheme>redis|rediss)://"
-    r"(?:(?P<username>[^:@/?#]*)(?::(?P<password>[^@/?#]*))?@)?"
-    r"(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
+    + _ACCOUNT
+    + r"(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"
     r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?:/(?P<db>[0-9]{1,5})?)?"
 )
 _UNIX: Final = re.compile(
-    r"unix://(?:(?P<username>[^:@/?#]*)(?::(?P<password>[^@/?#]*))?@)?"
-    r"(?P<path>/[^?#@]+)(?:\?db=(?P<db>[0-9]{1,5}))?"
+    r"unix://" + _ACCOUNT + r"(?P<path>/[!\"$->A-~]+)(?:\?db=(?P<db>[0-9]{1,5}))?"
 )
 _FORMS: Final = (
     "Write rediss://user:password@host:6379/0, redis://localhost:6379/0 or "
