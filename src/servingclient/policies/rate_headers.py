@@ -189,7 +189,7 @@ def _member(text: str) -> _Member:
     for part in _PART.findall(text):
         key, is_value, value = part.strip(" \t").partition("=")
         if is_value and not key.startswith('"'):
-            values[key.lower()] = value
+            values[key] = value
         else:
             names.append(part.strip(" \t"))
     return _Member(tuple(names), values)

@@ -1,8 +1,8 @@
 """How fast one API is asked. Pure: time is an argument.
 
-A token bucket that hands out instants instead of tokens: each call is told at once how long it has
-to wait, and no later one is told less, so whoever came first goes first and nobody polls. It holds
-one number, the instant at which it would be full again (GCRA, ITU-T I.371).
+A token bucket that hands out instants instead of tokens: each call is told at once when it leaves,
+so whoever came first goes first and nobody polls. It holds one number, the instant at which it
+would be full again (GCRA, ITU-T I.371), and the instants that were given back.
 
 What the API says comes on top and can only slow down: how many more requests it takes until its
 window ends, and how long it wants to be left alone.
@@ -10,6 +10,7 @@ window ends, and how long it wants to be left alone.
 
 from __future__ import annotations
 
+import heapq
 import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
@@ -25,6 +26,7 @@ ASKS_TO_WAIT: Final = frozenset({403, 429, 503})
 Elsewhere (202, 301) it is about the one thing that was asked for."""
 SAME_WINDOW_S: Final = 1.5
 """Two resets that lie no further apart are the same: they come in whole seconds."""
+_ROUNDING_S: Final = 1e-6  # what adding and taking away the same clock may lose
 _UNGUARDED: Final = nullcontext()
 
 
@@ -38,6 +40,7 @@ class Bucket:
     """
 
     __slots__ = (
+        "_freed",
         "_full_s",
         "_guard",
         "_interval_s",
@@ -64,6 +67,7 @@ class Bucket:
         self._unlimited = rules.calls_per_s is None
         self._full_s = -math.inf
         self._last_s = -math.inf
+        self._freed: list[float] = []
         self._pause_s = -math.inf
         # what is left of the window that the API told of, and what it takes in a whole one
         self._left: int | None = None
@@ -93,21 +97,33 @@ class Bucket:
             spent = self._left == 0 and go_s < self._reset_s
             if spent:
                 go_s = self._reset_s
+            freed_s = self._earliest_freed(now_s) if self._freed else None
+            if freed_s is not None:
+                if freed_s - now_s <= most_s:
+                    heapq.heappop(self._freed)
+                return freed_s - now_s
             if go_s - now_s <= most_s:
                 self._go(go_s, now_s, spent=spent)
             return go_s - now_s
 
-    def unreserve(self, now_s: float) -> None:
+    def unreserve(self, now_s: float, go_s: float) -> None:
         """Give a token back, because its call did not leave after all.
 
-        Whose it was is not known, and what the others were told stands. So one token may be lost,
-        and no later call leaves before the last one that has been told its instant. What the API
-        counts is left to the API: its next reply tells.
+        What the others were told stands. An instant that is still to come goes to the next who
+        asks. One that has passed is made up for only if it was the last: with calls after it, the
+        bucket might have been full without this one, and its token lost.
+
+        Args:
+            now_s: The clock.
+            go_s: The instant it was told: when it asked, and what ``reserve`` said.
         """
-        if self._interval_s:
-            with self._guard:
-                floor_s = self._last_s + self._interval_s
-                self._full_s = max(self._full_s - self._interval_s, floor_s)
+        if self._unlimited:
+            return
+        with self._guard:
+            if go_s > now_s:
+                heapq.heappush(self._freed, go_s)
+            elif go_s > self._last_s - _ROUNDING_S:
+                self._full_s -= self._interval_s
 
     def learn(self, status: int, headers: RawHeaders, now_s: float, wall_s: float) -> None:
         """Read what a reply says of the API's limits.
@@ -135,6 +151,13 @@ class Bucket:
         return f"Bucket({'no limit' if rate is None else f'{rate:g} calls/s'})"
 
     # --- inside, guarded
+
+    def _earliest_freed(self, now_s: float) -> float | None:
+        """The earliest instant given back that is still of use."""
+        earliest_s = max(now_s, self._pause_s)
+        while self._freed and self._freed[0] < earliest_s:
+            heapq.heappop(self._freed)
+        return self._freed[0] if self._freed else None
 
     def _go(self, go_s: float, now_s: float, *, spent: bool) -> None:
         """Note that a call leaves at ``go_s``."""
