@@ -27,6 +27,11 @@ from servingclient._stream import AsyncStream, Stream
 from servingclient._types import Attempt, Timing
 from servingclient._version import __version__
 from servingclient.bulk.results import AsyncMapResult, Block, MapResult
+from servingclient.enrichment.async_client import AsyncEnrichmentClient
+from servingclient.enrichment.auth import ApiKey, Basic, Bearer, HeaderProvider
+from servingclient.enrichment.client import EnrichmentClient
+from servingclient.enrichment.loader import AsyncLoader, Loader
+from servingclient.enrichment.values import Enriched
 from servingclient.errors import (
     AuthError,
     BadRequest,
@@ -60,13 +65,17 @@ from servingclient.errors import (
 from servingclient.payload.report import Explanation
 from servingclient.settings import (
     Batching,
+    Breaker,
     Bulk,
+    Caching,
     Concurrency,
+    EnrichmentSettings,
     Hedge,
     Payload,
     Pool,
     Priority,
     Queue,
+    RateLimit,
     Retry,
     Settings,
     Tls,
@@ -79,7 +88,10 @@ if typing.TYPE_CHECKING:
     from servingclient.transport.httpx_lanes import AsyncLaneTransport, LaneTransport
 
 __all__ = [
+    "ApiKey",
+    "AsyncEnrichmentClient",
     "AsyncLaneTransport",
+    "AsyncLoader",
     "AsyncMapResult",
     "AsyncServingClient",
     "AsyncStream",
@@ -87,11 +99,15 @@ __all__ = [
     "AttemptEnded",
     "AuthError",
     "BadRequest",
+    "Basic",
     "BatchScatterError",
     "Batching",
     "BatchingStats",
+    "Bearer",
     "Block",
+    "Breaker",
     "Bulk",
+    "Caching",
     "CallEnded",
     "CheckpointError",
     "CircuitOpen",
@@ -102,12 +118,17 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "DeadlineExceeded",
+    "Enriched",
+    "EnrichmentClient",
+    "EnrichmentSettings",
     "EnrichmentStats",
     "Explanation",
+    "HeaderProvider",
     "Hedge",
     "HedgingStats",
     "LaneStats",
     "LaneTransport",
+    "Loader",
     "MapResult",
     "NotFound",
     "Observer",
@@ -120,6 +141,7 @@ __all__ = [
     "Priority",
     "Queue",
     "QueueFull",
+    "RateLimit",
     "RedisCache",
     "ResponseFormatError",
     "ResponseTooLarge",

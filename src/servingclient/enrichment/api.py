@@ -1,0 +1,485 @@
+"""What the two doors of enrichment have in common: from their arguments to what is asked for.
+
+Pure: nothing here waits or sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+import orjson
+
+from servingclient._open import checked_timeout
+from servingclient._stats import EnrichmentStats
+from servingclient.enrichment.asked import Asked
+from servingclient.enrichment.entry import Entry
+from servingclient.enrichment.fetch import Fetcher, Request
+from servingclient.enrichment.keys import Key
+from servingclient.enrichment.lookup import Lookup
+from servingclient.enrichment.ports import SharedCache
+from servingclient.enrichment.sources import ManyAtOnce, OneEach, listed
+from servingclient.enrichment.templates import Params, Template, params_of, query_of
+from servingclient.enrichment.values import Enriched
+from servingclient.errors import ConfigError, PayloadError
+from servingclient.policies.breaker import Breaker
+from servingclient.settings import EnrichmentSettings
+
+_MOST_TEMPLATES: Final = 1000
+"""Templates are written by programmers; whoever puts values into them would fill the memory."""
+_DUMPED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+OnError = Literal["raise", "return"]
+
+
+class One(NamedTuple):
+    """A value that is asked for, and where it is had from."""
+
+    source: OneEach
+    asked: Asked
+
+
+class Several(NamedTuple):
+    """Values that are asked for under the caller's own keys.
+
+    Attributes:
+        source: Where they are had from.
+        asked: Which, each once.
+        places: The caller's keys in their order, each with the key it is kept under.
+        most: Requests at once.
+        timeout_s: Seconds for all.
+        halts: Whether the first failure ends it.
+    """
+
+    source: OneEach | ManyAtOnce
+    asked: list[Asked]
+    places: dict[Hashable, Key]
+    most: int
+    timeout_s: float
+    halts: bool
+
+
+class Forgotten(NamedTuple):
+    """What is invalidated.
+
+    Attributes:
+        matches: Whether something that is kept here is meant.
+        keys: Keys in a shared cache.
+        prefix: What keys in a shared cache begin with, or None.
+        tag: A tag as it is kept, or None.
+    """
+
+    matches: Callable[[Hashable, Entry], bool]
+    keys: tuple[str, ...] = ()
+    prefix: str | None = None
+    tag: str | None = None
+
+
+class Api:
+    """One external API as a client sees it.
+
+    Args:
+        name: Its base URL, for figures and ``repr``.
+        ttl_s: How long answers stay fresh.
+        settings: The settings.
+        lookup: Has values.
+        fetcher: Sends requests.
+        breaker: For the figures.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ttl_s: float,
+        settings: EnrichmentSettings,
+        lookup: Lookup,
+        fetcher: Fetcher,
+        breaker: Breaker | None,
+    ) -> None:
+        self.name = name
+        self.ttl_s = ttl_s
+        self.settings = settings
+        self.lookup = lookup
+        self.fetcher = fetcher
+        self._breaker = breaker
+        self._keys = lookup.keys
+        self._templates: dict[str, Template] = {}
+
+    # ------------------------------------------------------------------ one value
+
+    def hit(
+        self, template: str, values: Mapping[str, Any], params: Mapping[str, Any] | None
+    ) -> Enriched | None:
+        """The answer at hand, if it is fresh beyond doubt.
+
+        Raises:
+            ConfigError: A value has no place, or a place no value that can stand there.
+        """
+        try:
+            plan = self._templates[template]
+        except (KeyError, TypeError):
+            plan = self.template(template)
+        segments = plan.segments(values)
+        return self.lookup.hit(
+            self._keys.key("GET", template, segments, () if params is None else params_of(params))
+        )
+
+    def get(
+        self,
+        template: str,
+        values: Mapping[str, Any],
+        params: Mapping[str, Any] | None,
+        tags: Sequence[str],
+        ttl: float | None,
+    ) -> One:
+        """What ``get`` asks for."""
+        plan = self.template(template)
+        asked = self._asked_get(plan, plan.segments(values), params_of(params), tags, ttl)
+        return One(self._source("GET", plan), asked)
+
+    def post(
+        self,
+        template: str,
+        values: Mapping[str, Any],
+        params: Mapping[str, Any] | None,
+        json: Any,
+        tags: Sequence[str],
+        ttl: float | None,
+        *,
+        cacheable: bool,
+    ) -> One:
+        """What ``post`` asks for."""
+        if not isinstance(cacheable, bool):
+            raise ConfigError("cacheable must be True or False.")
+        plan = self.template(template)
+        segments, query = plan.segments(values), params_of(params)
+        body = dumped(json)
+        path = plan.path(segments) + query_of(query)
+        request = Request("POST", plan.text, path, body, idempotent=cacheable, absent=cacheable)
+        key = self._keys.key("POST", plan.text, segments, query, body)
+        resource = self._keys.resource(plan.text, segments)
+        asked = Asked(key, request, self.ttl_of(ttl), (*self._tags(tags), resource))
+        return One(self._source("POST", plan), asked)
+
+    def _asked_get(
+        self,
+        plan: Template,
+        segments: tuple[str, ...],
+        params: Params,
+        tags: Sequence[str],
+        ttl: float | None,
+    ) -> Asked:
+        request = Request("GET", plan.text, plan.path(segments) + query_of(params))
+        kept_tags = self._tags(tags)
+        if params:
+            kept_tags = (*kept_tags, self._keys.resource(plan.text, segments))
+        key = self._keys.key("GET", plan.text, segments, params)
+        return Asked(key, request, self.ttl_of(ttl), kept_tags)
+
+    async def send(self, asked: Asked, timeout_s: float) -> Enriched:
+        """Send a request whose answer is not kept."""
+        lookup = self.lookup
+        deadline_s = lookup.world.now() + timeout_s
+        try:
+            fetched = await self.fetcher.fetch(asked.what, deadline_s)
+        finally:
+            lookup.figures.count("misses", lookup.world.now())
+        return Enriched(fetched.value, 0.0, "origin")
+
+    # ------------------------------------------------------------------ several values
+
+    def get_many(
+        self,
+        template: str,
+        ids: Iterable[Any],
+        values: Mapping[str, Any],
+        *,
+        name: str | None,
+        params: Mapping[str, Any] | None,
+        tags: Sequence[str],
+        ttl: float | None,
+        timeout: float | None,
+        concurrency: int | None,
+        on_error: OnError,
+    ) -> Several:
+        """What ``get_many`` asks for."""
+        plan = self.template(template)
+        open_names = [place for place in plan.names if place not in values]
+        if name is None and len(open_names) == 1:
+            name = open_names[0]
+        if name is None or name not in plan.names or name in values:
+            raise ConfigError(
+                f"get_many needs one place for the ids in {plan.text!r}: give name= if it has "
+                "several, and the values of the others by their names."
+            )
+        query = params_of(params)
+        asked: dict[Key, Asked] = {}
+        places: dict[Hashable, Key] = {}
+        for one in ids_of(ids):
+            segments = plan.segments({**values, name: one})
+            found = self._asked_get(plan, segments, query, tags, ttl)
+            places[one] = found.key
+            asked.setdefault(found.key, found)
+        return Several(
+            self._source("GET", plan),
+            list(asked.values()),
+            places,
+            self.settings.max_calls if concurrency is None else checked_count(concurrency),
+            self.timeout_of(timeout),
+            halts(on_error),
+        )
+
+    # ------------------------------------------------------------------ many at once
+
+    def many_at_once(
+        self,
+        template: str,
+        values: Mapping[str, Any],
+        *,
+        param: str,
+        body: Callable[[list[str]], Any] | None,
+        key: Callable[[Any], Any],
+        records: Callable[[Any], Iterable[Any]] | None,
+        max_keys: int,
+    ) -> ManyAtOnce:
+        """Where the values of a loader are had from."""
+        plan = self.template(template)
+        path = plan.path(plan.segments(values))
+        functions: dict[str, object] = {"key": key, "body": body, "records": records}
+        for name, function in functions.items():
+            if not callable(function) and (function is not None or name == "key"):
+                raise ConfigError(f"{name} must be a function.")
+        _checked_text(param, "param")
+        max_keys = checked_count(max_keys, "max_keys")
+
+        def request(keys: list[str]) -> Request:
+            if body is None:
+                query = query_of(((param, ",".join(keys)),))
+                return Request("GET", plan.text, path + query, absent=False)
+            return Request("POST", plan.text, path, dumped(body(keys)), absent=False)
+
+        method = "GET" if body is None else "POST"
+        what = f"{method} {plan.text} of {self.fetcher.api}"
+        take = listed if records is None else records
+        return ManyAtOnce(self.fetcher, self.settings, request, key, take, max_keys, what)
+
+    def keyed(
+        self, plan: Template, path: str, key: Any, ttl_s: float, tags: tuple[str, ...]
+    ) -> Asked:
+        """One key of a loader."""
+        (text,) = _KEY.segments({"key": key})
+        return Asked(self._keys.key("MANY", plan.text, (path, text), ()), text, ttl_s, tags)
+
+    # ------------------------------------------------------------------ invalidation
+
+    def forgotten(
+        self,
+        template: str | None,
+        prefix: str | None,
+        tag: str | None,
+        values: Mapping[str, Any],
+    ) -> Forgotten:
+        """What ``invalidate`` is to forget.
+
+        Raises:
+            ConfigError: It is not said by exactly one of template, prefix and tag.
+        """
+        if (template is not None) + (prefix is not None) + (tag is not None) != 1:
+            raise ConfigError(
+                "invalidate takes one of template (with its values, for one path), prefix (of "
+                "templates; '/' is all) and tag."
+            )
+        keys = self._keys
+        if tag is not None:
+            kept = keys.tag(_checked_text(tag, "tag"))
+            return Forgotten(lambda _key, entry: kept in entry.tags, tag=kept)
+        if prefix is not None:
+            start = _checked_text(prefix, "prefix")
+            return Forgotten(
+                lambda key, _: _template_of(key).startswith(start), prefix=keys.prefix(start)
+            )
+        plan = self.template(template)
+        if not values and plan.names:
+            whole = keys.prefix(plan.text) + "|"
+            return Forgotten(lambda key, _: _template_of(key) == plan.text, prefix=whole)
+        segments = plan.segments(values)
+        exact = keys.key("GET", plan.text, segments, ())
+        resource = keys.resource(plan.text, segments)
+        return Forgotten(
+            lambda key, entry: key == exact or resource in entry.tags,
+            keys=(keys.shared(exact),),
+            tag=resource,
+        )
+
+    def forget(self, matches: Callable[[Hashable, Entry], bool]) -> None:
+        """Forget what is kept here; nobody joins what is being fetched now, and it is not kept."""
+        self.lookup.world.flights.forget()
+        self.lookup.store.forget(matches)
+
+    async def forget_shared(self, what: Forgotten, shared: SharedCache) -> None:
+        """Forget what is kept where other processes find it."""
+        deadline_s = self.lookup.world.now() + self.settings.timeout_s
+        await shared.invalidate(deadline_s, keys=what.keys, prefix=what.prefix, tag=what.tag)
+
+    # ------------------------------------------------------------------ arguments
+
+    def placed(self, template: str, values: Mapping[str, Any]) -> tuple[Template, str]:
+        """A template with its values in their places."""
+        plan = self.template(template)
+        return plan, plan.path(plan.segments(values))
+
+    def template(self, text: str | None) -> Template:
+        """A template, taken apart.
+
+        Raises:
+            ConfigError: It is malformed, or there are too many.
+        """
+        found = self._templates.get(text) if isinstance(text, str) else None
+        if found is not None:
+            return found
+        plan = Template(text)
+        if len(self._templates) >= _MOST_TEMPLATES:
+            raise ConfigError(
+                f"This client has seen {_MOST_TEMPLATES:,} templates. Write values as places, such "
+                "as get('/users/{id}', id=7): only so they are encoded, and found again."
+            )
+        self._templates[plan.text] = plan
+        return plan
+
+    def ttl_of(self, ttl: float | None) -> float:
+        """A ``ttl=`` argument in seconds.
+
+        Raises:
+            ConfigError: It is no number of at least 0.
+        """
+        return self.ttl_s if ttl is None else checked_ttl(ttl)
+
+    def timeout_of(self, timeout: float | None) -> float:
+        """A ``timeout=`` argument in seconds.
+
+        Raises:
+            ConfigError: It is no number above 0.
+        """
+        return self.settings.timeout_s if timeout is None else checked_timeout(timeout)
+
+    def tags_of(self, tags: Sequence[str]) -> tuple[str, ...]:
+        """Tags as they are kept.
+
+        Raises:
+            ConfigError: They are no list of texts.
+        """
+        return self._tags(tags)
+
+    def _tags(self, tags: Sequence[str]) -> tuple[str, ...]:
+        if not tags and isinstance(tags, (tuple, list)):
+            return ()
+        if isinstance(tags, str) or not isinstance(tags, Iterable):
+            raise ConfigError("tags must be a list of texts, such as tags=['user:7'].")
+        return tuple(self._keys.tag(_checked_text(tag, "tags")) for tag in tags)
+
+    def _source(self, method: str, plan: Template) -> OneEach:
+        what = f"{method} {plan.text} of {self.fetcher.api}"
+        return OneEach(self.fetcher, self.settings, what)
+
+    # ------------------------------------------------------------------ figures
+
+    def stats(self) -> EnrichmentStats:
+        """What has been counted."""
+        lookup, breaker = self.lookup, self._breaker
+        now_s, shared = lookup.world.now(), lookup.world.shared
+        return lookup.figures.snapshot(
+            self.name,
+            now_s,
+            refused=0 if breaker is None else breaker.refused,
+            breaker=None if breaker is None else breaker.state(now_s),
+            entries=len(lookup.store),
+            entries_bytes=lookup.store.size_bytes,
+            shared_bypassed=False if shared is None else shared.bypassed,
+        )
+
+
+_KEY: Final = Template("/{key}")
+
+
+def _template_of(key: Hashable) -> str:
+    return key[2] if isinstance(key, tuple) else ""
+
+
+def dumped(json: Any) -> bytes:
+    """The body of a request.
+
+    Raises:
+        PayloadError: It is nothing that JSON can hold.
+    """
+    try:
+        return orjson.dumps(json, option=_DUMPED)
+    except (TypeError, RecursionError) as error:
+        raise PayloadError(
+            f"json cannot be sent: {error}. Give dicts, lists, text, numbers, dates and None."
+        ) from None
+
+
+def ids_of(ids: Iterable[Any]) -> list[Any]:
+    """An ``ids=`` argument as a list.
+
+    Raises:
+        ConfigError: It is one text, or nothing that can be gone through.
+    """
+    if isinstance(ids, (str, bytes, Mapping)) or not isinstance(ids, Iterable):
+        raise ConfigError(f"ids must be a list of values, not {type(ids).__name__}.")
+    return list(ids)
+
+
+def checked_ttl(ttl: object) -> float:
+    """Seconds to live.
+
+    Raises:
+        ConfigError: It is no number of at least 0.
+    """
+    if isinstance(ttl, (int, float)) and not isinstance(ttl, bool) and 0.0 <= ttl < float("inf"):
+        return float(ttl)
+    raise ConfigError(
+        f"ttl must be seconds as a finite number of at least 0, not {repr(ttl)[:40]}; 0 keeps "
+        "nothing as fresh."
+    )
+
+
+def checked_count(value: object, name: str = "concurrency") -> int:
+    """A count of at least 1.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ConfigError(f"{name} must be a whole number of at least 1, not {repr(value)[:40]}.")
+
+
+def halts(on_error: object) -> bool:
+    """Whether the first failure ends it.
+
+    Raises:
+        ConfigError: There is no such way.
+    """
+    if on_error in ("raise", "return") and isinstance(on_error, str):
+        return on_error == "raise"
+    raise ConfigError(f"on_error must be 'raise' or 'return', not {repr(on_error)[:40]}.")
+
+
+def results(several: Several, outcomes: Sequence[Enriched | Exception]) -> dict[Any, Any]:
+    """What a caller of several values gets, by its own keys.
+
+    Raises:
+        Exception: The first that failed, if that ends it.
+    """
+    if several.halts:
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+    found = {one.key: outcome for one, outcome in zip(several.asked, outcomes, strict=True)}
+    return {given: found[key] for given, key in several.places.items()}
+
+
+def _checked_text(value: object, name: str) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ConfigError(f"{name} must be text that is not empty, not {type(value).__name__}.")

@@ -1,0 +1,72 @@
+"""What a caller asks for, and where it is had from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from servingclient.enrichment.entry import Entry
+from servingclient.enrichment.freshness import Answer
+from servingclient.enrichment.keys import Key
+
+
+class Asked:
+    """One value that is asked for.
+
+    Attributes:
+        key: Under which it is kept.
+        what: What its source needs to know: a path, a key, arguments.
+        ttl_s: How long it stays fresh.
+        tags: What it can be invalidated by, as they are kept.
+        known: What is kept of it, too old to be given out without asking.
+        failures: Fetches of others that failed while this caller waited.
+    """
+
+    __slots__ = ("failures", "key", "known", "tags", "ttl_s", "what")
+
+    def __init__(self, key: Key, what: Any, ttl_s: float, tags: tuple[str, ...] = ()) -> None:
+        self.key = key
+        self.what = what
+        self.ttl_s = ttl_s
+        self.tags = tags
+        self.known: Entry | None = None
+        self.failures = 0
+
+    def again(self) -> Asked:
+        """The same for another caller."""
+        other = Asked(self.key, self.what, self.ttl_s, self.tags)
+        other.known = self.known
+        return other
+
+
+class Got(NamedTuple):
+    """An answer for one value.
+
+    Attributes:
+        answer: What came.
+        took_s: Seconds its source took.
+        shared: It may be kept where other processes find it.
+    """
+
+    answer: Answer
+    took_s: float
+    shared: bool = True
+
+
+class Source(Protocol):
+    """Where values are had from."""
+
+    what: str
+    """What messages call it."""
+    shared: bool
+    """Whether other processes may be given its values."""
+
+    def parts(self, asked: Sequence[Asked]) -> list[Sequence[Asked]]:
+        """What is asked for together, in one request each."""
+
+    async def fetch(self, part: Sequence[Asked], deadline_s: float) -> list[Got]:
+        """The answers for one part, in its order.
+
+        Raises:
+            Exception: There are none.
+        """

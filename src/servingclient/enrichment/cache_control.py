@@ -1,0 +1,128 @@
+"""What an API's reply says about keeping it: RFC 9111, RFC 5861. Pure.
+
+Read strictly: what is malformed is taken for "already stale" (RFC 9111 section 4.2.1), and nothing
+here makes an answer live longer than the client's own settings say.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Final, NamedTuple
+
+from servingclient._types import RawHeaders, joined
+
+_DIRECTIVE: Final = re.compile(
+    r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\";]*)))?[ \t]*(?:,|$)"
+)
+_SECONDS: Final = re.compile(r"[0-9]{1,12}")
+_ETAG: Final = re.compile(r"(?:W/)?\"[\x21\x23-\x7e]{0,254}\"")
+
+
+class Said(NamedTuple):
+    """What a reply says about keeping it.
+
+    Attributes:
+        store: It may be kept at all.
+        share: It may be kept where other processes find it.
+        fresh_s: Seconds for which it is fresh from now on; None where it does not say.
+        revalidate_s: Seconds beyond for which it may be given out while it is fetched anew; None
+            where it does not say.
+        on_error_s: Seconds beyond for which it may be given out when it cannot be had; None
+            where it does not say.
+        age_s: How old it was when it came.
+        etag: Its validator, or None.
+    """
+
+    store: bool = True
+    share: bool = True
+    fresh_s: float | None = None
+    revalidate_s: float | None = None
+    on_error_s: float | None = None
+    age_s: float = 0.0
+    etag: str | None = None
+
+
+NOTHING_SAID: Final = Said()
+
+
+def said(headers: RawHeaders) -> Said:
+    """Read ``Cache-Control``, ``Expires`` against ``Date``, ``Age``, ``Vary`` and ``ETag``."""
+    directives = _directives(joined(headers, b"cache-control"))
+    age_s = _seconds(joined(headers, b"age")) or 0.0
+    etag = joined(headers, b"etag")
+    no_store = "no-store" in directives or joined(headers, b"vary").strip() == "*"
+    fresh_s = _lifetime(headers, directives)
+    if fresh_s is not None:
+        fresh_s = max(0.0, fresh_s - age_s)
+    revalidate_s = _given(directives, "stale-while-revalidate")
+    on_error_s = _given(directives, "stale-if-error")
+    strict = {"must-revalidate", "proxy-revalidate", "no-cache"} & directives.keys()
+    if strict:
+        # Section 5.2.2.2: once stale it must not be used unchecked. RFC 5861 lets stale-if-error
+        # stand beside must-revalidate without saying who wins: the stricter does.
+        revalidate_s = on_error_s = 0.0
+    if "no-cache" in directives:
+        fresh_s = 0.0
+    return Said(
+        store=not no_store,
+        share="private" not in directives,
+        fresh_s=fresh_s,
+        revalidate_s=revalidate_s,
+        on_error_s=on_error_s,
+        age_s=age_s,
+        etag=etag if _ETAG.fullmatch(etag) else None,
+    )
+
+
+def _lifetime(headers: RawHeaders, directives: dict[str, str | None]) -> float | None:
+    # s-maxage is meant for caches that many share; of the two the shorter is right for both kinds.
+    told = [_given(directives, name) for name in ("s-maxage", "max-age")]
+    known = [seconds for seconds in told if seconds is not None]
+    if known:
+        return min(known)
+    expires = joined(headers, b"expires")
+    if not expires:
+        return None
+    until, now = _instant(expires), _instant(joined(headers, b"date"))
+    if until is None or now is None:
+        return 0.0
+    return max(0.0, (until - now).total_seconds())
+
+
+def _given(directives: dict[str, str | None], name: str) -> float | None:
+    """Seconds of a directive; 0 where it is there and malformed."""
+    if name not in directives:
+        return None
+    return _seconds(directives[name] or "") or 0.0
+
+
+def _directives(text: str) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    position = 0
+    while position < len(text):
+        match = _DIRECTIVE.match(text, position)
+        if match is None:  # rubbish: go on behind the next comma
+            comma = text.find(",", position)
+            position = len(text) if comma < 0 else comma + 1
+            continue
+        position = match.end()
+        name, value = match[1].lower(), match[2] if match[2] is not None else match[3]
+        if name not in found:
+            found[name] = value
+        elif found[name] != value:
+            found[name] = ""  # said twice and differently: malformed
+    return found
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if _SECONDS.fullmatch(text) else None
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)

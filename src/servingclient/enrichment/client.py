@@ -1,0 +1,416 @@
+"""The blocking door to an external API."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from servingclient._stats import EnrichmentStats
+from servingclient._step import run
+from servingclient.auth.blocking import ThreadBlocking
+from servingclient.enrichment.api import OnError, results
+from servingclient.enrichment.auth import Auth, GivenHeaders
+from servingclient.enrichment.cached import CachedFunction, FunctionPlan, P
+from servingclient.enrichment.fetch import Ports
+from servingclient.enrichment.landed import thread_flights
+from servingclient.enrichment.loader import Loader
+from servingclient.enrichment.lookup import World
+from servingclient.enrichment.opening import api_of, given, kept, made_cache
+from servingclient.enrichment.ports import CacheSpec, SharedCache
+from servingclient.enrichment.threads import ThreadBehind, ThreadCrew
+from servingclient.enrichment.values import Enriched
+from servingclient.policies.breaker import Breaker
+from servingclient.policies.concurrency import fixed
+from servingclient.policies.quota import Quota
+from servingclient.policies.ratelimit import Bucket
+from servingclient.settings import EnrichmentSettings
+from servingclient.transport.clock import ThreadClock
+from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.thread_gate import ThreadGate
+from servingclient.transport.wire import LaneWire, sync_wire
+
+if TYPE_CHECKING:
+    import httpx
+
+R = TypeVar("R")
+
+
+class EnrichmentClient:
+    """Asks one external API for values, and keeps them, for any number of threads.
+
+    A value that is kept costs some microseconds, one that is not one request, however many threads
+    want it at once. The API is asked no faster than it says or you set, left alone for a while when
+    it fails, and what is past its time is given out while a new value is fetched, or when there is
+    none to be had. Make one per API and principal, and keep it.
+
+    Args:
+        base_url: ``https://<host>[:port][/path]``; ``http://`` and addresses that are not public
+            only with ``EnrichmentSettings(allow_private_hosts=True)``.
+        ttl: Seconds for which an answer is fresh. The API's own headers may shorten it.
+        auth: A bearer token, or :class:`Bearer`, :class:`Basic`, :class:`ApiKey` or
+            :class:`HeaderProvider`. Answers to one principal are never given to another.
+        headers: Further header lines of every request.
+        settings: See :class:`~servingclient.settings.EnrichmentSettings`.
+        cache: A cache that processes share, such as ``RedisCache(url)``; None keeps values in this
+            process only.
+        transport: Any httpx transport to use instead of the own connections. It resolves names
+            itself, so the addresses they lead to are not checked.
+
+    Raises:
+        ConfigError: An argument is wrong. Nothing was sent.
+
+    Example:
+        >>> with EnrichmentClient(api, ttl=300, settings=local) as users:
+        ...     users.get("/users/{id}", id=7).found
+        True
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        ttl: float,
+        auth: str | Auth | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        settings: EnrichmentSettings | None = None,
+        cache: CacheSpec | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        args = given(base_url, ttl, auth, headers, settings)
+        rules = args.settings
+        self._clock = clock = ThreadClock()
+        self._wire = sync_wire(args.wire_settings(), transport)
+        if isinstance(self._wire, LaneWire):
+            self._wire.pool.refuses = args.refuses()
+        self._gate = ThreadGate(fixed(rules.max_calls), args.queue())
+        self._behind = ThreadBehind()
+        breaker = None if rules.breaker is None else Breaker(rules.breaker, ForkLock())
+        mine = kept(args, clock.now)
+        ports = Ports(
+            clock.now,
+            time.time,
+            clock.sleep,
+            random.random,
+            self._wire,
+            self._gate,
+            breaker,
+            Bucket(rules.rate_limit, ForkLock()),
+            Quota(rules.retry.quota_capacity, ForkLock()),
+            _provider(args.identity.provider, clock),
+            mine.figures,
+        )
+        self._shared: SharedCache | None = made_cache(cache, "for_threads")
+        world = World(
+            clock.now,
+            clock.sleep,
+            random.random,
+            thread_flights(clock),
+            self._behind,
+            ThreadCrew(),
+            self._shared,
+        )
+        self._api = api_of(args, mine, world, ports)
+
+    @property
+    def settings(self) -> EnrichmentSettings:
+        """The settings in force."""
+        return self._api.settings
+
+    def get(
+        self,
+        template: str,
+        /,
+        *,
+        params: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        ttl: float | None = None,
+        timeout: float | None = None,
+        **path_values: Any,
+    ) -> Enriched:
+        """The API's answer to ``GET``, kept or asked for.
+
+        404 and 410 are answers too: ``found`` is then False. The value is shared with others who
+        ask for it: do not change it.
+
+        Args:
+            template: Path below the base URL with places for values: ``"/users/{id}"``.
+            params: Query parameters: text, numbers, truth values, or lists of these.
+            tags: Names by which it can be invalidated.
+            ttl: Seconds for which this answer is fresh.
+            timeout: Seconds for the whole call: rate limit, queue, attempts, backoff.
+            **path_values: The values, each text, a whole number or a UUID: ``id=7``. Each is one
+                segment of the path, percent-encoded.
+
+        Raises:
+            ConfigError: The template, a value or another argument is wrong. Nothing was sent.
+            CircuitOpen: The API failed too often lately, and nothing of use is kept.
+            Throttled: The API, or the rate limit, wants slower calls than the timeout allows.
+            DeadlineExceeded: Time ran out.
+            ServingError: Any other failure; the root of all of these.
+        """
+        api = self._api
+        if ttl is not None or timeout is not None:
+            ttl, timeout = api.ttl_of(ttl), api.timeout_of(timeout)
+        found = api.hit(template, path_values, params)
+        if found is not None:
+            return found
+        source, asked = api.get(template, path_values, params, tags, ttl)
+        return run(api.lookup.one(source, asked, api.timeout_of(timeout)))
+
+    def post(
+        self,
+        template: str,
+        /,
+        *,
+        json: Any,
+        cacheable: bool = False,
+        params: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        ttl: float | None = None,
+        timeout: float | None = None,
+        **path_values: Any,
+    ) -> Enriched:
+        """The API's answer to ``POST``.
+
+        Args:
+            template: As for ``get``.
+            json: The body: what JSON can hold.
+            cacheable: It only looks something up: its answer may be kept, and it may be sent twice.
+                Otherwise neither.
+            params: As for ``get``.
+            tags: As for ``get``.
+            ttl: As for ``get``.
+            timeout: As for ``get``.
+            **path_values: As for ``get``.
+
+        Raises:
+            PayloadError: ``json`` cannot be sent.
+            NotFound: 404 or 410 without ``cacheable``; with it they are answers, as for ``get``.
+            ServingError: As for ``get``.
+        """
+        api = self._api
+        timeout_s = api.timeout_of(timeout)
+        source, asked = api.post(
+            template, path_values, params, json, tags, ttl, cacheable=cacheable
+        )
+        if cacheable:
+            return run(api.lookup.one(source, asked, timeout_s))
+        return run(api.send(asked, timeout_s))
+
+    def get_many(
+        self,
+        template: str,
+        /,
+        ids: Iterable[Any],
+        *,
+        name: str | None = None,
+        concurrency: int | None = None,
+        on_error: OnError = "raise",
+        params: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        ttl: float | None = None,
+        timeout: float | None = None,
+        **path_values: Any,
+    ) -> dict[Any, Any]:
+        """Answers for many ids: those that are kept at once, the others several at a time.
+
+        Args:
+            template: As for ``get``.
+            ids: Values for one place; each is asked for once.
+            name: That place; None where it is the only one left.
+            concurrency: Requests at once; None takes ``settings.max_calls``.
+            on_error: ``"raise"`` ends with the first error; ``"return"`` gives each id that failed
+                its error in place of an answer.
+            params: As for ``get``, the same for all.
+            tags: As for ``get``, the same for all.
+            ttl: As for ``get``.
+            timeout: Seconds for all of them.
+            **path_values: Values for the other places.
+
+        Returns:
+            ``id -> Enriched`` (or its error), in the order of ``ids``.
+
+        Raises:
+            ServingError: As for ``get``.
+        """
+        api = self._api
+        several = api.get_many(
+            template,
+            ids,
+            path_values,
+            name=name,
+            params=params,
+            tags=tags,
+            ttl=ttl,
+            timeout=timeout,
+            concurrency=concurrency,
+            on_error=on_error,
+        )
+        source, asked, _, most, timeout_s, stops = several
+        many = api.lookup.many(source, asked, timeout_s, most=most, halts=stops)
+        return results(several, run(many))
+
+    def loader(
+        self,
+        template: str,
+        /,
+        *,
+        key: Callable[[Any], Any],
+        param: str = "ids",
+        body: Callable[[list[str]], Any] | None = None,
+        records: Callable[[Any], Iterable[Any]] | None = None,
+        max_keys: int = 100,
+        ttl: float | None = None,
+        tags: Sequence[str] = (),
+        **path_values: Any,
+    ) -> Loader:
+        """A loader for an API that takes many keys in one request. Make it once and keep it.
+
+        Args:
+            template: Path that takes the keys: ``"/users"``.
+            key: Tells of a record which key it is for: ``lambda record: record["id"]``.
+            param: Query parameter that takes the keys, joined by commas.
+            body: Makes the body of a ``POST`` of a list of keys, instead.
+            records: Takes the records out of a reply that is no list of them.
+            max_keys: Keys in one request.
+            ttl: As for ``get``.
+            tags: As for ``get``, the same for all.
+            **path_values: As for ``get``.
+
+        Raises:
+            ConfigError: An argument is wrong.
+        """
+        api = self._api
+        source = api.many_at_once(
+            template,
+            path_values,
+            param=param,
+            body=body,
+            key=key,
+            records=records,
+            max_keys=max_keys,
+        )
+        plan, path = api.placed(template, path_values)
+        return Loader(api, source, plan, path, api.ttl_of(ttl), api.tags_of(tags))
+
+    def cached(
+        self, *, ttl: float | None = None, key: Callable[..., Any] | None = None
+    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
+        """Keep the values of a function of yours, by the same rules: ``@client.cached(ttl=60)``.
+
+        They stay in this process. One thread calls it for all who want the same value; what it
+        raises goes to the caller, unless a value past its time may be given out.
+
+        Args:
+            ttl: Seconds for which a value is fresh; None takes the client's.
+            key: Makes a key of the arguments; None takes the arguments, which must be plain values
+                then. ``f(1)`` and ``f(a=1)`` are kept apart.
+
+        Raises:
+            ConfigError: It is no plain function, or an argument is wrong.
+        """
+        api = self._api
+        lookup = api.lookup
+        ttl_s = api.ttl_of(ttl)
+
+        def decorate(function: Callable[P, R]) -> CachedFunction[P, R]:
+            plan = FunctionPlan(function, key, ttl_s, lookup.world.now, awaits=False)
+
+            @wraps(function)
+            def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+                place = plan.key(args, kwargs)
+                found = lookup.hit(place)
+                if found is None:
+                    asked = plan.asked(place, args, kwargs)
+                    found = run(lookup.one(plan.source, asked, float("inf")))
+                return cast("R", found.value)
+
+            def invalidate(*args: P.args, **kwargs: P.kwargs) -> None:
+                place = plan.key(args, kwargs)
+                api.forget(lambda other, _: other == place)
+
+            wrapper.invalidate = invalidate  # type: ignore[attr-defined]
+            return cast("CachedFunction[P, R]", wrapper)
+
+        return decorate
+
+    def invalidate(
+        self,
+        template: str | None = None,
+        /,
+        *,
+        prefix: str | None = None,
+        tag: str | None = None,
+        **path_values: Any,
+    ) -> None:
+        """Forget answers, here and in the shared cache; what is being fetched now is not kept.
+
+        Args:
+            template: With its values, one path (with whatever parameters); without, all paths of
+                the template.
+            prefix: All templates that begin so; ``"/"`` is all.
+            tag: All answers with this tag.
+            **path_values: As for ``get``.
+
+        Raises:
+            ConfigError: Not exactly one of template, prefix and tag is given.
+        """
+        api = self._api
+        what = api.forgotten(template, prefix, tag, path_values)
+        api.forget(what.matches)
+        if self._shared is not None:
+            run(api.forget_shared(what, self._shared))
+
+    def stats(self) -> EnrichmentStats:
+        """What this client has counted and keeps now."""
+        return self._api.stats()
+
+    def close(self) -> None:
+        """Admit no more calls, wait ``close_timeout_s`` for those running, then end them.
+
+        May be called again.
+        """
+        self._gate.refuse()
+        self._behind.close()
+        self._clock.wake()
+        self._gate.wait_empty(self.settings.close_timeout_s)
+        self._wire.close()
+        self._api.lookup.store.close()
+        if self._shared is not None:
+            run(_closed(self._shared))
+
+    def __enter__(self) -> EnrichmentClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"EnrichmentClient({self._api.name!r}, {self._gate!r}, {self._wire!r})"
+
+
+async def _closed(shared: SharedCache) -> None:
+    await shared.aclose()
+
+
+def _provider(
+    function: GivenHeaders | None, clock: ThreadClock
+) -> Callable[[float], Awaitable[object]] | None:
+    """A user's function that gives headers, with a hard deadline."""
+    if function is None:
+        return None
+    blocking = ThreadBlocking(clock)
+
+    async def provide(deadline_s: float) -> object:
+        return await blocking.call(function, deadline_s)
+
+    return provide

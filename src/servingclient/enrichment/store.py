@@ -1,0 +1,166 @@
+"""Answers kept in this process, bounded in number and bytes. Pure: time is an argument.
+
+cachetools is not safe among threads: without a lock some keys raise for ever after
+(https://github.com/tkem/cachetools/issues/294). So every access holds one, ``len`` and iteration
+too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final, NamedTuple
+
+import cachetools
+
+from servingclient.enrichment.entry import Entry
+from servingclient.enrichment.figures import Figures, Guarded
+from servingclient.enrichment.freshness import sure_until_s, useful_until_s
+from servingclient.settings import Caching
+
+_SHARE: Final = 10
+"""A single answer may have this part of all bytes: a larger one would push out everything else."""
+_OVERHEAD_BYTES: Final = 512
+"""What an entry takes beside its bytes: key, times and the places in cachetools' tables."""
+
+
+class Kept(NamedTuple):
+    """An entry and how long it needs no judging.
+
+    Attributes:
+        entry: What is kept.
+        sure_until_s: Up to this instant it is fresh, whatever chance says.
+    """
+
+    entry: Entry
+    sure_until_s: float
+
+
+class Store:
+    """The answers of one client, for any number of threads.
+
+    Args:
+        rules: How many, and how eagerly they are fetched anew.
+        now: The clock, in seconds.
+        guard: The lock.
+        figures: Where hits are counted, under the same lock.
+
+    Attributes:
+        generation: Grows with each invalidation.
+    """
+
+    def __init__(
+        self, rules: Caching, now: Callable[[], float], guard: Guarded, figures: Figures
+    ) -> None:
+        self._rules = rules
+        self._now = now
+        self._guard = guard
+        self._figures = figures
+        self.generation = 0
+        self._closed = False
+        self._empty()
+        guard.broken.append(self._empty)
+
+    def _empty(self) -> None:
+        self._kept: cachetools.TLRUCache[Hashable, Kept] = cachetools.TLRUCache(
+            self._rules.max_bytes, _useful_until, self._now, _size
+        )
+
+    def hit(self, key: Hashable, now_s: float) -> Entry | None:
+        """What is kept under ``key`` if it is fresh whatever chance says; counted as had."""
+        with self._guard.lock:
+            try:
+                entry, sure_s = self._kept[key]
+            except KeyError:
+                return None
+            if now_s >= sure_s:
+                return None
+            figures = self._figures
+            if entry.negative:
+                figures.negatives += 1
+            else:
+                figures.hits += 1
+            if now_s >= figures.due_s:
+                figures.sample(now_s)
+            return entry
+
+    def get(self, key: Hashable) -> Kept | None:
+        """What is kept under ``key``, of whatever use."""
+        with self._guard.lock:
+            try:
+                return self._kept[key]
+            except KeyError:
+                return None
+
+    def get_many(self, keys: Iterable[Hashable]) -> list[Kept | None]:
+        """The same for several, in order."""
+        with self._guard.lock:
+            return [self.get(key) for key in keys]
+
+    def put(self, key: Hashable, entry: Entry, generation: int | None = None) -> bool:
+        """Keep an entry, unless it is of no use or too large, or something was forgotten meanwhile.
+
+        Args:
+            key: Under which.
+            entry: What.
+            generation: The store's generation when the entry was asked for; what was forgotten
+                since then might come back with it.
+
+        Returns:
+            Whether it is kept.
+        """
+        kept = Kept(entry, sure_until_s(entry, self._rules.early_refresh_factor))
+        with self._guard.lock:
+            if self._closed or (generation is not None and generation != self.generation):
+                return False
+            self._discard(key)
+            fits = _size(kept) * _SHARE <= self._rules.max_bytes
+            if not fits or useful_until_s(entry) <= self._now():
+                return False
+            while len(self._kept) >= self._rules.max_entries:
+                self._kept.popitem()
+            self._kept[key] = kept
+            return True
+
+    def forget(self, matches: Callable[[Hashable, Entry], bool]) -> int:
+        """Drop what ``matches``, and have nothing kept that is being fetched now.
+
+        Returns:
+            How many were dropped.
+        """
+        with self._guard.lock:
+            self.generation += 1
+            found = [key for key in self._kept if matches(key, self._kept[key].entry)]
+            for key in found:
+                self._discard(key)
+            return len(found)
+
+    def close(self) -> None:
+        """Drop everything, and keep nothing more."""
+        with self._guard.lock:
+            self._closed = True
+            self.generation += 1
+            self._empty()
+
+    def _discard(self, key: Hashable) -> None:
+        try:
+            del self._kept[key]
+        except KeyError:  # not there, or past its use, which cachetools tells in the same way
+            pass
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of what is kept."""
+        with self._guard.lock:
+            return int(self._kept.currsize)
+
+    def __len__(self) -> int:
+        with self._guard.lock:
+            return len(self._kept)
+
+
+def _useful_until(_key: Hashable, kept: Kept, _now_s: float) -> float:
+    return useful_until_s(kept.entry)
+
+
+def _size(kept: Kept) -> int:
+    return kept.entry.size_bytes + _OVERHEAD_BYTES
