@@ -24,6 +24,7 @@ from servingclient.errors import QueueFull
 from servingclient.payload.signature import Schema
 from servingclient.policies.compression import Compression
 from servingclient.policies.quota import Quota
+from servingclient.telemetry.recorder import Recorder
 from servingclient.transport.exchange import request_head
 
 T = TypeVar("T")
@@ -159,6 +160,7 @@ class FakeWorld:
         self.refuses: list[Grant] = []
         self.quota = Quota(self.settings.retry.quota_capacity)
         self.compression = Compression()
+        self.recorder = Recorder(self.now)
         self.schema: Schema | None = None
         self.learns = 0
         self._steps = deque(self.steps)
@@ -176,7 +178,7 @@ class FakeWorld:
     def world(self) -> World:
         """The ports as the story takes them."""
         ports = (self.now, self.sleep, lambda: self.rand, self, self, self, self.quota, (self,))
-        return World(*ports, self.compression)
+        return World(*ports, self.compression, recorder=self.recorder)
 
     def run(self, job: Coroutine[Any, Any, T]) -> T:
         """Step or await ``job``."""

@@ -30,12 +30,11 @@ def card(stats: Stats) -> str:
         _figure(name, values, shown, colour)
         for (name, values, shown), colour in zip(curves, _COLOURS, strict=True)
     )
-    heads = "".join(f"<th {_RIGHT}>{_safe(head)}</th>" for head in table.HEADS)
     return (
         "<div style='font-family:sans-serif;font-size:13px'>"
         f"<div style='font-weight:bold;margin-bottom:6px'>{_safe(table.title(stats))}</div>"
         f"<div>{figures}</div>"
-        f"<table><tr><th></th>{heads}</tr>{_rows(table.traffic_rows(stats), _RIGHT)}</table>"
+        f"<table>{_rows(table.traffic_rows(stats), _RIGHT)}</table>"
         f"<table>{_rows(table.present_rows(stats), _LEFT)}</table>"
         "</div>"
     )

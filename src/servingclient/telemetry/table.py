@@ -30,17 +30,22 @@ def title(stats: Stats) -> str:
     return f"{stats.endpoint}: {count(stats.total.calls)} calls in {span(stats.total.span_s)}"
 
 
-def windows(stats: Stats) -> tuple[Traffic, ...]:
-    """The columns, the shortest first."""
-    return stats.last_10s, stats.last_minute, stats.last_5min, stats.total
-
-
-HEADS: Final = ("10 s", "1 min", "5 min", "all")
+def columns_of(stats: Stats) -> list[tuple[str, Traffic]]:
+    """The columns and what stands above them; no window that is longer than there is to tell."""
+    windows = [("all", stats.total)]
+    if stats.total.span_s > 300.0:
+        windows.insert(0, ("5 min", stats.last_5min))
+    if stats.total.span_s > 60.0:
+        windows.insert(0, ("1 min", stats.last_minute))
+    if stats.total.span_s > 10.0:
+        windows.insert(0, ("10 s", stats.last_10s))
+    return windows
 
 
 def traffic_rows(stats: Stats) -> Iterator[Row]:
     """What happened in each window."""
-    columns = windows(stats)
+    heads, columns = zip(*columns_of(stats), strict=True)
+    yield Row("", heads)
     yield Row("calls a second", tuple(rate(traffic.qps) for traffic in columns))
     yield Row("failed", tuple(percent(traffic.error_rate) for traffic in columns))
     for name in _worst_errors(stats.total):
@@ -131,7 +136,7 @@ def _api(api: EnrichmentStats) -> str:
 
 def text(stats: Stats) -> str:
     """The table as plain text."""
-    rows = [Row("", HEADS), *traffic_rows(stats)]
+    rows = list(traffic_rows(stats))
     present = list(present_rows(stats))
     wide = max(len(row.name) for row in (*rows, *present))
     broad = max(len(cell) for row in rows for cell in row.cells)
