@@ -71,12 +71,25 @@ class Codec:
             age_s: Its age in seconds.
             wall_s: Seconds of the wall clock now.
         """
-        row = (SCHEMA, name, epoch, list(tag_tokens), wall_s - age_s, entry.fresh_s)
-        more = (entry.revalidate_s, entry.on_error_s, entry.took_s, entry.size_bytes)
-        last = (entry.negative, entry.etag, list(entry.tags), entry.value)
+        row = [
+            SCHEMA,
+            name,
+            epoch,
+            list(tag_tokens),
+            float(wall_s - age_s),
+            float(entry.fresh_s),
+            float(entry.revalidate_s),
+            float(entry.on_error_s),
+            float(entry.took_s),
+            entry.size_bytes,
+            entry.negative,
+            entry.etag,
+            list(entry.tags),
+            entry.value,
+        ]
         try:
             # strict: a tuple would come back as a list, a float of numpy as a plain one
-            data: bytes = msgpack.packb([*row, *more, *last], strict_types=True)
+            data: bytes = msgpack.packb(row, strict_types=True)
         except (TypeError, ValueError, OverflowError, RecursionError):
             return None
         if self._secret is not None:
@@ -118,24 +131,29 @@ def _stored(row: Any, name: str, now_s: float, wall_s: float) -> Stored | None:
     """What ``row`` says, where every field is of its kind."""
     if type(row) is not list or len(row) != _FIELDS or row[0] != SCHEMA or row[1] != name:
         return None
-    _, _, epoch, tokens, *numbers, size_bytes, negative, etag, tags, value = row
-    stamp_s, *spans_s = numbers
+    _, _, epoch, tokens, stamp_s, fresh_s, revalidate_s, on_error_s, took_s, *rest = row
+    size_bytes, negative, etag, tags, value = rest
+    # spelled out: with all() and a generator for each group this is half of reading a value
     good = (
         type(epoch) is bytes
-        and _all(tokens, bytes)
-        and _all(tags, str)
-        and len(tokens) == len(tags)
         and type(stamp_s) is float
-        and all(type(span_s) in (float, int) and 0 <= span_s < math.inf for span_s in spans_s)
+        and type(fresh_s) is float
+        and type(revalidate_s) is float
+        and type(on_error_s) is float
+        and type(took_s) is float
+        and 0.0 <= fresh_s < math.inf
+        and 0.0 <= revalidate_s < math.inf
+        and 0.0 <= on_error_s < math.inf
+        and 0.0 <= took_s < math.inf
         and type(size_bytes) is int
         and type(negative) is bool
         and (etag is None or type(etag) is str)
+        and ((tokens == [] and tags == []) or _fit(tokens, tags))
     )
     if not good:
         return None
     # a stamp that is no instant of the past, NaN included, counts as now
     age_s = wall_s - stamp_s if stamp_s < wall_s else 0.0
-    fresh_s, revalidate_s, on_error_s, took_s = map(float, spans_s)
     entry = Entry(
         value=value,
         stored_s=now_s - age_s,
@@ -151,5 +169,10 @@ def _stored(row: Any, name: str, now_s: float, wall_s: float) -> Stored | None:
     return Stored(entry, epoch, tuple(tokens))
 
 
-def _all(values: Any, kind: type) -> bool:
-    return type(values) is list and all(type(value) is kind for value in values)
+def _fit(tokens: Any, tags: Any) -> bool:
+    return (
+        type(tokens) is type(tags) is list
+        and len(tokens) == len(tags)
+        and all(type(token) is bytes for token in tokens)
+        and all(type(tag) is str for tag in tags)
+    )

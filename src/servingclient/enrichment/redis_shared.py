@@ -72,7 +72,7 @@ class SharedRedis:
         self._guard = guard
         self._now = now
         self._wall = wall
-        self._marks: LRUCache[str, Marks] = LRUCache(_KEYS_IN_MIND)
+        self._marks: dict[str, Marks] = {}
         self._leases: LRUCache[str, str] = LRUCache(_KEYS_IN_MIND)
 
     @property
@@ -121,9 +121,14 @@ class SharedRedis:
         marks = await self._complete(replies[0], tokens, stored, until)
         if marks is None:
             return None
+        self._bear_in_mind(keys, marks)
+        return [_valid(one, key, marks) for one, key in zip(stored, keys, strict=True)]
+
+    def _bear_in_mind(self, keys: Sequence[str], marks: Marks) -> None:
         with self._guard:
             self._marks.update(dict.fromkeys(keys, marks))
-        return [_valid(one, key, marks) for one, key in zip(stored, keys, strict=True)]
+            if len(self._marks) > _KEYS_IN_MIND:  # an LRUCache costs 2 µs a key on each look-up
+                self._marks = dict(list(self._marks.items())[-_KEYS_IN_MIND // 2 :])
 
     async def _complete(
         self,
@@ -307,4 +312,5 @@ def _valid(stored: Stored | None, key: str, marks: Marks) -> Entry | None:
     """The entry, where nothing has been invalidated since that concerns it."""
     if stored is None or stored.epoch != marks.epoch(key):
         return None
-    return stored.entry if stored.tag_tokens == marks.tokens(stored.entry.tags) else None
+    entry = stored.entry
+    return entry if not entry.tags or stored.tag_tokens == marks.tokens(entry.tags) else None

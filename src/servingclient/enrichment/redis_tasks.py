@@ -146,6 +146,10 @@ class TaskLinks:
         self._open -= 1
         if self._waiting:
             self._dial_one()
+        writer = getattr(connection, "_writer", None)
+        if writer is not None:
+            # TLS says goodbye over several rounds of the loop, which may end before them
+            writer.transport.abort()
         with contextlib.suppress(Exception):  # it is gone either way
             await connection.disconnect(nowait=True)
 

@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import redis
 
 from servingclient import RedisCache, WrongLoopError, _step
-from tests.enrichment.redis.conftest import Server, entry, far
+from tests.enrichment.redis.conftest import PASSWORD, Server, entry, far
 from tests.enrichment.redis.proxy import Proxy
 
 KEYS = [f"k{number}" for number in range(500)]
@@ -130,7 +131,7 @@ import asyncio, gc, sys, time
 from servingclient import RedisCache
 from servingclient.enrichment.entry import Entry
 
-cache = RedisCache(sys.argv[1], budget_s=10.0).for_tasks()
+cache = RedisCache(sys.argv[1], ca_file=sys.argv[2], budget_s=10.0).for_tasks()
 
 async def main(number):
     far_s = time.monotonic() + 60
@@ -146,11 +147,14 @@ gc.collect()
 """
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["socket", "tls"])
 @pytest.mark.parametrize("closed", [["close"], []], ids=["closed", "left open"])
 def test_twenty_loops_one_after_the_other(
-    server: Server, admin: redis.Redis, closed: list[str]
+    server: Server, admin: redis.Redis, closed: list[str], *, tls: bool
 ) -> None:
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", TWENTY_LOOPS, server.url]
+    url = f"rediss://app:{quote(PASSWORD, safe='')}@localhost:{server.tls_port}"
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", TWENTY_LOOPS]
+    command += [url if tls else server.url, server.ca_file]
     done = subprocess.run([*command, *closed], capture_output=True, text=True, check=False)
     assert done.stdout == "True\n"
     assert done.stderr == ""
