@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from servingclient._stats import BatchingStats, EnrichmentStats
-from servingclient.telemetry.histogram import Histogram, merged
+from servingclient.telemetry.histogram import Histogram, lower_bound, merged
 from servingclient.telemetry.snapshot import Stats, Traffic
 
 Kind = Literal["counter", "gauge", "lowest", "highest", "histogram"]
@@ -48,6 +48,7 @@ class Metric(NamedTuple):
 
 _ALL: Final = (
     Metric("call.duration", "histogram", "s", ("outcome",), "Whole calls, as callers saw them"),
+    Metric("stream.duration", "histogram", "s", (), "Streams, from the call to their end"),
     Metric("call.errors", "counter", "{call}", ("error",), "Calls that failed, by class of error"),
     Metric("call.cancelled", "counter", "{call}", (), "Calls interrupted by their callers"),
     Metric("call.attempts", "counter", "{attempt}", (), "Requests sent or tried"),
@@ -136,6 +137,7 @@ def _of_client(stats: Stats) -> _Found:
 def _of_traffic(total: Traffic) -> _Found:
     yield "call.duration", ("answered",), total.answered_s
     yield "call.duration", ("failed",), total.failed_s
+    yield "stream.duration", (), total.stream_s
     for error, count in total.errors.items():
         yield "call.errors", (error,), count
     yield "call.cancelled", (), total.cancelled
@@ -211,6 +213,19 @@ def lasting(found: Figures) -> dict[Key, Value]:
 
 
 _COUNTED: Final = ("counter", "histogram")
+
+
+def since(now: Histogram, before: Histogram) -> Histogram:
+    """What was put into a histogram after it stood at ``before``; its ends are those of buckets."""
+    known = dict(before.items())
+    grown = {bucket: count - known.get(bucket, 0) for bucket, count in now.items()}
+    items = sorted((bucket, count) for bucket, count in grown.items() if count > 0)
+    if not items:
+        return Histogram()
+    low, high = lower_bound(items[0][0]), lower_bound(items[-1][0] + 1)
+    total = max(0.0, now.sum - before.sum)
+    buckets, counts = [item[0] for item in items], [item[1] for item in items]
+    return Histogram.decode([1, total, max(low, now.min), min(high, now.max), buckets, counts])
 
 
 def bounds_of(metric: Metric) -> tuple[float, ...]:
