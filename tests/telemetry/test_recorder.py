@@ -97,12 +97,12 @@ def test_what_was_noted_is_never_more_than_a_batch(recorder: Recorder) -> None:
 def test_calls_count_in_the_slot_in_which_they_ended(clock: Clock, recorder: Recorder) -> None:
     for n in range(6):  # all of them are counted at once, much later
         recorder.answered.append(answer(1000.0 + n * SLOT_S))
-    recorder.note(1000.0 + 5 * SLOT_S, "failed", "Throttled", 1.0)
+        recorder.note(1000.0 + n * SLOT_S, "failed", "Throttled", 1.0)
     clock.now_s = 1000.0 + 5 * SLOT_S
     _, recent = recorder.read()
     assert [slot.tally.counts["answered"] for slot in recent.slots] == [1] * 6
+    assert [slot.tally.counts["failed"] for slot in recent.slots] == [1] * 6
     assert recent.last(10.0)[0].counts["answered"] == 3
-    assert recent.last(10.0)[0].counts["failed"] == 1
 
 
 def test_what_is_no_duration_is_left_out(recorder: Recorder) -> None:

@@ -13,7 +13,6 @@ import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from itertools import groupby
 from typing import Final, TypeVar
 
 from servingclient.telemetry.snapshot import Traffic
@@ -97,10 +96,11 @@ class Recorder:
                 return
             self._settling = True
             try:
-                for number, answered in _by_slot(_taken(self.answered)):
-                    _enter(self._windows.at(number), answered)
-                for number, events in _by_slot(_taken(self._events)):
-                    self._windows.at(number).enter(events)
+                noted = _taken(self.answered), _taken(self._events)
+                for number, answered, events in _by_slot(*noted):
+                    tally = self._windows.at(number)
+                    _enter(tally, answered)
+                    tally.enter(events)
             finally:
                 self._settling = False
 
@@ -129,16 +129,22 @@ def _taken(noted: list[R]) -> list[R]:
     return taken
 
 
-def _by_slot(noted: list[R]) -> Iterator[tuple[int, list[R]]]:
+def _by_slot(
+    answered: list[Answered], events: list[Event]
+) -> Iterator[tuple[int, list[Answered], list[Event]]]:
     """What was noted by the slot it happened in, the oldest first."""
-    if not noted:
+    ends = [_slot_of(noted[end]) for noted in (answered, events) if noted for end in (0, -1)]
+    if len(set(ends)) <= 1:  # as a rule; who is out of order was late by a thread switch
+        if ends:
+            yield ends[0], answered, events
         return
-    first, last = (_slot_of(noted[index]) for index in (0, -1))
-    if first == last:  # as a rule; who is out of order was late by a thread switch
-        yield first, noted
-    else:
-        for number, part in groupby(sorted(noted, key=_slot_of), key=_slot_of):
-            yield number, list(part)
+    slots: dict[int, tuple[list[Answered], list[Event]]] = {}
+    for call in answered:
+        slots.setdefault(_slot_of(call), ([], []))[0].append(call)
+    for event in events:
+        slots.setdefault(_slot_of(event), ([], []))[1].append(event)
+    for number in sorted(slots):
+        yield number, *slots[number]
 
 
 def _slot_of(noted: Answered | Event) -> int:
@@ -146,6 +152,8 @@ def _slot_of(noted: Answered | Event) -> int:
 
 
 def _enter(tally: Tally, answered: list[Answered]) -> None:
+    if not answered:
+        return
     _, timings, request_bytes, reply_bytes, own = zip(*answered, strict=True)
     tally.counts["answered"] += len(answered)
     tally.counts["attempt"] += sum(own)
