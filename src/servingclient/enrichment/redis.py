@@ -52,7 +52,7 @@ class RedisCache:
     """Key of a hash over each value, at least 16 bytes, the same in all processes: a value that
     others put there or changed is a miss. For a Redis that others can write to."""
     ca_file: str | None = field(default=None, kw_only=True)
-    """PEM file with certificate authorities to trust besides the system's."""
+    """PEM file with certificate authorities to trust instead of the system's."""
     allow_plaintext: bool = field(default=False, kw_only=True)
     """Let ``redis://`` go to another machine: values and password are then open to the network."""
     budget_s: float = field(default=0.05, kw_only=True)

@@ -16,14 +16,25 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import Connection, UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
 from servingclient.auth.single_flight import spawn
 from servingclient.enrichment.redis_links import DIAL_S, MOST_LINKS, Command, LinkFault
-from servingclient.enrichment.redis_py import fault_of, options, refused
+from servingclient.enrichment.redis_py import context_of, fault_of, options, refused
 from servingclient.enrichment.redis_url import Place
 from servingclient.errors import WrongLoopError
+
+
+class _Tls(Connection):
+    """Encrypted with a context that all connections share."""
+
+    def __init__(self, *, context: Any, **given: Any) -> None:
+        super().__init__(**given)
+        self._context = context
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        return {**super()._connection_arguments(), "ssl": self._context}
 
 
 class TaskLinks:
@@ -31,10 +42,12 @@ class TaskLinks:
 
     def __init__(self, place: Place, ca_file: str | None) -> None:
         self._kind: Any = (
-            UnixDomainSocketConnection if place.path else SSLConnection if place.tls else Connection
+            UnixDomainSocketConnection if place.path else _Tls if place.tls else Connection
         )
-        self._options = options(place, ca_file)
+        self._options = options(place)
         self._options |= {"socket_timeout": None, "socket_connect_timeout": DIAL_S}
+        if place.tls:
+            self._options["context"] = context_of(place, ca_file)
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guard: AsyncGenerator[None, None] | None = None

@@ -14,12 +14,12 @@ import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, cast
 
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.connection import Connection, UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
 from servingclient import _step
 from servingclient.enrichment.redis_links import DIAL_S, MOST_LINKS, Command, LinkFault
-from servingclient.enrichment.redis_py import fault_of, options, refused
+from servingclient.enrichment.redis_py import context_of, fault_of, options, refused
 from servingclient.enrichment.redis_url import Place
 
 
@@ -79,7 +79,23 @@ class _Tcp(_Dialled, Connection):
     pass
 
 
-class _Tls(_Dialled, SSLConnection):
+class _Encrypted(Connection):
+    """Shakes hands within the time for connecting, with a context that all connections share."""
+
+    def __init__(self, *, context: Any, **given: Any) -> None:
+        super().__init__(**given)  # type: ignore[no-untyped-call]
+        self._context = context
+
+    def _connect(self) -> Any:
+        plain = super()._connect()  # type: ignore[no-untyped-call]
+        try:
+            return self._context.wrap_socket(plain, server_hostname=self.host)
+        except BaseException:
+            plain.close()
+            raise
+
+
+class _Tls(_Dialled, _Encrypted):
     pass
 
 
@@ -92,8 +108,10 @@ class ThreadLinks:
 
     def __init__(self, place: Place, ca_file: str | None) -> None:
         self._kind: Any = _Unix if place.path else _Tls if place.tls else _Tcp
-        self._options = options(place, ca_file)
+        self._options = options(place)
         self._options |= {"socket_timeout": DIAL_S, "socket_connect_timeout": DIAL_S}
+        if place.tls:
+            self._options["context"] = context_of(place, ca_file)
         self._closed = False
         self._begin()
         _links.add(self)
