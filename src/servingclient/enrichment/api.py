@@ -472,9 +472,12 @@ def results(several: Several, outcomes: Sequence[Enriched | Exception]) -> dict[
         Exception: The first that failed, if that ends it.
     """
     if several.halts:
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
+        failed = next((one for one in outcomes if isinstance(one, Exception)), None)
+        if failed is not None:
+            try:
+                raise failed
+            finally:
+                del failed, outcomes  # its traceback holds this frame
     found = {one.key: outcome for one, outcome in zip(several.asked, outcomes, strict=True)}
     return {given: found[key] for given, key in several.places.items()}
 

@@ -63,11 +63,6 @@ class AsyncEnrichmentClient:
 
     Raises:
         ConfigError: An argument is wrong. Nothing was sent.
-
-    Example:
-        >>> async with AsyncEnrichmentClient(api, ttl=300, settings=local) as users:
-        ...     (await users.get("/users/{id}", id=7)).found
-        True
     """
 
     def __init__(

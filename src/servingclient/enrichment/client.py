@@ -62,11 +62,6 @@ class EnrichmentClient:
 
     Raises:
         ConfigError: An argument is wrong. Nothing was sent.
-
-    Example:
-        >>> with EnrichmentClient(api, ttl=300, settings=local) as users:
-        ...     users.get("/users/{id}", id=7).found
-        True
     """
 
     def __init__(

@@ -185,7 +185,8 @@ class Fetcher:
             error.endpoint = self.api
             error.attempts = call.attempts
             error.elapsed_s = self._ports.now() - call.started_s
-            raise
+            # anew: frames on the way hold the error, and it would hold them
+            raise error.with_traceback(None) from error.__cause__
 
     async def _until_answered(self, call: _Call) -> Fetched:
         ports, rules = self._ports, self._settings.retry
@@ -249,7 +250,10 @@ class Fetcher:
             return self._answered(call, reply, leave, sent_s, secrets)
         except WireFault as fault:
             failed, settled = self._faulted(call, fault, leave, began_s)
-            raise failed from None
+            try:
+                raise failed from None
+            finally:
+                del failed  # its traceback holds this frame
         finally:
             if not settled and leave is not None and ports.breaker is not None:
                 ports.breaker.release(leave, ports.now())

@@ -10,6 +10,7 @@ began before it came, and a crowd does not ask a failing API one by one. Pure.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Hashable
 from contextlib import nullcontext
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -20,6 +21,8 @@ from servingclient.errors import ClientClosedError, DeadlineExceeded
 
 T = TypeVar("T")
 
+_MOST_CLAIMS: Final = 10_000
+"""From so many on, those that have run out are looked for and dropped."""
 _UNGUARDED: Final = nullcontext()
 MOST_FAILURES: Final = 2
 """Failed fetches that a follower sees before it takes the error."""
@@ -66,7 +69,7 @@ class Flights(Generic[T]):
     def __init__(self, make: Callable[[], Landed], guard: Guard = _UNGUARDED) -> None:
         self._make = make
         self._flights: dict[Hashable, Flight[T]] = {}
-        self._claimed: set[Hashable] = set()
+        self._claimed: dict[Hashable, float] = {}
         self._guard = guard
 
     def ticket(self) -> Flight[T]:
@@ -95,19 +98,25 @@ class Flights(Generic[T]):
             del self._flights[key]
         mine.landed.set()
 
-    def claim(self, key: Hashable) -> bool:
-        """Whether the caller shall see to a new value for ``key`` behind the callers: nobody has
-        said so yet, and nobody is at it.
+    def claim(self, key: Hashable, now_s: float) -> bool:
+        """Whether the caller shall see to a new value for ``key`` behind the callers: nobody else
+        does, and it did not fail a moment ago.
         """
         with self._guard:
-            if key in self._claimed or self.flying(key):
+            if self._claimed.get(key, -math.inf) > now_s or self.flying(key):
                 return False
-            self._claimed.add(key)
+            if len(self._claimed) >= _MOST_CLAIMS:
+                self._claimed = {one: s for one, s in self._claimed.items() if s > now_s}
+            self._claimed[key] = math.inf
             return True
 
-    def disclaim(self, key: Hashable) -> None:
-        """It has, or it cannot."""
-        self._claimed.discard(key)
+    def disclaim(self, key: Hashable, until_s: float | None = None) -> None:
+        """It has; or it could not, and nobody shall try before ``until_s``."""
+        with self._guard:
+            if until_s is None:
+                self._claimed.pop(key, None)
+            elif key in self._claimed:
+                self._claimed[key] = until_s
 
     def forget(self) -> None:
         """Let nobody join what is under way now: something was invalidated, or in a forked child,

@@ -36,6 +36,9 @@ _NEWER_S: Final = 0.05
 """An entry of the shared cache counts as newer than one we know by this at least: its stamp has
 been through the wall clock and back."""
 
+_REFRESH_PAUSE_S: Final = 1.0
+"""How long after a new value could not be had behind the callers that is not tried again."""
+
 Outcome = Enriched | Exception
 
 
@@ -209,7 +212,9 @@ class Lookup:
     def _at_hand(self, this: _Round, asked: Sequence[Asked]) -> list[Asked]:
         """Give out what is kept and good enough; those that are to be fetched remain."""
         wanted, due = [], []
-        found = self.store.get_many([one.key for one in asked])
+        keys = [one.key for one in asked]
+        found = self.store.get_many(keys)
+        failed = self.store.failures(keys) if self.settings.caching.error_ttl_s else {}
         for one, kept in zip(asked, found, strict=True):
             verdict = Freshness.GONE
             if kept is not None:
@@ -220,6 +225,8 @@ class Lookup:
             if verdict in (Freshness.FRESH, Freshness.REVALIDATE):
                 assert one.known is not None
                 self._give_kept(this, one, one.known)
+            elif one.key in failed:
+                self._give_failed(this, one, copied(failed[one.key]))
             else:
                 wanted.append(one)
         if due:
@@ -354,9 +361,16 @@ class Lookup:
     ) -> None:
         if isinstance(error, WireFault):
             error = self._late(this, error)
+        # Frames of ours hold it, and it would hold them. A user's function keeps its own.
+        trace = None if isinstance(error, ServingError) else error.__traceback__
+        error = error.with_traceback(None if trace is None else trace.tb_next)
+        bare = copied(error).with_traceback(None)
         for one in part:
-            fail(tickets[one.key], error)
-            self._give_failed(this, one, error if len(part) == 1 else copied(error))
+            ticket = tickets[one.key]
+            fail(ticket, bare)
+            if ticket.error is not None and self.settings.caching.error_ttl_s:
+                self.store.put_failure(one.key, bare)
+            self._give_failed(this, one, error if len(part) == 1 else copied(bare))
 
     def _entry(self, one: Asked, got: Got) -> Entry:
         world = self.world
@@ -377,6 +391,7 @@ class Lookup:
 
     def _give_failed(self, this: _Round, one: Asked, error: Exception) -> None:
         """What is past its time, if the rules allow; else the error."""
+        one.failures += 1
         if one.known is not None and self._still_of_use(one):
             self._give_kept(this, one, one.known)
             return
@@ -452,7 +467,8 @@ class Lookup:
     def _refresh(self, source: Source, due: Sequence[Asked]) -> None:
         """Have new values fetched behind the callers, each once."""
         flights = self.world.flights
-        fresh = [one for one in due if flights.claim(one.key)]
+        now_s = self.world.now()
+        fresh = [one for one in due if flights.claim(one.key, now_s)]
         if not fresh:
             return
         if not self.world.behind.start(partial(self._fetch_behind, source, fresh)):
@@ -468,5 +484,8 @@ class Lookup:
         try:
             await self._round(this, mine, follows=False)
         finally:
-            for one in due:
-                self.world.flights.disclaim(one.key)
+            # While the API is down every caller of a stale value would try anew
+            pause_s = self.world.now() + _REFRESH_PAUSE_S
+            for one in mine:
+                had = isinstance(this.outcomes.get(one.key), Enriched) and not one.failures
+                self.world.flights.disclaim(one.key, None if had else pause_s)

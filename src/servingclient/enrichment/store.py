@@ -19,6 +19,7 @@ from servingclient.settings import Caching
 
 _SHARE: Final = 10
 """A single answer may have this part of all bytes: a larger one would push out everything else."""
+_MOST_FAILURES: Final = 1000
 _OVERHEAD_BYTES: Final = 512
 """What an entry takes beside its bytes: key, times and the places in cachetools' tables."""
 
@@ -63,6 +64,9 @@ class Store:
     def _empty(self) -> None:
         self._kept: cachetools.TLRUCache[Hashable, Kept] = cachetools.TLRUCache(
             self._rules.max_bytes, _useful_until, self._now, _size
+        )
+        self._failures: cachetools.TTLCache[Hashable, Exception] = cachetools.TTLCache(
+            _MOST_FAILURES, self._rules.error_ttl_s, self._now
         )
 
     def hit(self, key: Hashable, now_s: float) -> Entry | None:
@@ -121,6 +125,17 @@ class Store:
             self._kept[key] = kept
             return True
 
+    def put_failure(self, key: Hashable, error: Exception) -> None:
+        """Remember for ``Caching.error_ttl_s`` that there is none to be had."""
+        with self._guard.lock:
+            self._failures[key] = error
+
+    def failures(self, keys: Iterable[Hashable]) -> dict[Hashable, Exception]:
+        """The failures remembered of ``keys``."""
+        with self._guard.lock:
+            found = {key: self._failures.get(key) for key in keys}
+        return {key: error for key, error in found.items() if error is not None}
+
     def forget(self, matches: Callable[[Hashable, Entry], bool]) -> int:
         """Drop what ``matches``, and have nothing kept that is being fetched now.
 
@@ -132,6 +147,7 @@ class Store:
             found = [key for key in self._kept if matches(key, self._kept[key].entry)]
             for key in found:
                 self._discard(key)
+            self._failures.clear()
             return len(found)
 
     def close(self) -> None:
