@@ -49,8 +49,8 @@ async def a_tenth() -> Prediction:
 
 def test_a_slow_answer_delays_no_call() -> None:
     async def story(driver: Driver) -> None:
-        due = await driver.open_loop([0.0, 0.01, 0.02, 0.5])
-        assert due == 4
+        await driver.open_loop(iter([0.0, 0.01, 0.02, 0.5]))
+        assert driver.due == 4
         assert await driver.drain(10) == 0
 
     driver = driven(a_tenth, story)
@@ -83,11 +83,24 @@ def test_failures_are_noted_by_class_and_a_stop_ends_it() -> None:
 
     async def story(driver: Driver) -> None:
         asyncio.get_running_loop().call_later(0.995, driver.stop)
-        assert await driver.open_loop(i / 100 for i in range(10_000)) == 100
+        await driver.open_loop(i / 100 for i in range(10_000))
+        assert driver.due == 100
         await driver.drain(1)
 
     driver = driven(predict, story)
     assert [one.error for one in driver.ended] == [None, "Throttled"] * 50
+
+
+def test_calls_that_could_not_begin_in_time_are_missing() -> None:
+    async def story(driver: Driver) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.05, setattr, loop, "now_s", loop.time() + 5.0)  # the process stood still
+        await driver.open_loop((i / 100 for i in range(100)), 2.0)
+        await driver.drain(10)
+
+    driver = driven(a_tenth, story)
+    assert driver.due == 100
+    assert driver.began < 20
 
 
 def test_what_does_not_end_is_cancelled_and_counted() -> None:
@@ -96,7 +109,7 @@ def test_what_does_not_end_is_cancelled_and_counted() -> None:
         raise AssertionError
 
     async def story(driver: Driver) -> None:
-        await driver.open_loop([0.0, 0.1])
+        await driver.open_loop(iter([0.0, 0.1]))
         assert driver.running == 2
         assert await driver.drain(5) == 2
 
@@ -105,7 +118,8 @@ def test_what_does_not_end_is_cancelled_and_counted() -> None:
 
 def test_a_closed_loop_asks_again_when_it_has_its_answer() -> None:
     async def story(driver: Driver) -> None:
-        assert await driver.closed_loop(4, 1.05) == 44
+        await driver.closed_loop(4, 1.05)
+        assert driver.due == driver.began == 44
 
     driver = driven(a_tenth, story)
     assert all(one.began_s == one.due_s for one in driver.ended)

@@ -112,6 +112,19 @@ class Profile:
         """How many calls are due on average."""
         return sum(phase.calls for phase in self.phases)
 
+    def calls_between(self, from_s: float, to_s: float) -> float:
+        """How many calls are due on average between two instants; none beyond its end."""
+        return self._calls_until(to_s) - self._calls_until(from_s)
+
+    def _calls_until(self, until_s: float) -> float:
+        calls, left_s = 0.0, until_s
+        for phase in self.phases:
+            part_s = min(phase.seconds, max(0.0, left_s))
+            slope = (phase.to_qps - phase.from_qps) / phase.seconds
+            calls += phase.from_qps * part_s + slope * part_s**2 / 2.0
+            left_s -= phase.seconds
+        return calls
+
     def shared(self, processes: int) -> Profile:
         """The part of one of several processes that make this load together."""
         part = tuple(Phase(s, a / processes, b / processes) for s, a, b in self.phases)

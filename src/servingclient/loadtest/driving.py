@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from servingclient._prediction import Prediction
@@ -28,6 +29,7 @@ class Driver:
 
     Attributes:
         ended: Calls that ended since the list was last emptied.
+        due: Calls that were due so far.
         began: Calls that began.
     """
 
@@ -38,7 +40,7 @@ class Driver:
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.ended: list[Done] = []
-        self.began = 0
+        self.due = self.began = 0
 
     @property
     def running(self) -> int:
@@ -54,48 +56,46 @@ class Driver:
         """Begin no more calls."""
         self._stopped = True
 
-    async def open_loop(self, instants: Iterable[float]) -> int:
+    async def open_loop(self, instants: Iterator[float], until_s: float = math.inf) -> None:
         """Begin a call at each of ``instants``, whatever became of those before.
+
+        A loop wakes up to a millisecond late, which is in the latency from when a call was due.
 
         Args:
             instants: Seconds from now, in ascending order.
-
-        Returns:
-            How many were due until it was over or stopped.
+            until_s: No call begins later: those that are due by then and could not begin are
+                missing.
         """
         loop = asyncio.get_running_loop()
         self._start_s = self._now()
-        due = 0
         for due_s in instants:
+            if self.elapsed_s >= until_s:
+                self.due += 1 + sum(1 for _ in instants)
+                break
             left_s = due_s - self.elapsed_s
             if left_s > 0.0:
                 await asyncio.sleep(left_s)
-            elif due % _BURST_CALLS == 0:
+            elif self.due % _BURST_CALLS == 0:
                 await asyncio.sleep(0)
             if self._stopped:
                 break
-            due += 1
+            self.due += 1
             task = loop.create_task(self._call(due_s))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return due
 
-    async def closed_loop(self, callers: int, seconds: float) -> int:
-        """Have so many callers ask, each again when it has its answer.
-
-        Returns:
-            How many calls were made.
-        """
+    async def closed_loop(self, callers: int, seconds: float) -> None:
+        """Have so many callers ask, each again when it has its answer."""
         self._start_s = self._now()
         for _ in range(callers):
             task = asyncio.get_running_loop().create_task(self._caller(seconds))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         await asyncio.wait(set(self._tasks))
-        return self.began
 
     async def _caller(self, seconds: float) -> None:
         while not self._stopped and self.elapsed_s < seconds:
+            self.due += 1
             await self._call(self.elapsed_s)
 
     async def _call(self, due_s: float) -> None:

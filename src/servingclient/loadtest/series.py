@@ -145,10 +145,9 @@ class Series:
             found = self.seconds[second] = Second()
         return found
 
-    def merge(self, other: Series) -> None:
-        """Count what another process saw."""
-        for second, part in other.seconds.items():
-            self.seconds[second] = together((self.second(second), part))
+    def add(self, second: int, part: Second) -> None:
+        """Count what another process saw of one second."""
+        self.seconds[second] = together((self.second(second), part))
 
     def span(self, from_s: int, to_s: int) -> Second:
         """The seconds from ``from_s`` up to, without, ``to_s`` as one."""

@@ -1,0 +1,273 @@
+"""The generating processes as whoever runs a test sees them: one trial after the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Final, NamedTuple
+
+from servingclient.errors import ServingError
+from servingclient.loadtest import worker
+from servingclient.loadtest.guards import Limits, broken_off
+from servingclient.loadtest.load import Goal, Load, Timetable
+from servingclient.loadtest.series import Second, Series, settled
+from servingclient.loadtest.trial import Trial, judged
+from servingclient.loadtest.trust import ClientLoad, Trust
+from servingclient.loadtest.worker import Job
+
+_START_S: Final = 0.3
+"""Seconds from an order to the first call: enough for every process to have read it."""
+_LOOKS_S: Final = 0.5
+"""Seconds from one look at the figures to the next, when no process reports."""
+_ANSWERS_S: Final = 1.0
+"""A window is looked at when its last calls have had so long to end."""
+
+
+class Rules(NamedTuple):
+    """What all trials of a test have in common."""
+
+    goal: Goal = Goal()
+    times: Timetable = Timetable()
+    limits: Limits = Limits()
+    trust: Trust = Trust()
+
+
+class State(NamedTuple):
+    """A trial under way, for whoever shows progress.
+
+    Attributes:
+        load: What it is.
+        elapsed_s: Seconds since its start.
+        seconds: How long it lasts at most.
+        calls: Calls that ended.
+        errors: How many of them failed, by class of the error.
+        last: The calls of the last whole second.
+    """
+
+    load: Load
+    elapsed_s: float
+    seconds: float
+    calls: int
+    errors: Counter[str]
+    last: Second
+
+
+Shown = Callable[[State], None]
+
+
+class Crew:
+    """Processes that make calls. One is a thread of this process.
+
+    Args:
+        job: What they need to know.
+        processes: How many.
+
+    Raises:
+        ServingError: The endpoint cannot be reached, or refuses the credential.
+    """
+
+    def __init__(self, job: Job, processes: int = 1) -> None:
+        self._pipes: list[Connection] = []
+        self._ends: list[Callable[[float], Any]] = []
+        self._made = 0
+        try:
+            for _ in range(processes):
+                self._hire(job, alone=processes == 1)
+            for pipe in self._pipes:
+                _received(pipe)
+        except BaseException:
+            self.close()
+            raise
+
+    def _hire(self, job: Job, *, alone: bool) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        self._pipes.append(ours)
+        if alone:
+            thread = threading.Thread(
+                target=worker.work, args=(job, theirs), name="servingclient-load", daemon=True
+            )
+            thread.start()
+            self._ends.append(thread.join)
+        else:
+            context = multiprocessing.get_context("spawn")  # a fork would share the client's state
+            process = context.Process(target=worker.work, args=(job, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self._ends.append(process.join)
+
+    def trial(
+        self, load: Load, rules: Rules, *, seed: int = 0, shown: Shown | None = None
+    ) -> Trial:
+        """Put a load on the endpoint and see what becomes of it.
+
+        Args:
+            load: What to do.
+            rules: Goal, times, limits.
+            seed: Of the arrivals.
+            shown: Told of the state twice a second.
+
+        Raises:
+            ServingError: A process could not go on.
+        """
+        count, start_unix_s = len(self._pipes), time.time() + _START_S
+        for which, pipe in enumerate(self._pipes):
+            part = load.shared(count, which)
+            own_seed = seed * count + which
+            pipe.send(worker.Begin(part, own_seed, rules.goal.latency_s, start_unix_s))
+        trial = _Watched(load, rules, self._pipes, self._made)
+        try:
+            trial.watch(start_unix_s, shown)
+        except BaseException:
+            trial.stop()
+            raise
+        self._made += trial.whole.span(0, int(load.seconds) + 1).calls
+        return trial.judged()
+
+    def close(self) -> None:
+        """Have them close their clients, and wait for their end."""
+        for pipe in self._pipes:
+            try:
+                pipe.send(worker.Leave())
+            except OSError:  # it is gone already
+                pass
+        for end in self._ends:
+            end(10.0)
+        for pipe in self._pipes:
+            pipe.close()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Watched:
+    """A trial under way."""
+
+    def __init__(
+        self, load: Load, rules: Rules, pipes: Sequence[Connection], made_before: int
+    ) -> None:
+        self._load = load
+        self._rules = rules
+        self._pipes = pipes
+        self._made_before = made_before
+        self._parts = {id(pipe): Series(rules.goal.latency_s) for pipe in pipes}
+        self._ended: dict[int, worker.Ended] = {}
+        self._calls = 0
+        self._errors: Counter[str] = Counter()
+        self._stopping = False
+        self._why: str | None = None
+        self.whole = Series(rules.goal.latency_s)
+
+    def watch(self, start_unix_s: float, shown: Shown | None) -> None:
+        """See it to its end."""
+        looked_s = 0.0
+        while len(self._ended) < len(self._pipes):
+            open_pipes = [pipe for pipe in self._pipes if id(pipe) not in self._ended]
+            for ready in wait(open_pipes, timeout=_LOOKS_S):
+                assert isinstance(ready, Connection)
+                self._take(ready, _received(ready))
+            elapsed_s = time.time() - start_unix_s
+            if elapsed_s - looked_s >= _LOOKS_S:
+                looked_s = elapsed_s
+                self._look(elapsed_s)
+                if shown is not None:
+                    shown(self._state(elapsed_s))
+
+    def _take(self, pipe: Connection, message: object) -> None:
+        if isinstance(message, worker.Progress):
+            for second, encoded in message.seconds:
+                one = Second.decode(encoded)
+                self._calls += one.calls
+                self._errors.update(one.errors)
+                for series in (self.whole, self._parts[id(pipe)]):
+                    series.add(second, one)
+        elif isinstance(message, worker.Ended):
+            self._ended[id(pipe)] = message
+
+    def _look(self, elapsed_s: float) -> None:
+        """Whether it is to go on."""
+        if self._stopping:
+            return
+        limits = self._rules.limits
+        self._why = broken_off(limits, self._calls, self._errors)
+        if self._why is None and self._made_before + self._calls >= limits.max_calls:
+            self._why = f"{limits.max_calls:,} calls were made, which is the limit"
+        if self._why is not None or self._settled(elapsed_s):
+            self.stop()
+
+    def _settled(self, elapsed_s: float) -> bool:
+        times = self._rules.times
+        windows = times.windows(elapsed_s - _ANSWERS_S)
+        if not self._load.steady or len(windows) < 3:
+            return False
+        return settled([self.whole.span(*window) for window in windows[-3:]], times.window_s)
+
+    def stop(self) -> None:
+        """Have no more calls begun."""
+        self._stopping = True
+        for pipe in self._pipes:
+            if id(pipe) not in self._ended:
+                pipe.send(worker.Stop())
+
+    def _state(self, elapsed_s: float) -> State:
+        last = self.whole.seconds.get(int(elapsed_s) - 1, Second())
+        return State(
+            self._load, elapsed_s, self._load.seconds, self._calls, self._errors.copy(), last
+        )
+
+    def judged(self) -> Trial:
+        """What it has shown."""
+        rules = self._rules
+        return judged(
+            self._load,
+            self.whole,
+            [self._client_load(pipe) for pipe in self._pipes],
+            rules.goal,
+            rules.times,
+            rules.trust,
+            lasted_s=min(ended.lasted_s for ended in self._ended.values()),
+            stopped=self._why,
+        )
+
+    def _client_load(self, pipe: Connection) -> ClientLoad:
+        ended = self._ended[id(pipe)]
+        from_s = self._rules.times.warmup_s if ended.lasted_s > self._rules.times.warmup_s else 0
+        own = self._parts[id(pipe)].span(from_s, int(ended.lasted_s) + 1)
+        return ClientLoad(
+            ended.cpu_share,
+            own.late.quantile(0.99) or 0.0,
+            own.lane.quantile(0.99) or 0.0,
+            ended.made,
+            ended.due,
+            own.errors["QueueFull"] + ended.left,
+        )
+
+
+def _received(pipe: Connection) -> object:
+    """What a process says.
+
+    Raises:
+        ServingError: That it cannot go on, or nothing any more.
+    """
+    try:
+        message = pipe.recv()
+    except (EOFError, OSError):
+        raise ServingError(
+            "A process of the load test ended unexpectedly: it was killed, or out of memory. Use "
+            "fewer processes or a lower rate."
+        ) from None
+    if isinstance(message, worker.Unable):
+        raise message.error
+    return message

@@ -1,0 +1,189 @@
+"""One generating process: it holds a client, and makes the calls it is told to.
+
+It runs in a thread of the caller's process where one is enough, and in processes of its own where
+several share the load; the messages are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from typing import Any, Final, NamedTuple
+
+from servingclient._async_client import AsyncServingClient
+from servingclient.errors import ServingError
+from servingclient.loadtest.driving import Driver
+from servingclient.loadtest.load import ClosedLoad, Load
+from servingclient.loadtest.series import Series
+from servingclient.settings import Concurrency, Queue, Retry, Settings
+
+_TELLS_S: Final = 0.25
+"""Seconds from one report to the next."""
+_GRACE_S: Final = 2.0
+"""Seconds beyond its time-out in which a call must have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a generating process needs to know. Pickles.
+
+    Attributes:
+        endpoint: Name of the serving endpoint.
+        credentials: Arguments of the client: host, token and so on.
+        settings: As made by ``load_settings``.
+        inputs: Inputs of calls, sent in turn.
+        options: Further arguments of ``predict``.
+    """
+
+    endpoint: str
+    credentials: Mapping[str, Any] = field(repr=False)
+    settings: Settings
+    inputs: Sequence[Any] = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def load_settings(given: Settings | None, *, in_flight: int, timeout_s: float) -> Settings:
+    """Settings under which an endpoint shows itself as it is.
+
+    No retries, no limit that adapts, no batching or hedging: each of these is there to spare
+    callers what a load test is to see.
+
+    Args:
+        given: Of whoever calls: connections, certificates, payload and so on are kept.
+        in_flight: Most calls at once of one process.
+        timeout_s: When a call is given up.
+    """
+    settings = Settings.from_env() if given is None else given
+    return settings.replace(
+        timeout_s=timeout_s,
+        retry=Retry(max_attempts=1),
+        concurrency=Concurrency(adaptive=False, initial_calls=in_flight),
+        pool=replace(settings.pool, max_lanes=in_flight, max_httpx_calls=in_flight),
+        queue=Queue(max_calls=100_000, max_bytes=1 << 30),
+        batching=None,
+        hedge=None,
+    )
+
+
+class Begin(NamedTuple):
+    """Make a trial's calls.
+
+    Attributes:
+        load: The part of this process.
+        seed: Of its arrivals.
+        goal_s: Up to this latency an answer is a good one.
+        start_unix_s: When to begin, so that several processes do so together.
+    """
+
+    load: Load
+    seed: int
+    goal_s: float
+    start_unix_s: float
+
+
+class Stop(NamedTuple):
+    """Begin no more calls."""
+
+
+class Leave(NamedTuple):
+    """Close the client and end."""
+
+
+class Ready(NamedTuple):
+    """The client has its token and connections."""
+
+
+class Unable(NamedTuple):
+    """It could not go on, and ends."""
+
+    error: BaseException
+
+
+class Progress(NamedTuple):
+    """What ended since the last report: pairs of a second and its encoded figures."""
+
+    seconds: list[tuple[int, list[Any]]]
+
+
+class Ended(NamedTuple):
+    """A trial is over.
+
+    Attributes:
+        lasted_s: How long calls were begun.
+        cpu_share: CPU seconds of the process per second meanwhile.
+        due: Calls that were due.
+        made: Calls that began.
+        left: Calls that did not end in time.
+    """
+
+    lasted_s: float
+    cpu_share: float
+    due: int
+    made: int
+    left: int
+
+
+def work(job: Job, pipe: Connection) -> None:
+    """Serve whoever is at the other end of ``pipe`` until it says ``Leave`` or is gone."""
+    try:
+        asyncio.run(_serve(job, pipe))
+    except (EOFError, OSError, KeyboardInterrupt):
+        pass  # whoever gave orders is gone, or has been told by the same key
+    except ServingError as error:
+        pipe.send(Unable(error))
+    finally:
+        pipe.close()
+
+
+async def _serve(job: Job, pipe: Connection) -> None:
+    async with AsyncServingClient(job.endpoint, settings=job.settings, **job.credentials) as client:
+        await client.warmup()
+        pipe.send(Ready())
+        while True:
+            order = await asyncio.to_thread(pipe.recv)
+            if isinstance(order, Leave):
+                return
+            if isinstance(order, Begin):
+                await _trial(client, job, order, pipe)
+
+
+async def _trial(client: AsyncServingClient, job: Job, order: Begin, pipe: Connection) -> None:
+    inputs = itertools.cycle(job.inputs)
+    driver = Driver(lambda: client.predict(next(inputs), **job.options))
+    await asyncio.sleep(max(0.0, order.start_unix_s - time.time()))
+    cpu_s = time.process_time()
+    driving = asyncio.get_running_loop().create_task(_drive(driver, order))
+    while not driving.done():
+        await asyncio.wait((driving,), timeout=_TELLS_S)
+        _tell(driver, order.goal_s, pipe)
+        if pipe.poll() and isinstance(pipe.recv(), Stop):
+            driver.stop()
+            driving.cancel()
+    lasted_s = min(driver.elapsed_s, order.load.seconds)
+    if not driving.cancelled() and not isinstance(order.load, ClosedLoad):
+        lasted_s = order.load.seconds  # the last call began a little before its end
+    cpu_share = (time.process_time() - cpu_s) / driver.elapsed_s
+    left = await driver.drain(job.settings.timeout_s + _GRACE_S)
+    _tell(driver, order.goal_s, pipe)
+    if not driving.cancelled():
+        driving.result()
+    pipe.send(Ended(lasted_s, cpu_share, driver.due, driver.began, left))
+
+
+async def _drive(driver: Driver, order: Begin) -> None:
+    if isinstance(order.load, ClosedLoad):
+        await driver.closed_loop(order.load.callers, order.load.seconds)
+    else:
+        await driver.open_loop(order.load.instants(order.seed), order.load.seconds + _GRACE_S)
+
+
+def _tell(driver: Driver, goal_s: float, pipe: Connection) -> None:
+    ended, driver.ended = driver.ended, []
+    if ended:
+        series = Series(goal_s)
+        series.take(ended)
+        pipe.send(Progress([(at, one.encode()) for at, one in series.seconds.items()]))

@@ -1,0 +1,153 @@
+"""Real load on the emulator: threads, processes, what ends a test early, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from servingclient.emulator import Emulator, faults
+from servingclient.errors import ConfigError, ServingError
+from servingclient.loadtest import (
+    ClosedLoad,
+    Goal,
+    Limits,
+    LoadGenerator,
+    LoadTest,
+    OpenLoad,
+    Profile,
+    RecordedLoad,
+    Rules,
+    State,
+    Timetable,
+    by_callers,
+    run,
+)
+from servingclient.settings import Settings, Tls
+
+ROWS = [[{"a": 1.0, "b": 2.0}], [{"a": 3.0, "b": 4.0}]]
+QUICK = Rules(goal=Goal(latency_s=1.0), times=Timetable(warmup_s=0, window_s=1))
+
+Generating = Callable[..., LoadGenerator]
+
+
+@pytest.fixture
+def emu() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def generating(emu: Emulator) -> Generating:
+    def make(endpoint: str = "demo", **changes: Any) -> LoadGenerator:
+        settings = Settings(tls=Tls(ca_file=emu.ca_file))
+        given: dict[str, Any] = {"inputs": ROWS, "rules": QUICK, "settings": settings}
+        return LoadGenerator(endpoint, **given | {"host": emu.host, "token": emu.token} | changes)
+
+    return make
+
+
+def counted(emu: Emulator) -> int:
+    """Requests to the model."""
+    return sum(1 for request in emu.requests if request.path.endswith("/invocations"))
+
+
+def test_every_call_due_is_made_once(emu: Emulator, generating: Generating) -> None:
+    times = [i / 50 for i in range(40)]
+    with generating() as generator:
+        test = generator.run(RecordedLoad(times))
+    (trial,) = test.trials
+    assert (trial.calls, trial.errors, trial.stopped) == (40, {}, None)
+    assert trial.asked_qps is None
+    assert counted(emu) == 40
+
+
+def test_two_processes_share_a_load(emu: Emulator, generating: Generating) -> None:
+    load = OpenLoad(Profile.constant(40.0, 2.0), "constant")
+    with generating(processes=2) as generator:
+        (trial,) = generator.run(load).trials
+    assert trial.calls == pytest.approx(80, abs=2)
+    assert trial.asked_qps == pytest.approx(40.0)
+    assert counted(emu) == trial.calls
+    assert [point.second for point in trial.points] == [0, 1]
+
+
+def test_closed_loops_for_a_table_over_callers(emu: Emulator, generating: Generating) -> None:
+    emu.change_endpoint("demo", service_time_s=0.05)
+    with generating() as generator:
+        one, four = generator.run(*by_callers([1, 4], seconds=1.0)).trials
+    assert (one.callers, four.callers) == (1, 4)
+    assert one.asked_qps is None
+    assert one.calls < four.calls
+
+
+def test_a_trial_that_has_settled_ends(generating: Generating) -> None:
+    load, states = OpenLoad(Profile.constant(100.0, 600.0), "constant"), list[State]()
+    with generating(shown=states.append) as generator:
+        (trial,) = generator.run(load).trials
+    assert trial.settled
+    assert 3.0 <= trial.seconds < 60.0
+    assert states
+    assert states[-1].calls <= trial.calls + 200
+    assert states[-1].load is load
+
+
+def test_refused_payloads_end_it_at_once(emu: Emulator, generating: Generating) -> None:
+    emu.always("demo", faults.plain(400))
+    with generating() as generator:
+        test = generator.run(OpenLoad(Profile.constant(20.0, 60.0)), ClosedLoad(1, 60.0))
+    (trial,) = test.trials
+    assert trial.stopped is not None
+    assert "BadRequest" in trial.stopped
+    assert not test.met
+    assert counted(emu) < 60
+
+
+def test_the_number_of_calls_is_bounded(emu: Emulator, generating: Generating) -> None:
+    rules = QUICK._replace(limits=Limits(max_calls=100))
+    with generating(rules=rules) as generator:
+        (trial,) = generator.run(OpenLoad(Profile.constant(100.0, 600.0))).trials
+    assert trial.stopped == "100 calls were made, which is the limit"
+    assert counted(emu) < 400
+
+
+def test_an_endpoint_that_refuses_the_credential_says_so(generating: Generating) -> None:
+    with (
+        pytest.raises(ServingError, match="client_secret"),
+        generating("demo-fast", client_id="nobody", client_secret="wrong", token=None),
+    ):
+        pass
+
+
+def test_a_result_travels_as_json(generating: Generating) -> None:
+    with generating() as generator:
+        test = generator.find_knee(50.0, 60.0, trials=1, seconds=1.0)
+    assert test.knee is not None
+    assert test.unloaded is not None
+    assert LoadTest.from_json(test.to_json()) == test
+    assert test.recommended(20.0).needed.busy_slots > 0.0
+    with pytest.raises(ConfigError, match="no result of a load test"):
+        LoadTest.from_json("{}")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"inputs": []}, "at least one input"),
+        ({"timeout_s": 0}, "timeout_s above 0"),
+        ({"in_flight": 0}, "one call in flight"),
+        ({"processes": 0}, "processes is 0"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(
+    generating: Generating, wrong: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        generating(**wrong)
+
+
+def test_a_test_without_a_load_is_refused(emu: Emulator) -> None:
+    settings = Settings(tls=Tls(ca_file=emu.ca_file))
+    with pytest.raises(ConfigError, match="at least one load"):
+        run("demo", inputs=ROWS, host=emu.host, token=emu.token, settings=settings)
