@@ -19,8 +19,7 @@ T = TypeVar("T")
 
 async def learn(world: World, deadline_s: float, priority: int) -> None:
     """Have the model's signature at hand, as far as it can be had."""
-    if world.access.schema is None:
-        await _asked(world, lambda: world.access.learn(deadline_s), deadline_s, priority)
+    await _asked(world, lambda: world.access.learn(deadline_s), deadline_s, priority)
 
 
 async def limit_bytes(

@@ -45,6 +45,7 @@ class Wanted(Protocol):
     started_s: float
     encoded_s: float
     queue_s: float
+    learn_s: float
 
 
 class Story:
@@ -112,10 +113,9 @@ class Story:
         idempotent: bool,  # noqa: FBT001
         priority: int,
     ) -> Prediction:
-        await self.learn(started_s + timeout_s, priority)
-        return await self.score(
-            self.begin(started_s, given, served_model, timeout_s, idempotent, priority)
-        )
+        learn_s = await self.learn(started_s + timeout_s, priority)
+        call = self.begin(started_s, given, served_model, timeout_s, idempotent, priority)
+        return await self.score(call.after(learn_s))
 
     async def score(self, call: Call) -> Prediction:
         """Bring a call to its end."""
@@ -205,6 +205,9 @@ class Story:
             sent.backoff_s,
             total_s,
         )
+        if self.fits and wanted.learn_s:  # a wait for the workspace, like that for a token
+            encode_s, queue_s, token_s = timing[:3]
+            timing = (encode_s - wanted.learn_s, queue_s, token_s + wanted.learn_s, *timing[3:])
         answered = world.recorder.answered
         answered.append((ended_s, timing, request_bytes, reply_bytes, wanted is sent))
         if len(answered) >= SETTLE_AT:
@@ -278,13 +281,19 @@ class Story:
         signature = None if schema is None else schema.of(served_model)
         return inputs if signature is None else fitted(inputs, signature, self.settings.payload)
 
-    async def learn(self, deadline_s: float, priority: int) -> None:
+    async def learn(self, deadline_s: float, priority: int) -> float:
         """Have the model's signature at hand where the settings ask for it.
 
         Only the first call waits for it, before its input is encoded.
+
+        Returns:
+            Seconds that took; 0.0 where it was at hand.
         """
-        if self.fits:
-            await _ahead.learn(self.world, deadline_s, priority)
+        if not self.fits or self.world.access.schema is not None:
+            return 0.0
+        began_s = self.world.now()
+        await _ahead.learn(self.world, deadline_s, priority)
+        return self.world.now() - began_s
 
     async def explain(
         self,

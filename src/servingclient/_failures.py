@@ -46,6 +46,7 @@ class Call:
     lined_up_s: float | None = None
     """Since when it waits for the place it has or will get; None where it did not have to."""
     token_s = 0.0
+    learn_s = 0.0
     backoff_s = 0.0
     grant: Grant | None = None
     attempts: tuple[Attempt, ...] = ()
@@ -77,6 +78,11 @@ class Call:
         self.idempotent = idempotent
         self.max_idle_s = max_idle_s
         self.priority = priority
+
+    def after(self, learn_s: float) -> Call:
+        """The call, which waited for the model's signature before it was encoded."""
+        self.learn_s = learn_s
+        return self
 
     def fill(self) -> Body:
         """The body of the next try; asked for where the call gathers."""

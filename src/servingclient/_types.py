@@ -278,7 +278,7 @@ class Timing:
     Attributes:
         encode_s: Turning the input into bytes.
         queue_s: Waiting for a free connection, over all attempts.
-        token_s: Waiting for a route or token (0.0 when one was at hand).
+        token_s: Waiting for a route, a token or the model's signature (0.0 when all were at hand).
         connect_s: Opening the connection of the last attempt (0.0 on a reused one).
         first_byte_s: From the end of sending to the first byte of the reply, last attempt: network
             there and back plus queue and model time on the server.

@@ -31,7 +31,7 @@ from servingclient import (
 )
 from servingclient.emulator import Emulator, RequestRecord, faults
 from servingclient.emulator.faults import Shape
-from servingclient.settings import Batching, Concurrency, Queue, Retry
+from servingclient.settings import Batching, Concurrency, Payload, Queue, Retry
 from tests.doors.kit import Door, errors, invocations, pat, principal
 
 Make = Callable[..., Any]
@@ -371,3 +371,11 @@ def test_the_doors_close_what_they_opened(model: Emulator) -> None:
     with ServingClient("echo", host=who.host, **who.arguments, settings=batching()) as client:
         assert client.predict(rows(5)).predictions == [5]
     assert model.wait_for(lambda: model.open_connections["workspace"] == 0)
+
+
+def test_waiting_for_a_signature_is_no_time_of_encoding(door: Door, emulator: Emulator) -> None:
+    emulator.add_endpoint("typed", schema={"a": "double"})
+    settings = Settings(batching=Batching(), payload=Payload(prune=True))
+    client = door.open("typed", pat(emulator), settings)
+    timing = door.predict(client, [{"a": 1.0}]).timing
+    assert timing.encode_s < timing.token_s

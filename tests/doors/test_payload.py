@@ -113,7 +113,9 @@ def test_both_forms_at_once(emulator: Emulator, door: Door) -> None:
 def test_an_input_is_made_to_fit_the_signature(emulator: Emulator, door: Door, who: Any) -> None:
     emulator.add_endpoint("typed", schema=SCHEMA, route_optimized=who is principal)
     client = door.open("typed", who(emulator), payload(validate=True, prune=True))
-    assert door.predict(client, ROWS[:5]).predictions == SUMS[:5]
+    first = door.predict(client, ROWS[:5])
+    assert first.predictions == SUMS[:5]
+    assert first.timing.encode_s < first.timing.token_s, "it waited for the signature"
     with pytest.raises(SchemaMismatch, match="fraction") as caught:
         door.predict(client, [{"a": 1.0, "b": 2.5}])
     assert caught.value.column == "b"

@@ -43,6 +43,13 @@ def test_the_first_call_waits_for_it_and_the_others_do_not(make: Make) -> None:
     assert world.inside == 0
 
 
+def test_the_wait_for_it_is_no_time_of_encoding(make: Make) -> None:
+    world = make(schema_there=KNOWN, schema_s=0.5, token_s=0.25, settings=settings(prune=True))
+    first, second = (world.predict([{"a": 1, "x": 1}]).timing for _ in range(2))
+    assert (first.encode_s, first.token_s, first.total_s) == pytest.approx((0.0, 0.75, 0.85))
+    assert (second.encode_s, second.token_s, second.total_s) == pytest.approx((0.0, 0.0, 0.1))
+
+
 def test_a_misfit_is_refused_and_nothing_sent(make: Make) -> None:
     world = make(schema_there=KNOWN, settings=settings(validate=True))
     with pytest.raises(SchemaMismatch, match="fraction") as caught:

@@ -118,14 +118,13 @@ class BatchedStory:
         """Like ``Story.predict``, in company where there is any."""
         story, batcher = self._story, self._batcher
         started_s = story.world.now()
-        if story.fits:
-            await story.learn(started_s + timeout_s, priority)
+        learn_s = await story.learn(started_s + timeout_s, priority) if story.fits else 0.0
         body = story.encoded((inputs, params, client_request_id, usage_context), served_model)
         rows, encoded_s = body.rows or 1, story.world.now()
         if batcher.start_alone(rows, encoded_s):
             try:
                 call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
-                return await story.score(call)
+                return await story.score(call.after(learn_s) if learn_s else call)
             finally:
                 batcher.ended()
         divided = None
@@ -140,11 +139,13 @@ class BatchedStory:
         if divided is None:
             batcher.passed(rows)
             call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
-            return await story.score(call)
+            return await story.score(call.after(learn_s) if learn_s else call)
         head, own_rows, tail = divided
         key = (head, tail, served_model, idempotent, self._rules)
         deadline_s = started_s + timeout_s
         member: Member[Any] = Member(body, own_rows, started_s, encoded_s, deadline_s)
+        if learn_s:
+            member.learn_s = learn_s
         tracer = story.world.tracer
         if tracer is not None:
             member.span = tracer.call_begun(story.endpoint, encoded_s - started_s, "member")

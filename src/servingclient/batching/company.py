@@ -53,6 +53,7 @@ class Member(Generic[Turn]):
         deadline_s: When its caller gives up.
         turn: Wakes its caller, once it has lined up.
         queue_s: How long it waited, once that is known.
+        learn_s: How long it waited for the model's signature, before it was encoded.
         group: Where it waits; None once it is aboard or has left.
         batch: What carries it.
         first: Position of its first row there.
@@ -65,6 +66,7 @@ class Member(Generic[Turn]):
     turn: Turn
     # What most members never change stands as a default of the class, as in a Call.
     queue_s = 0.0
+    learn_s = 0.0
     group: Group[Turn] | None = None
     batch: Batch | None = None
     first = 0
