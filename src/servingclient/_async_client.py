@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from servingclient._call import Story
 from servingclient._open import (
@@ -17,6 +17,7 @@ from servingclient._open import (
     checked_observers,
     checked_settings,
     checked_timeout,
+    not_pickled,
     rank_of,
 )
 from servingclient._ports import Hedging, Observer, Reader, Tracer, World
@@ -474,6 +475,9 @@ class AsyncServingClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("AsyncServingClient")
 
     def __repr__(self) -> str:
         return f"AsyncServingClient({self.endpoint!r}, {self._gate!r}, {self._wire!r})"

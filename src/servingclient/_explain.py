@@ -13,6 +13,14 @@ _TOO_LARGE_TEXT: Final = "Request size cannot exceed"  # the service answers 400
 _ADDRESS_TEXTS: Final = ("ip acl", "ip access list")
 
 
+def shown_s(seconds: float) -> str:
+    """A time in words: milliseconds below one second, so that a short one does not read as 0.00."""
+    if seconds >= 1.0:
+        return f"{seconds:.2f} s"
+    ms = 1000 * max(0.0, seconds)
+    return f"{ms:.0f} ms" if ms >= 10 or ms == 0.0 else f"{ms:.1f} ms"
+
+
 def fault_error(
     fault: WireFault, endpoint: str, body_bytes: int, *, spent_s: float, in_time: bool
 ) -> errors.ServingError:
@@ -79,7 +87,7 @@ def _timeout(
         "send fewer at once, or give the endpoint more concurrency."
     )
     error = errors.DeadlineExceeded(
-        f"{endpoint!r}: {fault.detail}, after {spent_s:.2f} s. {advice}"
+        f"{endpoint!r}: {fault.detail}, after {shown_s(spent_s)}. {advice}"
     )
     error.stopped_by = None if in_time else "deadline"
     error.retryable = None
@@ -264,7 +272,7 @@ def deadline_error(
 def stream_text(fault: WireFault, endpoint: str, spent_s: float) -> str:
     """What to say of a stream that broke ``spent_s`` after its call began."""
     return (
-        f"The stream of {endpoint!r} broke after {spent_s:.2f} s: {fault.detail}. What was "
+        f"The stream of {endpoint!r} broke after {shown_s(spent_s)}: {fault.detail}. What was "
         "received before stands; it is "
         "not sent again, since the model has run in part. For slow models raise Pool.stream_idle_s."
     )

@@ -142,6 +142,15 @@ def checked_settings(settings: Settings | None) -> Settings:
     return settings
 
 
+def not_pickled(kind: str) -> TypeError:
+    """The error of who would send a client to another process."""
+    return TypeError(
+        f"A {kind} holds connections, locks and tokens, which belong to this process, so it is not "
+        "pickled. Send its settings, which pickle, and make a client where it is used: once for "
+        "each worker process, not for each call."
+    )
+
+
 def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """Settings of a copy that shares the pool.
 

@@ -16,6 +16,7 @@ from servingclient._prediction import header, request_id
 from servingclient._stream import OpenStream
 from servingclient._types import Attempt, FaultKind, Reply, WireFault
 from servingclient.errors import ResponseFormatError, ServingError
+from servingclient.payload.decode import web_page
 from servingclient.payload.pack import pack
 from servingclient.policies.retry import settle
 
@@ -131,9 +132,14 @@ async def _check_events(story: Story, call: Call, reply: StreamedReply) -> None:
     if kind is None or kind.lower().startswith("text/event-stream"):
         return
     await reply.aclose()
-    error = ResponseFormatError(
-        f"{story.endpoint!r} answered with {kind[:60]} instead of a stream of events. Call "
-        "predict(), or see whether the model can stream."
+    shown = ascii(kind)[1:-1][:60]
+    error = (
+        web_page(shown)
+        if "html" in kind.lower()
+        else ResponseFormatError(
+            f"{story.endpoint!r} answered with {shown} instead of a stream of events. Call "
+            "predict(), or see whether the model can stream."
+        )
     )
     story.failures.answered(call, error, reply.status, reply.headers)
     raise error

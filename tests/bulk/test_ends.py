@@ -421,6 +421,56 @@ def test_T4_a_forked_child_can_neither_go_on_with_a_job_nor_end_it(emulator: Emu
     assert done.stdout.strip() == "refused, 30 rows of its own; 399"
 
 
+def test_results_are_read_by_one_thread() -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    def blocks() -> Iterator[Block]:
+        entered.set()
+        assert go.wait(10)
+        yield Block(0, [1.0, 2.0])
+
+    results = MapResult(blocks())  # type: ignore[arg-type]
+    read: list[Any] = []
+    other = threading.Thread(target=lambda: read.extend(results))
+    other.start()
+    assert entered.wait(10)
+    for ask in (lambda: next(results), results.to_list, results.close):
+        with pytest.raises(ServingError, match="Another thread is reading these results"):
+            ask()
+    go.set()
+    other.join(10)
+    assert read == [1.0, 2.0], "who reads goes on"
+    assert list(results) == []
+    results.close()
+
+
+async def test_results_are_read_by_one_task() -> None:
+    go = asyncio.Event()
+
+    async def blocks() -> AsyncIterator[Block]:
+        await go.wait()
+        yield Block(0, [1.0, 2.0])
+
+    results = AsyncMapResult(blocks())  # type: ignore[arg-type]
+    other = asyncio.ensure_future(results.to_list())
+    await asyncio.sleep(0)
+    for ask in (results.__anext__, results.to_list, results.aclose):
+        with pytest.raises(ServingError, match="Another task is reading these results"):
+            await ask()
+    go.set()
+    assert await other == [1.0, 2.0], "who reads goes on"
+    await results.aclose()
+
+
+def test_an_error_of_the_job_itself_is_not_taken_for_that() -> None:
+    def blocks() -> Iterator[Block]:
+        raise ValueError("generator already executing")
+        yield
+
+    with pytest.raises(ValueError, match="already executing"):
+        next(MapResult(blocks()))  # type: ignore[arg-type]
+
+
 def test_a_job_that_was_broken_off_does_not_seem_to_be_at_its_end() -> None:
     def broken() -> Iterator[Block]:
         yield Block(0, [1.0])

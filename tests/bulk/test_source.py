@@ -91,6 +91,17 @@ def test_lists_of_rows_are_joined(made: type) -> None:
     assert drained(source, 5) == [dicts(0, 5), dicts(5, 9)]
 
 
+@pytest.mark.parametrize("odd", [[1.5, [2.5]], ["x", "y"], (None,), [np.zeros(2)]])
+def test_a_row_among_lists_of_rows_is_found(odd: Any) -> None:
+    # as rows its values would be, one each
+    source = opened(iter([[[1.5], 2.5], [], odd, [[3.5], 4.5]]), asynchronous=False)
+    assert drained(source, 1) == [[[1.5]], [2.5]]
+    kind = type(odd[0]).__name__
+    assert f"a list that begins with a {kind} after lists" in str(source.error)
+    assert "[row]" in str(source.error)
+    assert type(source.error) is PayloadError
+
+
 def test_a_list_of_frames_is_gone_through() -> None:
     frames = [pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [3]})]
     assert [len(part) for part in drained(opened(frames, asynchronous=False), 9)] == [2, 1]

@@ -128,6 +128,33 @@ def test_it_is_the_owners_alone(path: str) -> None:
     assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
 
 
+def test_an_empty_file_becomes_the_owners_alone(path: str) -> None:
+    Path(path).touch(0o644)
+    Path(path).chmod(0o644)
+    filled(path)
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+
+
+def test_a_file_that_was_written_before_keeps_the_rights_its_owner_gave_it(path: str) -> None:
+    filled(path)
+    Path(path).chmod(0o640)
+    Spool(path, JOB).close()
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o640
+
+
+def test_where_rights_cannot_be_changed_the_log_says_so(
+    path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(fd: int, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.fchmod", refuse)
+    filled(path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"checkpoint_mode path={path} error=Operation not permitted"
+    ]
+
+
 # -- torn, damaged, foreign ------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ the next call.
 
 from __future__ import annotations
 
+import copy
 import pickle
 import statistics
 import time
@@ -648,3 +649,11 @@ def test_input_69_a_certificate_nobody_signed(door: Door) -> None:
         assert emulator.requests == []
         assert "127.0.0.1" in str(caught.value)
         door.close(client)
+
+
+def test_a_client_is_not_pickled_and_says_what_to_do(door: Door, emulator: Emulator) -> None:
+    client = door.open("demo", pat(emulator), Settings(timeout_s=2.0))
+    for copying in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=f"{door.kind.__name__} holds .*Send its settings"):
+            copying(client)
+    assert pickle.loads(pickle.dumps(client.settings)) == client.settings

@@ -211,7 +211,7 @@ def test_a_deadline_in_the_call_tells_what_stages_took(make: Make) -> None:
     with pytest.raises(DeadlineExceeded) as caught:
         around.predict(timeout_s=2.0)
     assert str(caught.value).endswith(
-        "Of timeout_s=2, preprocess 0.50 s and enrich 1.00 s came before it."
+        "Of timeout_s=2, preprocess 500 ms and enrich 1.00 s came before it."
     )
     assert caught.value.elapsed_s == 2.0
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from servingclient import ResponseFormatError, ServerError, ServingError, StreamError
+from servingclient import (
+    ResponseFormatError,
+    ServerError,
+    ServingError,
+    StreamError,
+    UnexpectedRedirect,
+)
 from servingclient._ports import CallEnded
 from servingclient._step import iterate
 from servingclient._stream import AsyncStream, OpenStream, Stream
@@ -44,6 +50,27 @@ def read(world: FakeWorld, opened: OpenStream) -> list[Any]:
         return [event async for event in opened.events()][1:]
 
     return asyncio.run(collect())
+
+
+@pytest.mark.parametrize("kind", ["text/html", "Text/HTML; charset=utf-8"])
+def test_a_login_page_is_named_as_one(make: Make, kind: str) -> None:
+    page = Streams((b"<html>Sign in</html>",), headers=(("Content-Type", kind),))
+    world = make([page])
+    with pytest.raises(ResponseFormatError, match=r"web page .*most likely a login page") as caught:
+        world.run(world.opening())
+    with pytest.raises(ResponseFormatError, match=r"web page .*most likely a login page"):
+        make([Answer(200, b"<html>Sign in</html>", page.headers)]).predict()
+    assert (caught.value.status_code, caught.value.sent) == (200, "yes")
+    assert (world.inside, world.open_streams) == (0, 0)
+
+
+def test_a_redirect_to_a_login_is_named_as_one(make: Make) -> None:
+    moved = (("Location", "https://login.example/sso?next=secret"),)
+    world = make([Answer(302, b"", moved)])
+    with pytest.raises(UnexpectedRedirect, match=r"redirect \(302\) to login\.example") as caught:
+        world.run(world.opening())
+    assert "secret" not in str(caught.value)
+    assert (world.inside, world.open_streams) == (0, 0)
 
 
 def fails(world: FakeWorld, opened: OpenStream) -> tuple[list[Any], StreamError]:

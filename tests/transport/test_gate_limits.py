@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from servingclient._explain import shown_s
 from servingclient._stats import ConcurrencyStats
 from servingclient.policies.concurrency import Limiter
 from servingclient.settings import Concurrency, Queue
@@ -253,7 +254,7 @@ def test_a_turn_that_comes_too_late_goes_to_the_next(make: Make):
     driven.advance(3.0)
     driven.gate.leave()
     assert states(driven, hasty, patient) == ["full", "inside"]
-    assert "came with 0.50 s left, and replies take 1.00 s" in str(hasty.error)
+    assert "came with 500 ms left, and replies take 1.00 s" in str(hasty.error)
     check_books(driven.gate, 1, 0)
 
 
@@ -276,3 +277,19 @@ def test_closing_tells_all(make: Make):
     driven.gate.refuse()
     assert states(driven, *callers, driven.arrive()) == ["closed"] * 4
     assert not driven.gate.room
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (12.345, "12.35 s"),
+        (1.0, "1.00 s"),
+        (0.9994, "999 ms"),
+        (0.05, "50 ms"),
+        (0.0042, "4.2 ms"),
+        (0.0, "0 ms"),
+        (-0.5, "0 ms"),
+    ],
+)
+def test_a_short_time_is_shown_in_milliseconds(seconds: float, text: str) -> None:
+    assert shown_s(seconds) == text

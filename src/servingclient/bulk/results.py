@@ -33,6 +33,17 @@ def _broken_off(by: str) -> ServingError:
     )
 
 
+def _refused(error: BaseException) -> bool:
+    """Whether a generator would not be stepped, for it runs: the error then has no frame of it."""
+    return error.__traceback__ is not None and error.__traceback__.tb_next is None
+
+
+def _taken(by: str) -> ServingError:
+    return ServingError(
+        f"Another {by} is reading these results. Read them from one, or call map once for each."
+    )
+
+
 class MapResult(Iterator[Any]):
     """The results of ``ServingClient.map``: an iterator over one prediction a row, in order.
 
@@ -60,6 +71,8 @@ class MapResult(Iterator[Any]):
         except StopIteration:
             raise
         except BaseException as error:
+            if isinstance(error, ValueError) and _refused(error):
+                raise _taken("thread") from None
             self._broken_by = type(error).__name__
             raise
 
@@ -101,9 +114,18 @@ class MapResult(Iterator[Any]):
         return framed(self.to_list())
 
     def close(self) -> None:
-        """End what runs. What is asked for afterwards is not there."""
+        """End what runs. What is asked for afterwards is not there.
+
+        Raises:
+            ServingError: Another thread is reading; it goes on.
+        """
+        try:
+            self._blocks.close()
+        except ValueError as error:
+            if _refused(error):
+                raise _taken("thread") from None
+            raise
         self._rows, self._broken_by = iter(()), None
-        self._blocks.close()
 
     def __repr__(self) -> str:
         return f"MapResult(at row {self._row:,}; iterate to score on)"
@@ -145,6 +167,8 @@ class AsyncMapResult(AsyncIterator[Any]):
         except StopAsyncIteration:
             raise
         except BaseException as error:
+            if isinstance(error, RuntimeError) and _refused(error):
+                raise _taken("task") from None
             self._broken_by = type(error).__name__
             raise
 
@@ -178,9 +202,18 @@ class AsyncMapResult(AsyncIterator[Any]):
         return framed(await self.to_list())
 
     async def aclose(self) -> None:
-        """End what runs. What is asked for afterwards is not there."""
+        """End what runs. What is asked for afterwards is not there.
+
+        Raises:
+            ServingError: Another task is reading; it goes on.
+        """
+        try:
+            await self._blocks.aclose()
+        except RuntimeError as error:
+            if _refused(error):
+                raise _taken("task") from None
+            raise
         self._rows, self._broken_by = iter(()), None
-        await self._blocks.aclose()
 
     def __repr__(self) -> str:
         return f"AsyncMapResult(at row {self._row:,}; iterate to score on)"

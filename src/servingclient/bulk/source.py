@@ -4,7 +4,8 @@ What has a length is cut; anything else is an iterator, and its first item says 
 
 * frames, tables, batches, arrays of two or more dimensions: each is several rows. One is read at a
   time and never joined with the next;
-* lists whose first element is a dict, list or tuple: several rows too, joined freely;
+* lists whose first element is a dict, list or tuple: several rows too, joined freely. From then on
+  every list must be such a one: one whose first element is a value would be a single row;
 * anything else is one row.
 """
 
@@ -183,7 +184,7 @@ class Source:
     def _hold_portion(self, item: Any) -> None:
         if is_frame(item):
             self._hold(item)
-        elif isinstance(item, (list, tuple)):
+        elif isinstance(item, (list, tuple)) and (not item or _is_portion(item)):
             self._hold(list(item))
         else:
             self.error = _mixed(item)
@@ -201,6 +202,12 @@ def _is_portion(item: object) -> bool:
 
 
 def _mixed(item: object) -> PayloadError:
+    if isinstance(item, (list, tuple)):
+        return refused(
+            f"The input yielded a list that begins with a {type(item[0]).__name__} after lists "
+            "that begin with a dict or list. Those count as several rows each, this one as one "
+            "row. Where each is a row, yield it in a list of its own: [row]."
+        )
     return refused(
         f"The input yielded a {type(item).__name__} after frames or lists of rows. Yield either "
         "portions or single rows throughout."

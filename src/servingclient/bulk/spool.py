@@ -136,11 +136,21 @@ class Spool:
 
     def _begin(self, job: dict[str, str], size: int) -> int:
         self._check_torn(len(_MAGIC), size)
+        self._keep_to_owner()
         self._file.seek(0)
         self._file.truncate()
         self._end = 0
         self._write(_MAGIC + _framed(msgpack.packb(job)))
         return self._end
+
+    def _keep_to_owner(self) -> None:
+        """A file that was there before, empty, may have been made for all to read."""
+        if not hasattr(os, "fchmod"):  # Windows, before Python 3.13
+            return
+        try:
+            os.fchmod(self._file.fileno(), _OWN)
+        except OSError as error:  # somebody else's file, or a file system without such rights
+            _log.warning("checkpoint_mode path=%s error=%s", self._path, error.strerror)
 
     def _check_job(self, known: Any, job: dict[str, str]) -> None:
         differing = [name for name in job if known.get(name) != job[name]]

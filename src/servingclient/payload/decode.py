@@ -145,11 +145,7 @@ def _unreadable(body: bytes, content_type: str | None, error: Exception) -> Resp
             f"The reply has status 200 and no body ({kind}). A proxy in between may have lost it."
         )
     if "html" in kind.lower() or body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        return ResponseFormatError(
-            f"The reply is a web page ({kind}, {len(body):,} bytes), most likely a login page. "
-            "Check host: is it the workspace's own, reached through a private link or a proxy that "
-            "asks for a login?"
-        )
+        return web_page(f"{kind}, {len(body):,} bytes")
     if "event-stream" in kind.lower():
         return ResponseFormatError(
             f"The reply is a stream of events ({kind}), not one value. Call stream(...) for it, or "
@@ -158,6 +154,18 @@ def _unreadable(body: bytes, content_type: str | None, error: Exception) -> Resp
     return ResponseFormatError(
         f"The reply is no valid JSON ({kind}, {len(body):,} bytes): {_reason(error)}. Something "
         "between here and the endpoint may have changed or cut it."
+    )
+
+
+def web_page(what: str) -> ResponseFormatError:
+    """The error of a reply with status 200 that is a page for people.
+
+    Args:
+        what: What is known of it.
+    """
+    return ResponseFormatError(
+        f"The reply is a web page ({what}), most likely a login page. Check host: is it the "
+        "workspace's own, reached through a private link or a proxy that asks for a login?"
     )
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from servingclient._explain import shown_s
 from servingclient._prediction import Prediction
 from servingclient.errors import DeadlineExceeded, PayloadError
 from servingclient.stages.functions import Stage, Stages
@@ -227,9 +228,9 @@ class Staging:
         """
         elapsed_s = self._now() - span.started_s
         what = (
-            f"{stage.name} was not done after {elapsed_s:.2f} s of the call"
+            f"{stage.name} was not done after {shown_s(elapsed_s)} of the call"
             if took_s is None
-            else f"{stage.name} took {took_s:.2f} s of the call's {elapsed_s:.2f} s"
+            else f"{stage.name} took {shown_s(took_s)} of the call's {shown_s(elapsed_s)}"
         )
         state = "Nothing was sent"
         if stage.name == "postprocess":

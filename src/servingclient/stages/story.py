@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from servingclient._call import Story
+from servingclient._explain import shown_s
 from servingclient._opening import open_stream
 from servingclient._prediction import Prediction, staged
 from servingclient._stream import OpenStream
@@ -161,7 +162,7 @@ def _tell_of_stages(
         error.elapsed_s += before_s
     if isinstance(error, (DeadlineExceeded, QueueFull)):
         parts = {"preprocess": prepared.preprocess_s, "enrich": prepared.enrich_s}
-        told = " and ".join(f"{name} {spent:.2f} s" for name, spent in parts.items() if spent)
+        told = " and ".join(f"{name} {shown_s(spent)}" for name, spent in parts.items() if spent)
         error.args = (f"{error} Of timeout_s={timeout_s:g}, {told or 'stages'} came before it.",)
 
 

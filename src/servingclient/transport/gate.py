@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from servingclient._explain import shown_s
 from servingclient._stats import ConcurrencyStats
 from servingclient._types import FaultKind, WireFault
 from servingclient.errors import QueueFull, WrongLoopError
@@ -159,8 +160,8 @@ class Admission(ABC):
         if wait_s + reply_s > left_s and turn_s and now_s <= until_s:
             raise self._rejecting(
                 f"{ahead} calls wait ahead of this one and {self.places} run at once: its turn "
-                f"would come in about {wait_s:.2f} s and its reply take {reply_s:.2f} s "
-                f"more, but it has {max(0.0, left_s):.2f} s. Send fewer at once, allow a longer "
+                f"would come in about {shown_s(wait_s)} and its reply take {shown_s(reply_s)} "
+                f"more, but it has {shown_s(left_s)}. Send fewer at once, allow a longer "
                 "timeout, or give the endpoint more concurrency."
             )
 
@@ -172,8 +173,8 @@ class Admission(ABC):
         if left_s >= reply_s or not reply_s or now_s > until_s:
             return None
         return self._rejecting(
-            f"Its turn came with {max(0.0, left_s):.2f} s left, and replies take "
-            f"{reply_s:.2f} s: it was not sent. Send fewer at once, allow a longer timeout, "
+            f"Its turn came with {shown_s(left_s)} left, and replies take "
+            f"{shown_s(reply_s)}: it was not sent. Send fewer at once, allow a longer timeout, "
             "or give the endpoint more concurrency."
         )
 
