@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from servingclient import QueueFull
 from servingclient.batching.assembler import Assembler, Departure
-from servingclient.batching.company import Key, Member
+from servingclient.batching.company import Key, Member, Slot
 from servingclient.payload.body import Body
 from servingclient.settings import Batching
 
@@ -76,7 +76,7 @@ def test_a_call_goes_at_once_when_nothing_holds_it(
 ) -> None:
     made = assembler(slots=2, busy=busy)
     made.waiting = waiting
-    assert made.start_alone(1, Full(room)) is starts  # type: ignore[arg-type]
+    assert made.start_alone(Slot(), 1, Full(room)) is starts  # type: ignore[arg-type]
     assert made.busy == busy + starts
 
 
@@ -272,9 +272,19 @@ def test_who_has_more_time_than_the_leader_stays() -> None:
     assert made.waiting == 1
 
 
+def test_a_slot_is_given_back_once_however_often_it_is_tried() -> None:
+    made, slot, other = assembler(slots=2), Slot(), Slot()
+    assert not made.given_back(slot), "it has none yet"
+    assert made.start_alone(slot, 1, Full())  # type: ignore[arg-type]
+    assert made.start_alone(other, 1, Full())  # type: ignore[arg-type]
+    assert made.given_back(slot)
+    assert not made.given_back(slot)
+    assert made.busy == 1
+
+
 def test_figures_count_requests_by_reason_and_size() -> None:
     made = assembler(slots=1, max_batch_rows=8)
-    assert made.start_alone(1, Full())  # type: ignore[arg-type]
+    assert made.start_alone(Slot(), 1, Full())  # type: ignore[arg-type]
     made.passed(100)
     members = [member(3), member(2)]
     joined(made, *members)
@@ -361,7 +371,7 @@ class Simulation:
                 self.send(self.queue.pop(0))
 
     def call(self, name: str) -> None:
-        if self.made.start_alone(1, Full(self.free > 0)):  # type: ignore[arg-type]
+        if self.made.start_alone(Slot(), 1, Full(self.free > 0)):  # type: ignore[arg-type]
             self.waits_s[name].append(0.0)
             self.serve(1)
         else:

@@ -13,6 +13,7 @@ import pytest
 from servingclient import ClientClosedError, ConnectionLost, DeadlineExceeded, Prediction
 from servingclient._failures import Call
 from servingclient.batching.batch import Batch
+from servingclient.batching.company import Slot
 from servingclient.settings import Retry
 from tests.batching.world import Caller, Company, Tasks, Threads, rows, settings_of
 
@@ -362,6 +363,31 @@ def test_who_waits_behind_an_interrupted_leader_is_not_forgotten(
     for request in company.requests:
         request.echo()
     company.ended(follower, *lone)
+
+
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_an_interrupt_beside_the_taking_of_a_slot_leaves_it_free(
+    make_threads: MakeThreads, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    # Python looks for interrupts as a function begins and as its call returns
+    company = make_threads(max_in_flight=1)
+    start_alone = company.batcher.start_alone
+
+    def start(slot: Slot, rows: int, now_s: float) -> bool:
+        monkeypatch.undo()
+        if where == "behind":
+            assert start_alone(slot, rows, now_s)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(company.batcher, "start_alone", start)
+    caller = company.call(rows(1.0))
+    company.ended(caller)
+    assert isinstance(caller.error, KeyboardInterrupt)
+    after = company.call(rows(2.0))
+    company.request(0).echo()
+    company.ended(after)
+    assert after.got == [2.0]
+    assert company.batcher.stats().releases["idle"] == (2 if where == "behind" else 1)
 
 
 def interrupted(company: Threads, **options: Any) -> list[Caller]:

@@ -25,7 +25,7 @@ from typing import Generic
 from servingclient._call import Story
 from servingclient._ports import Gate
 from servingclient._stats import BatchingStats
-from servingclient.batching.company import Group, Key, Member, Terms, Turn
+from servingclient.batching.company import Group, Key, Member, Slot, Terms, Turn
 from servingclient.errors import QueueFull
 from servingclient.settings import Batching
 
@@ -67,13 +67,14 @@ class Assembler(Generic[Turn]):
 
     # ------------------------------------------------------------------ calls come
 
-    def start_alone(self, rows: int, gate: Gate) -> bool:
+    def start_alone(self, slot: Slot, rows: int, gate: Gate) -> bool:
         """Whether a call goes at once: a slot and a place are free, and nobody waits for them.
 
         It then holds the slot.
         """
         if self.busy >= self.slots or self.waiting or not gate.room:
             return False
+        slot.taken = True  # these two lines call nothing, so no interrupt comes between them
         self.busy += 1
         self._calls += 1
         self._rows += rows
@@ -165,8 +166,16 @@ class Assembler(Generic[Turn]):
         """Half of a refused batch has its place."""
         self._count("part", sum(member.count for member in members))
 
+    def given_back(self, slot: Slot) -> bool:
+        """A call that went alone has ended; False where its slot was given back before."""
+        if not slot.taken:
+            return False
+        slot.taken = False
+        self.busy -= 1
+        return True
+
     def ended(self) -> None:
-        """A request, or a call that went alone, has ended."""
+        """A request has ended."""
         self.busy -= 1
 
     def next(self) -> Departure[Turn] | None:

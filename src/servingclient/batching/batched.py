@@ -13,7 +13,7 @@ from servingclient._stats import BatchingStats
 from servingclient._types import WireFault
 from servingclient.auth.endpoint import Description
 from servingclient.batching.batch import Answered, Failed
-from servingclient.batching.company import Key, Member
+from servingclient.batching.company import Key, Member, Slot
 from servingclient.batching.sending import twin
 from servingclient.errors import ServingError
 from servingclient.payload.divide import divide
@@ -48,11 +48,11 @@ def slots_of(settings: Settings, endpoint: Described) -> int:
 class Batcher(Protocol):
     """Brings callers together: one per client, shared by its copies; a class per colour."""
 
-    def start_alone(self, rows: int, now_s: float) -> bool:
-        """Whether a call goes at once; then ``ended`` must follow."""
+    def start_alone(self, slot: Slot, rows: int, now_s: float) -> bool:
+        """Whether a call goes at once; then it holds ``slot``, and ``give_back`` must follow."""
 
-    def ended(self) -> None:
-        """A call that went alone has ended."""
+    def give_back(self, slot: Slot) -> None:
+        """A call that went alone has ended. Once more does no harm."""
 
     def passed(self, rows: int) -> None:
         """A call goes by: it can share no request."""
@@ -121,12 +121,14 @@ class BatchedStory:
         learn_s = await story.learn(started_s + timeout_s, priority) if story.fits else 0.0
         body = story.encoded((inputs, params, client_request_id, usage_context), served_model)
         rows, encoded_s = body.rows or 1, story.world.now()
-        if batcher.start_alone(rows, encoded_s):
-            try:
+        slot = Slot()
+        try:
+            if batcher.start_alone(slot, rows, encoded_s):
                 call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
                 return await story.score(call.after(learn_s) if learn_s else call)
-            finally:
-                batcher.ended()
+        finally:
+            if slot.taken:
+                batcher.give_back(slot)
         divided = None
         # An id or labels name one request in the service's tables; and others must fit beside it.
         if (

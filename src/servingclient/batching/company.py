@@ -41,6 +41,17 @@ class Terms(NamedTuple):
     priority: int
 
 
+class Slot:
+    """What a call that goes alone holds. Made before it is taken: whatever interrupts the call, and
+    wherever, it is known whether there is one to give back.
+
+    Attributes:
+        taken: It is held now.
+    """
+
+    taken = False
+
+
 class Member(Generic[Turn]):
     """What one caller wants of a shared request.
 

@@ -21,7 +21,7 @@ from servingclient._stats import BatchingStats
 from servingclient._types import FaultKind, WireFault
 from servingclient.batching.assembler import Assembler, Departure
 from servingclient.batching.batch import Answer, Batch
-from servingclient.batching.company import Group, Key, Member
+from servingclient.batching.company import Group, Key, Member, Slot
 from servingclient.batching.sending import closed, late, send
 from servingclient.settings import Batching
 
@@ -70,15 +70,16 @@ class ThreadBatcher:
 
     # ------------------------------------------------------------------ what a call asks
 
-    def start_alone(self, rows: int, now_s: float) -> bool:
+    def start_alone(self, slot: Slot, rows: int, now_s: float) -> bool:
         """See ``Batcher.start_alone``."""
         with self._lock:
-            return self._assembler.start_alone(rows, self._gate)
+            return self._assembler.start_alone(slot, rows, self._gate)
 
-    def ended(self) -> None:
-        """See ``Batcher.ended``."""
+    def give_back(self, slot: Slot) -> None:
+        """See ``Batcher.give_back``."""
         with self._lock:
-            self._free_slot()
+            if self._assembler.given_back(slot):
+                self._go_on()
 
     def passed(self, rows: int) -> None:
         """See ``Batcher.passed``."""

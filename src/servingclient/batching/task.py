@@ -21,7 +21,7 @@ from servingclient._stats import BatchingStats
 from servingclient.batching.alarm import Alarm
 from servingclient.batching.assembler import Assembler, Departure
 from servingclient.batching.batch import Answer, Batch
-from servingclient.batching.company import Key, Member
+from servingclient.batching.company import Key, Member, Slot
 from servingclient.batching.sending import closed, late, send
 from servingclient.errors import WrongLoopError
 from servingclient.settings import Batching
@@ -85,15 +85,18 @@ class LoopBatcher:
 
     # ------------------------------------------------------------------ what a call asks
 
-    def start_alone(self, rows: int, now_s: float) -> bool:
+    def start_alone(self, slot: Slot, rows: int, now_s: float) -> bool:
         """See ``Batcher.start_alone``. Not for those who come back from one request: they gather
         in this round of the loop, and depart in the next.
         """
-        return now_s >= self._back_s and self._assembler.start_alone(rows, self._gate)
+        return now_s >= self._back_s and self._assembler.start_alone(slot, rows, self._gate)
 
-    def ended(self) -> None:
-        """See ``Batcher.ended``."""
-        self._assembler.ended()
+    def give_back(self, slot: Slot) -> None:
+        """See ``Batcher.give_back``."""
+        if self._assembler.given_back(slot):
+            self._slot_is_free()
+
+    def _slot_is_free(self) -> None:
         if self._assembler.waiting and _running_loop() is self._loop:
             self._start(None)
 
@@ -115,7 +118,7 @@ class LoopBatcher:
         departure = self._assembler.join(key, story, priority, member)
         if departure is not None:
             self._start(departure)
-        elif self._waited_enough.at_s == math.inf:
+        elif self._waited_enough.at_s == math.inf and not _expects(member):
             self._waited_enough.set(self._assembler.due_s)
         if member.deadline_s < self._out_of_time.at_s:
             self._out_of_time.set(member.deadline_s)
@@ -198,7 +201,8 @@ class LoopBatcher:
         if runner.parts:
             self._run_in_task(runner)
             return
-        self.ended()
+        self._assembler.ended()
+        self._slot_is_free()
         self._waited_enough.set(self._assembler.due_s)
 
     def _cancel_all(self, parts: list[Batch]) -> None:
@@ -272,6 +276,13 @@ class LoopBatcher:
     def stats(self) -> BatchingStats:
         """What was counted."""
         return self._assembler.stats()
+
+
+def _expects(member: Waiter) -> bool:
+    """Whether a request is on its way for those it waits with: then nobody has to see to one. To
+    ask for the next of all groups instead is 0.7 us a row.
+    """
+    return member.group is not None and member.group.coming > 0
 
 
 def _wake(member: Waiter, answer: Answer) -> None:
