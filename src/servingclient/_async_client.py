@@ -26,6 +26,7 @@ from servingclient._stream import AsyncStream
 from servingclient._version import __version__
 from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
+from servingclient.auth.figures import read_figures
 from servingclient.auth.ports import task_ports
 from servingclient.batching.batched import calls_of, slots_of
 from servingclient.batching.task import LoopBatcher
@@ -47,6 +48,7 @@ from servingclient.stages.functions import (
 from servingclient.stages.staging import Staging
 from servingclient.stages.story import calls_around, opening_around
 from servingclient.stages.tasks import TaskHands
+from servingclient.telemetry.endpoint_metrics import EndpointFigures
 from servingclient.telemetry.recorder import Recorder
 from servingclient.telemetry.snapshot import Stats
 from servingclient.transport.async_hedging import TaskHedger
@@ -179,7 +181,8 @@ class AsyncServingClient:
     def _follow(self, story: Story, stages: Stages) -> None:
         """Call as a story tells, with stages around each call. Chosen here, it costs no call."""
         self._story = story
-        self._staging = Staging(story.endpoint, stages, self._hands, story.world.now)
+        world = story.world
+        self._staging = Staging(story.endpoint, stages, self._hands, world.now, world.recorder)
         self._calls = calls_around(calls_of(story, self._batcher), story, self._staging)
         self._open = opening_around(self._calls, story)
 
@@ -425,6 +428,23 @@ class AsyncServingClient:
             total=total,
             recent=recent,
         )
+
+    async def endpoint_figures(self, *, timeout: float | None = None) -> EndpointFigures:
+        """What the endpoint says of itself: processor, memory, requests, latency in the service.
+
+        Read anew from its workspace, which takes permission to view the endpoint. Where nothing can
+        be had, ``why_none`` of the result says why.
+
+        Args:
+            timeout: Seconds for asking the workspace.
+
+        Raises:
+            ConfigError: prometheus-client, which reads them, is not installed.
+            ServingError: The workspace cannot be asked at all.
+        """
+        settings = self._story.settings
+        limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
+        return await read_figures(self._access, self._gate, self._clock.now, self.endpoint, limit_s)
 
     def with_options(self, **changes: Any) -> AsyncServingClient:
         """A copy with other settings that shares connections, queue, token and retry quota.

@@ -46,6 +46,7 @@ def test_stages_around_a_prediction(door: Door, emulator: Emulator) -> None:
     parts = (timing.preprocess_s, timing.enrich_s, timing.postprocess_s)
     assert all(part > 0.0 for part in parts)
     assert sum(parts) + timing.first_byte_s < timing.total_s
+    assert client.stats().total.enrich_s.count == 1
 
 
 def test_a_copy_has_stages_of_its_own(door: Door, emulator: Emulator) -> None:

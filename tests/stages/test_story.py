@@ -71,7 +71,9 @@ class Around:
         self.stages: Stages = checked_stages(noted, Stages(), asynchronous=False)
         self.hands = Hands(world)
         self.story = world.story
-        self.staging = Staging(self.story.endpoint, self.stages, self.hands, world.now)
+        self.staging = Staging(
+            self.story.endpoint, self.stages, self.hands, world.now, world.recorder
+        )
         self.calls = calls_around(self.story, self.story, self.staging)
 
     def _noting(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -156,6 +158,22 @@ def test_without_stages_nothing_stands_in_between(make: Make) -> None:
     timing = around.predict().timing
     assert (timing.preprocess_s, timing.enrich_s, timing.postprocess_s) == (0.0, 0.0, 0.0)
     assert Timing(*range(8)).postprocess_s == 0.0
+
+
+def test_the_figures_tell_each_stage_apart(make: Make) -> None:
+    world = make()
+    functions = {"preprocess": takes(world, 0.25, ROWS), "enrich": raises(Broken())}
+    around = Around(
+        world, **functions, postprocess=takes(world, 9.0, []), on_enrichment_error="null"
+    )
+    around.predict()
+    with pytest.raises(DeadlineExceeded):
+        around.predict(timeout_s=2.0)
+    total, _ = world.recorder.read()
+    assert [total.preprocess_s.count, total.enrich_s.count, total.postprocess_s.count] == [2, 0, 1]
+    assert total.preprocess_s.quantile(0.5) == pytest.approx(0.25, rel=0.01)
+    assert total.stage_errors == {"enrich": 2, "postprocess": 1}
+    assert total.answered == 2, "the endpoint did answer"
 
 
 # -- one deadline ---------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from servingclient._explain import shown_s
 from servingclient._prediction import Prediction
 from servingclient.errors import DeadlineExceeded, PayloadError
 from servingclient.stages.functions import Stage, Stages
+from servingclient.telemetry.recorder import Recorder
 
 _log = logging.getLogger("servingclient.stages")
 
@@ -84,14 +85,21 @@ class Staging:
         stages: The functions.
         hands: Run them.
         now: The client's clock.
+        recorder: Notes what they took.
     """
 
-    __slots__ = ("_endpoint", "_hands", "_now", "stages")
+    __slots__ = ("_endpoint", "_hands", "_now", "_recorder", "stages")
 
     def __init__(
-        self, endpoint: str, stages: Stages, hands: Hands, now: Callable[[], float]
+        self,
+        endpoint: str,
+        stages: Stages,
+        hands: Hands,
+        now: Callable[[], float],
+        recorder: Recorder,
     ) -> None:
         self.stages = stages
+        self._recorder = recorder
         self._endpoint = endpoint
         self._hands = hands
         self._now = now
@@ -190,10 +198,15 @@ class Staging:
     async def _timed(self, stage: Stage, arguments: tuple[Any, ...], span: Span) -> Any:
         """What a stage returns, if the call still has time then."""
         began_s = self._now()
-        made = await self._hands.run(stage, arguments, span.deadline_s - began_s)
-        now_s = self._now()
-        if now_s >= span.deadline_s:
-            raise NotDone(now_s - began_s)
+        try:
+            made = await self._hands.run(stage, arguments, span.deadline_s - began_s)
+            now_s = self._now()
+            if now_s >= span.deadline_s:
+                raise NotDone(now_s - began_s)
+        except Exception:
+            self._recorder.note(self._now(), "stage_failed", stage.name)
+            raise
+        self._recorder.note(now_s, stage.name, None, now_s - began_s)
         return made
 
     def _note(self, stage: Stage, error: Exception, answered: Prediction | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -29,7 +30,7 @@ class Traffic:
 
     A call is what a caller asked for; an attempt is a request to the endpoint, of which a call may
     need several, and several calls may share one. Histograms give any quantile, sum, mean, maximum:
-    ``traffic.queue_s.quantile(0.99)``.
+    ``traffic.queue_s.quantile(0.99)``. They are put together when first read, 0.3 ms each.
 
     Attributes:
         span_s: Length of the window.
@@ -38,27 +39,12 @@ class Traffic:
         cancelled: Calls that were interrupted or cancelled by their caller.
         streams: Streams that have ended well; they are no calls in ``calls`` and the durations.
         attempts: Requests that were sent or tried, without the second ones of hedged calls.
-        failed_attempts: Those of them that failed, by what happened: a status such as ``"429"``,
-            else a kind such as ``"never_sent"`` or ``"slow"``.
         retries: Attempts after the first of a call.
         throttled: Attempts the endpoint refused for want of room: 429, 503 with Retry-After, 504.
         errors: Failed calls by the class of their error.
-        answered_s: Whole calls that were answered.
-        failed_s: Whole calls that failed.
-        stream_s: Streams, from the call to their end.
-        encode_s: Turning inputs into bytes; this and the following are of answered calls.
-        queue_s: Waiting for a place.
-        token_s: Waiting for route or token; 0.0 when it was at hand.
-        connect_s: Opening the connection; 0.0 on a reused one.
-        first_byte_s: From the end of sending to the first byte of the reply: network there and
-            back, queue and model time on the server.
-        decode_s: Turning the reply into values.
-        backoff_s: Pauses between attempts.
-        failed_attempt_s: Attempts that failed.
-        request_bytes: Encoded requests, before any compression.
-        reply_bytes: Decoded replies.
-        unpacked_bytes: Requests that were sent in another form than plain JSON, as JSON.
-        packed_bytes: The same as they were sent: compressed, or MessagePack.
+        failed_attempts: Attempts that failed, by what happened: a status such as ``"429"``, else a
+            kind such as ``"never_sent"`` or ``"slow"``.
+        tallies: What the histograms are put together of.
     """
 
     span_s: float = 0.0
@@ -71,27 +57,14 @@ class Traffic:
     throttled: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
     failed_attempts: Mapping[str, int] = field(default_factory=dict)
-    answered_s: Histogram = field(default_factory=Histogram, repr=False)
-    failed_s: Histogram = field(default_factory=Histogram, repr=False)
-    stream_s: Histogram = field(default_factory=Histogram, repr=False)
-    encode_s: Histogram = field(default_factory=Histogram, repr=False)
-    queue_s: Histogram = field(default_factory=Histogram, repr=False)
-    token_s: Histogram = field(default_factory=Histogram, repr=False)
-    connect_s: Histogram = field(default_factory=Histogram, repr=False)
-    first_byte_s: Histogram = field(default_factory=Histogram, repr=False)
-    decode_s: Histogram = field(default_factory=Histogram, repr=False)
-    backoff_s: Histogram = field(default_factory=Histogram, repr=False)
-    failed_attempt_s: Histogram = field(default_factory=Histogram, repr=False)
-    request_bytes: Histogram = field(default_factory=Histogram, repr=False)
-    reply_bytes: Histogram = field(default_factory=Histogram, repr=False)
-    unpacked_bytes: Histogram = field(default_factory=Histogram, repr=False)
-    packed_bytes: Histogram = field(default_factory=Histogram, repr=False)
+    tallies: tuple[Tally, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
-    def of(cls, tally: Tally, span_s: float) -> Traffic:
-        """What a tally says of a window; its histograms pass over, so it must not be used on."""
-        counts, labels = tally.counts, tally.labels
-        histograms = {field: tally.histogram(name) for field, name in HISTOGRAMS.items()}
+    def of(cls, tallies: Sequence[Tally], span_s: float) -> Traffic:
+        """What tallies say of a window, together. They are not changed any more."""
+        counts: Counter[str] = Counter()
+        for tally in tallies:
+            counts.update(tally.counts)
         return cls(
             span_s=span_s,
             answered=counts["answered"],
@@ -101,10 +74,14 @@ class Traffic:
             attempts=counts["attempt"] + counts["failed_attempt"],
             retries=counts["retry"],
             throttled=counts["throttled"],
-            errors=dict(labels.get("failed", ())),
-            failed_attempts=dict(labels.get("failed_attempt", ())),
-            **histograms,
+            errors=_by_label(tallies, "failed"),
+            failed_attempts=_by_label(tallies, "failed_attempt"),
+            tallies=tuple(tallies),
         )
+
+    def _merged(self, *names: str) -> Histogram:
+        found = (tally.histograms.get(name) for tally in self.tallies for name in names)
+        return merged(histogram for histogram in found if histogram is not None)
 
     @property
     def calls(self) -> int:
@@ -131,11 +108,6 @@ class Traffic:
         """Share of the answered calls that found an open connection; None without any."""
         connected = self.connect_s
         return connected.up_to((0.0,))[0] / connected.count if connected.count else None
-
-    @cached_property
-    def duration_s(self) -> Histogram:
-        """Whole calls, answered and failed, as their callers saw them."""
-        return merged((self.answered_s, self.failed_s))
 
     @cached_property
     def _five(self) -> Five:
@@ -167,13 +139,94 @@ class Traffic:
         """The longest call."""
         return self._five[4]
 
+    @cached_property
+    def duration_s(self) -> Histogram:
+        """Whole calls, answered and failed, as their callers saw them."""
+        return self._merged("answered", "failed")
 
-HISTOGRAMS: Final = {
-    name: name.removesuffix("_s").removesuffix("_bytes")
-    for name, kind in Traffic.__annotations__.items()
-    if kind == "Histogram"
-}
-"""Fields that are histograms, and under which name a tally has them."""
+    @cached_property
+    def answered_s(self) -> Histogram:
+        """Whole calls that were answered."""
+        return self._merged("answered")
+
+    @cached_property
+    def failed_s(self) -> Histogram:
+        """Whole calls that failed."""
+        return self._merged("failed")
+
+    @cached_property
+    def stream_s(self) -> Histogram:
+        """Streams, from the call to their end."""
+        return self._merged("stream")
+
+    @cached_property
+    def encode_s(self) -> Histogram:
+        """Turning inputs into bytes; this and the following parts are of answered calls."""
+        return self._merged("encode")
+
+    @cached_property
+    def queue_s(self) -> Histogram:
+        """Waiting for a place."""
+        return self._merged("queue")
+
+    @cached_property
+    def token_s(self) -> Histogram:
+        """Waiting for route or token; 0.0 when it was at hand."""
+        return self._merged("token")
+
+    @cached_property
+    def connect_s(self) -> Histogram:
+        """Opening the connection; 0.0 on a reused one."""
+        return self._merged("connect")
+
+    @cached_property
+    def first_byte_s(self) -> Histogram:
+        """From the end of sending to the first byte of the reply: network there and back, queue and
+        model time on the server.
+        """
+        return self._merged("first_byte")
+
+    @cached_property
+    def decode_s(self) -> Histogram:
+        """Turning the reply into values."""
+        return self._merged("decode")
+
+    @cached_property
+    def backoff_s(self) -> Histogram:
+        """Pauses between attempts."""
+        return self._merged("backoff")
+
+    @cached_property
+    def failed_attempt_s(self) -> Histogram:
+        """Attempts that failed."""
+        return self._merged("failed_attempt")
+
+    @cached_property
+    def request_bytes(self) -> Histogram:
+        """Encoded requests, before any compression."""
+        return self._merged("request")
+
+    @cached_property
+    def reply_bytes(self) -> Histogram:
+        """Decoded replies."""
+        return self._merged("reply")
+
+    @cached_property
+    def unpacked_bytes(self) -> Histogram:
+        """Requests that were sent in another form than plain JSON, as JSON."""
+        return self._merged("unpacked")
+
+    @cached_property
+    def packed_bytes(self) -> Histogram:
+        """The same as they were sent: compressed, or MessagePack."""
+        return self._merged("packed")
+
+
+def _by_label(tallies: Sequence[Tally], name: str) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for tally in tallies:
+        found.update(tally.labels.get(name, {}))
+    return dict(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +300,7 @@ class Stats:
         found = {slot.number: slot.tally for slot in self.recent.slots}
         points = []
         for number in range(first, now):  # the present slot is not over
-            traffic = Traffic.of(found.get(number, Tally()).copy(), SLOT_S)
+            traffic = Traffic.of((found[number],) if number in found else (), SLOT_S)
             ago_s = self.recent.now_s - (number + 1) * SLOT_S
             points.append(Point(ago_s, traffic.qps, traffic.p99_s, traffic.error_rate))
         return tuple(points)
