@@ -40,7 +40,7 @@ def test_open_connections_are_known(emu: Emulator) -> None:
     with connected(emu) as peer:
         peer.send(post(emu))
         peer.answer()
-        assert emu.open_connections == {"workspace": 1, "serving": 0}
+        assert emu.open_connections == {"workspace": 1, "serving": 0, "external": 0}
     assert emu.wait_for(lambda: emu.open_connections["workspace"] == 0)
 
 

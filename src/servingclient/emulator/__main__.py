@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--serving-port", type=int, default=0, help="of the route-optimized data plane"
     )
+    made.add_argument("--external-port", type=int, default=0, help="of the external API")
     made.add_argument("--http", action="store_true", help="plain http instead of https")
     made.add_argument("--auth", choices=("m2m", "pat"), default="m2m", help="credentials to print")
     made.add_argument(
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tls=not arguments.http,
         port=arguments.port,
         serving_port=arguments.serving_port,
+        external_port=arguments.external_port,
         seed=arguments.seed,
         token_ttl_s=arguments.token_ttl_s,
         journal_limit=arguments.journal_limit,
@@ -115,13 +117,18 @@ def _as_exports(emulator: Emulator, auth: str) -> str:
         exports["SSL_CERT_FILE"] = emulator.ca_file
         exports["SERVINGCLIENT_CA_FILE"] = emulator.ca_file
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in exports.items()]
-    return "".join((*lines, f"# route-optimized data plane: {emulator.serving_host}\n"))
+    others = (
+        f"# route-optimized data plane: {emulator.serving_host}\n",
+        f"# external API: {emulator.external.base_url}\n",
+    )
+    return "".join((*lines, *others))
 
 
 def _as_json(emulator: Emulator) -> str:
     facts = {
         "host": emulator.host,
         "serving_host": emulator.serving_host,
+        "external_url": emulator.external.base_url,
         "ca_file": emulator.ca_file,
         "token": emulator.token,
         "client_id": emulator.client_id,

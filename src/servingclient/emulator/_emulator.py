@@ -10,6 +10,7 @@ from typing import Any
 
 from servingclient.emulator.control_plane import authorization_details
 from servingclient.emulator.endpoints import Endpoint, EndpointSpec, Model
+from servingclient.emulator.external import ExternalApi
 from servingclient.emulator.fault import Fault
 from servingclient.emulator.hosting import Hosting
 from servingclient.emulator.journal import Journal, RequestRecord
@@ -29,6 +30,7 @@ class Emulator:
         tls: https with an authority of its own (``ca_file``), or plain http.
         port: of the workspace host; 0 takes a free one.
         serving_port: of the data plane of route-optimized endpoints.
+        external_port: of the external API.
         settings: workspace-wide behaviour.
         **changes: single fields of ``Settings``.
 
@@ -46,13 +48,18 @@ class Emulator:
         tls: bool = True,
         port: int = 0,
         serving_port: int = 0,
+        external_port: int = 0,
         settings: Settings | None = None,
         **changes: Any,
     ) -> None:
         chosen = replace(settings or Settings(), **changes)
         self._journal = Journal(chosen.journal_limit, chosen.keep_body_bytes)
         self._workspace = Workspace(self._journal, chosen)
-        ports: dict[HostName, int] = {"workspace": port, "serving": serving_port}
+        ports: dict[HostName, int] = {
+            "workspace": port,
+            "serving": serving_port,
+            "external": external_port,
+        }
         self._hosting = Hosting(self._workspace, ports, tls=tls)
         self.add_endpoint("demo")
         self.add_endpoint("demo-fast", route_optimized=True)
@@ -60,7 +67,7 @@ class Emulator:
     # --- life
 
     def start(self) -> Emulator:
-        """Open both hosts.
+        """Open all hosts.
 
         Raises:
             OSError: when a port is taken.
@@ -99,6 +106,11 @@ class Emulator:
     def serving_host(self) -> str:
         """URL of the data plane of route-optimized endpoints."""
         return self._url("serving")
+
+    @property
+    def external(self) -> ExternalApi:
+        """An API to enrich rows from, on a host of its own."""
+        return self._workspace.external
 
     @property
     def ca_file(self) -> str | None:
@@ -222,7 +234,7 @@ class Emulator:
         self._workspace.settings = replace(self._workspace.settings, **changes)
 
     def drop_connections(self) -> None:
-        """Reset every open connection of both hosts."""
+        """Reset every open connection of all hosts."""
         for listener in self._hosting.listeners.values():
             self._hosting.do(listener.drop_connections)
 
@@ -244,7 +256,7 @@ class Emulator:
 
     @property
     def connections(self) -> Counter[HostName]:
-        """TCP connections accepted, by host (``workspace``, ``serving``)."""
+        """TCP connections accepted, by host (``workspace``, ``serving``, ``external``)."""
         return self._journal.accepted.copy()
 
     @property

@@ -47,7 +47,8 @@ def script(workspace: Workspace, request: Request) -> Reply:
     """Script faults: ``{"endpoint": NAME, "faults": ["reset", {"name": "slow", ...}]}``.
 
     ``"always": true`` makes the last one a standing fault; ``"target": "token"`` in place of the
-    endpoint scripts the token endpoint, ``"describe"`` and ``"openapi"`` those reads.
+    endpoint scripts the token endpoint, ``"describe"`` and ``"openapi"`` those reads,
+    ``"external"`` the external API.
     """
     try:
         wanted = json_text.loads(request.body)
@@ -98,6 +99,26 @@ def settings(workspace: Workspace, request: Request) -> Reply:
     return json_reply(200, asdict(workspace.settings))
 
 
+def external(workspace: Workspace, request: Request) -> Reply:
+    """Change the external API: fields of its settings, ``"down_s": 60`` (0 ends it), ``"touch"``.
+
+    The reply says where it is, how it is set, and how often each id was asked for.
+    """
+    api = workspace.external
+    try:
+        wanted = json_text.loads(request.body)
+        down_s, touched = wanted.pop("down_s", None), list(wanted.pop("touch", []))
+        down_s = None if down_s is None else float(down_s)
+        api.change(**wanted)
+        if down_s is not None:
+            api.go_down(down_s)
+        api.touch(*touched)
+    except (ValueError, TypeError, AttributeError) as wrong:
+        return json_reply(400, {"error": str(wrong)})
+    value = {"base_url": api.base_url, "settings": asdict(api.settings), "counts": api.counts}
+    return json_reply(200, value)
+
+
 def check_fields(wanted: dict[str, Any]) -> None:
     """Check that an endpoint given as JSON has only fields there are.
 
@@ -120,6 +141,7 @@ def _queue(workspace: Workspace, wanted: dict[str, Any]) -> FaultQueue:
         "token": workspace.token_faults,
         "describe": workspace.describe_faults,
         "openapi": workspace.openapi_faults,
+        "external": workspace.external.faults,
     }
     if wanted.get("target") in targets:
         return targets[wanted["target"]]

@@ -1,4 +1,4 @@
-"""Where an emulator lives while it runs: a thread, its event loop, certificates and both hosts."""
+"""Where an emulator lives while it runs: a thread, its event loop, certificates and hosts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _JOIN_S = 10.0
 
 
 class Hosting:
-    """Opens both hosts of a workspace, and closes them.
+    """Opens the hosts of a workspace, and closes them.
 
     Args:
         workspace: what is served; gets the URLs.
@@ -37,7 +37,7 @@ class Hosting:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Open both hosts.
+        """Open all hosts.
 
         Raises:
             OSError: when a port is taken.

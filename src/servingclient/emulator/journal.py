@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from servingclient.emulator.wire import HostName, Request
 
 Kind = Literal[
-    "invocation", "token", "describe", "openapi", "metrics", "discovery", "admin", "other"
+    "invocation",
+    "token",
+    "describe",
+    "openapi",
+    "metrics",
+    "discovery",
+    "external",
+    "admin",
+    "other",
 ]
 
 _SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})

@@ -6,17 +6,20 @@ function that takes the workspace and the request.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from servingclient.emulator import admin, control_plane, invocations, oidc, paths
+from servingclient.emulator.delivery import PLAIN
 from servingclient.emulator.journal import Note
 from servingclient.emulator.wire import Reply, error, json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from servingclient.emulator.delivery import Delivery
     from servingclient.emulator.endpoints import Endpoint
-    from servingclient.emulator.fault import FaultQueue
+    from servingclient.emulator.fault import Fault, FaultQueue
     from servingclient.emulator.journal import Kind
     from servingclient.emulator.server import Connection
     from servingclient.emulator.state import Workspace
@@ -42,11 +45,15 @@ _CONTROL_PLANE: dict[tuple[str, str], tuple[Kind, Handler]] = {
     ("POST", "/_emulator/endpoint"): ("admin", admin.endpoint),
     ("POST", "/_emulator/scale"): ("admin", admin.scale),
     ("POST", "/_emulator/settings"): ("admin", admin.settings),
+    ("POST", "/_emulator/external"): ("admin", admin.external),
 }
 
 
 def handle(workspace: Workspace, connection: Connection, request: Request) -> None:
     """Answer one request."""
+    if request.host == "external":
+        _external(workspace, connection, request)
+        return
     found = paths.find(workspace, request.host, request.path)
     if found is not None:
         _invoke(workspace, connection, request, *found)
@@ -61,12 +68,38 @@ def handle(workspace: Workspace, connection: Connection, request: Request) -> No
         connection.reply(handler(workspace, request), note)
         return
     note.fault = fault.name
-    reply = handler(workspace, request) if fault.runs else Reply(200)
+    reply = _under(fault, request, lambda: handler(workspace, request))
+    invocations.later(fault.delay_s, lambda: connection.reply(reply, note, fault.delivery))
+
+
+def _external(workspace: Workspace, connection: Connection, request: Request) -> None:
+    api = workspace.external
+    note = Note("external", rows=api.note(request))
+    fault = api.faults.take()
+    delay_s = api.delay_s()
+
+    def answer() -> Reply:
+        return api.answer(request, time.monotonic(), time.time())
+
+    delivery: Delivery = PLAIN
+    if fault is None:
+        reply = answer()
+    else:
+        note.fault = fault.name
+        reply, delivery = _under(fault, request, answer), fault.delivery
+        delay_s += fault.delay_s
+    if delay_s:
+        invocations.later(delay_s, lambda: connection.reply(reply, note, delivery))
+    else:
+        connection.reply(reply, note, delivery)
+
+
+def _under(fault: Fault, request: Request, answer: Callable[[], Reply]) -> Reply:
+    """The reply that a fault makes of an answer."""
+    reply = answer() if fault.runs else Reply(200)
     if fault.answer is not None:
         reply = fault.answer(request)
-    if fault.reshape is not None:
-        reply = fault.reshape(reply)
-    invocations.later(fault.delay_s, lambda: connection.reply(reply, note, fault.delivery))
+    return fault.reshape(reply) if fault.reshape is not None else reply
 
 
 def upload_limit(workspace: Workspace, request_path: str, connection: Connection) -> int:

@@ -257,7 +257,7 @@ class Listener:
     """One listening socket; connections are counted before any TLS is spoken."""
 
     def __init__(self, workspace: Workspace, host: HostName, tls: ssl.SSLContext | None) -> None:
-        """Listen for one of the two hosts."""
+        """Listen for one of the hosts."""
         self.connections: set[Connection] = set()
         self._workspace = workspace
         self._host: HostName = host

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from servingclient.emulator.endpoints import CUSTOM_LIMIT_BYTES, Endpoint, EndpointSpec
+from servingclient.emulator.external import ExternalApi
 from servingclient.emulator.fault import FaultQueue
 from servingclient.emulator.oidc import Tokens
 from servingclient.emulator.settings import Settings
@@ -39,6 +40,7 @@ class Workspace:
     urls: dict[HostName, str] = field(default_factory=dict)
     dates: Dates = field(default_factory=Dates)
     rng: random.Random = field(init=False)
+    external: ExternalApi = field(init=False)
     standard_in_flight: int = 0
     smallest_limit_bytes: int = CUSTOM_LIMIT_BYTES
     """No body below it needs to be checked while it arrives."""
@@ -47,8 +49,9 @@ class Workspace:
     client_secret: str = CLIENT_SECRET
 
     def __post_init__(self) -> None:
-        """Seed the randomness."""
+        """Seed the randomness and add the external API."""
         self.rng = random.Random(self.settings.seed)  # noqa: S311 - simulation
+        self.external = ExternalApi(self.settings.seed, self.urls, self.journal)
 
     def new_id(self) -> str:
         """Return a request or endpoint id, the same sequence for the same seed."""
@@ -84,5 +87,6 @@ class Workspace:
         self.token_faults.clear()
         self.describe_faults.clear()
         self.openapi_faults.clear()
+        self.external.forget()
         for endpoint in self.endpoints.values():
             endpoint.forget()

@@ -10,7 +10,7 @@ from typing import Literal
 
 from servingclient.emulator import json_text
 
-HostName = Literal["workspace", "serving"]
+HostName = Literal["workspace", "serving", "external"]
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
@@ -114,7 +114,9 @@ def render(
     if close:
         head += "connection: close\r\n"
     if reply.events is None:
-        head += f"content-length: {len(reply.body)}\r\n\r\n"
+        if reply.status != HTTPStatus.NOT_MODIFIED:  # its length would be that of the 200
+            head += f"content-length: {len(reply.body)}\r\n"
+        head += "\r\n"
         return Message(head.encode("latin-1"), reply.body)
     head += "transfer-encoding: chunked\r\n\r\n"
     chunks = tuple(b"%x\r\n%b\r\n" % (len(event), event) for event in reply.events)

@@ -1,4 +1,4 @@
-"""A pytest plugin: the fixture ``serving_emulator`` is a fresh local Databricks Model Serving.
+"""A pytest plugin: a local Databricks Model Serving, and an external API, fresh for each test.
 
 Importing this module must stay cheap, because pytest imports plugins in every run of a project
 that has the package installed, whether or not a test asks for the fixture.
@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from servingclient.emulator import Emulator
+    from servingclient.emulator import Emulator, ExternalApi
 
 
 @pytest.fixture
@@ -27,3 +27,9 @@ def serving_emulator() -> Iterator[Emulator]:
 
     with Emulator() as emulator:
         yield emulator
+
+
+@pytest.fixture
+def external_api(serving_emulator: Emulator) -> ExternalApi:
+    """The external API of that emulator: users by id at ``base_url``, slow or down when asked."""
+    return serving_emulator.external
