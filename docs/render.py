@@ -20,17 +20,24 @@ from typing import get_args, get_type_hints
 
 from servingclient import errors
 from servingclient.errors import ServingError
-from servingclient.settings import Settings
+from servingclient.settings import EnrichmentSettings, Settings
 
 HERE = Path(__file__).parent
 MARKED = re.compile(r"(<!-- rendered: begin[^\n]*-->\n).*?(<!-- rendered: end -->)", re.DOTALL)
 UNITS = {"MiB": 1024 * 1024, "KiB": 1024}
 
 
+ROOTS = (Settings, EnrichmentSettings)
+
+
 def settings_tables() -> str:
-    """A table for each group of settings, the root first."""
-    groups = [Settings, *(kind for _, kind in groups_of(Settings))]
-    return "\n".join(settings_table(group) for group in groups)
+    """A table for each group of settings, each root before its groups; shared ones come once."""
+    places = {}
+    for root in ROOTS:
+        places[root] = root.__name__
+        for name, kind in groups_of(root):
+            places.setdefault(kind, f"{root.__name__}.{name}")
+    return "\n".join(settings_table(group, place) for group, place in places.items())
 
 
 def groups_of(root: type) -> Iterator[tuple[str, type]]:
@@ -42,10 +49,9 @@ def groups_of(root: type) -> Iterator[tuple[str, type]]:
                 yield field.name, kind
 
 
-def settings_table(group: type) -> str:
+def settings_table(group: type, place: str) -> str:
     """One group: name, default and reason of each field."""
-    names = {kind: name for name, kind in groups_of(Settings)}
-    title = f"`{group.__name__}`" + (f" (`Settings.{names[group]}`)" if group in names else "")
+    title = f"`{group.__name__}`" + (f" (`{place}`)" if group not in ROOTS else "")
     reasons = dict(documented(group))
     rows = [
         f"| `{field.name}` | {shown(field)} | {markdown(reasons[field.name])} |"
@@ -73,13 +79,23 @@ def documented(group: type) -> Iterator[tuple[str, str]]:
 def shown(field: Field[object]) -> str:
     """A default as one would write it."""
     if field.default is MISSING:
-        return f"`{field.type}()`"
+        return f"`{called(field.default_factory())}`"
     value = field.default
     if isinstance(value, int) and field.name.endswith("_bytes"):
         for unit, size in UNITS.items():
             if value % size == 0:
                 return f"`{value}` ({value // size} {unit})"
     return f"`{value!r}`".replace("'", '"')
+
+
+def called(value: object) -> str:
+    """A group as one would make it: only what differs from its own defaults is said."""
+    given = [
+        f"{field.name}={getattr(value, field.name)!r}"
+        for field in fields(value)
+        if field.default is not MISSING and getattr(value, field.name) != field.default
+    ]
+    return f"{type(value).__name__}({', '.join(given)})"
 
 
 def presets(group: type) -> list[str]:

@@ -61,7 +61,8 @@ class RateLimit:
     calls_per_s: float | None = None
     """Requests a second in the long run; None sets no limit until the API tells one."""
     burst_calls: int = 10
-    """Requests that may leave at once after a pause."""
+    """Requests that may leave at once after a pause: the look-ups of one small request, and no
+    more beyond the rate than an API that counts by the second or minute lets pass."""
     learn: bool = True
     """Heed ``RateLimit``, ``X-RateLimit-*`` and ``Retry-After``: pause this API, and no other."""
     max_pause_s: float = 60.0
@@ -77,23 +78,28 @@ class RateLimit:
 @names_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """When an API that fails is left alone: calls then fail at once, with what is stale if any.
+    """When an API that fails is left alone: calls then fail at once, or give out what is stale.
 
     Failures are replies of 5xx and no reply at all; 429 and other 4xx are none.
     """
 
     window_s: float = 30.0
-    """Failures are counted over the last so many seconds."""
+    """Failures are counted over the last so many seconds (Polly): at one call a second there are
+    enough of them to decide by."""
     min_calls: int = 20
-    """With fewer calls in the window nothing is decided."""
+    """With fewer calls in the window nothing is decided; resilience4j and Polly wait for 100, which
+    one process may not make. So many failures in a row open it whatever came before: after a busy
+    half minute, half of the window would fail only after another quarter of a minute."""
     failure_ratio: float = 0.5
     """Share of failed calls in the window that opens the breaker (resilience4j)."""
     open_s: float = 5.0
-    """How long it stays open the first time; doubled each time a probe fails."""
+    """How long it stays open the first time (Polly); doubled each time a probe fails, so that an
+    API that stays down is asked less and less."""
     max_open_s: float = 60.0
-    """How long at most."""
+    """How long at most: an API that is back is used again within a minute (resilience4j)."""
     probe_calls: int = 3
-    """Calls let through at once to see whether the API is back; all must succeed."""
+    """Calls let through at once to see whether the API is back; all must succeed. With the times
+    above and below, an API that is down is asked at most three times in any 10 s."""
     probe_lease_s: float = 10.0
     """A probe that has not ended after so long counts no longer as under way, and another may go in
     its place: with three probes an API that hangs is asked three times in 10 s."""
@@ -117,9 +123,11 @@ class EnrichmentSettings:
     """The whole call: queue, rate limit, attempts, backoff. A look-up that takes longer than most
     predictions is of no use to one."""
     max_calls: int = 16
-    """Calls to the API at once."""
+    """Calls to the API at once. An API that answers in 50 ms is then asked 320 times a second at
+    most, which is more than most allow."""
     max_waiting_calls: int = 1000
-    """Calls that may wait for their turn; one more gets ``QueueFull``."""
+    """Calls that may wait for their turn; one more gets ``QueueFull``. As many as wait for an
+    endpoint (``Queue.max_calls``)."""
     caching: Caching = field(default_factory=Caching)
     """What is kept."""
     rate_limit: RateLimit = field(default_factory=RateLimit)
