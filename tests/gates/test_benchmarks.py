@@ -32,6 +32,12 @@ FIGURES = {
         "hedged_requests_per_call_async",
         "hedged_requests_per_call_threads",
     },
+    "capacity": {
+        "capacity_p99_wait_error_pct_exponential_simulation",
+        "capacity_p99_wait_error_pct_constant_simulation",
+        "capacity_p99_wait_error_pct_exponential_emulator",
+        "capacity_p99_wait_error_pct_constant_emulator",
+    },
     "map": {"map_peak_memory_above_input_mb", "map_peak_traced_memory_above_input_mb"},
 }
 

@@ -135,11 +135,11 @@ def _of_slots(workload: Workload, scaling: Range, overhead_s: float) -> Iterator
     if lost is not None:
         assert workload.p99_goal_s is not None
         goal = duration(workload.p99_goal_s)
-        yield Limit(lost, f"P99 passes {goal} on {scaling.least} slots", "computed")
+        yield Limit(lost, f"P99 passes {goal} on {scaling.least:,} slots", "computed")
     for slots in sorted(set(scaling)):
         yield Limit(
             sizing.saturated_at_qps(workload, slots),
-            f"all {slots} slots are busy: the queue fills up, then 429",
+            f"all {slots:,} slots are busy: the queue fills up, then 429",
             "computed",
         )
     if scaling.most < sizes.MOST_SLOTS:

@@ -50,7 +50,8 @@ def sections(plan: Plan) -> Iterator[Section]:
     """All parts, in reading order."""
     yield Section("What was asked", tuple(asked(plan)))
     yield Section("Provisioned concurrency", tuple(needed(plan)))
-    yield _sizes(plan)
+    if plan.candidates:
+        yield _sizes(plan)
     yield Section("The endpoint", plan.advice)
     if plan.batching:
         yield _batching(plan)

@@ -1,0 +1,110 @@
+"""Service times from files of several makes, and files that are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from servingclient import ConfigError
+from servingclient.capacity import plan, recorded
+from servingclient.capacity import recorded as read
+from servingclient.capacity.service import of_times
+
+LOCUST = """\
+Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,\
+Min Response Time,Max Response Time,Average Content Size,Requests/s,Failures/s,\
+50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%
+POST,/invocations,1000,0,40,43,30,95,20,100.0,0.0,40,42,45,47,55,65,75,85,94,95,95
+,Aggregated,1000,0,40,43,30,95,20,100.0,0.0,40,42,45,47,55,65,75,85,94,95,95
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "times"),
+    [
+        ("a.json", "[0.04, 0.05, 0.04]", {0.04: 2, 0.05: 1}),
+        ("a.json", '{"latency_ms": [40, 50, 40]}', {0.04: 2, 0.05: 1}),
+        ("a.json", '{"endpoint": "x", "service_time_s": [0.04, 0.05]}', {0.04: 1, 0.05: 1}),
+        ("a.json", '{"bounds_s": [0.04, 0.05, 0.1], "counts": [7, 3, 0]}', {0.04: 7, 0.05: 3}),
+        ("a.csv", "time_s\n0.04\n0.05\n", {0.04: 1, 0.05: 1}),
+        ("a.csv", "id,latency_ms,ok\n1,40,1\n2,50,0\n", {0.04: 1, 0.05: 1}),
+        ("a.csv", "\ufeffResponse Time ms\n40\n40\n", {0.04: 2}),
+    ],
+)
+def test_files_that_are_known(
+    name: str, content: str, times: dict[float, int], tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert recorded(path) == times
+    assert read(str(path)) == times
+
+
+def test_statistics_of_locust_keep_their_percentiles(tmp_path: Path) -> None:
+    path = tmp_path / "run_stats.csv"
+    path.write_text(LOCUST)
+    made = of_times(recorded(path))
+    assert made.mean_s == pytest.approx(0.043, rel=0.05)
+    assert made.quantile_s(0.50) == pytest.approx(0.040, rel=0.02)
+    assert made.quantile_s(0.95) == pytest.approx(0.065, rel=0.02)
+    assert made.quantile_s(0.99) == pytest.approx(0.085, rel=0.02)
+    assert plan(qps=100, service_times=recorded(path)).scaling == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "has no column of times"),
+        (b"a,b\n1,2\n", "has no column of times"),
+        (b"hello", "has no column of times"),
+        (b"latency_ms\nfast\n", "value 1 is no time"),
+        (b"latency_ms\n40\n-1\n", "value 2 is no time"),
+        (b"latency_ms\n40\nnan\n", "value 2 is no time"),
+        (b"a,latency_ms\n1\n", "value 1 is no time"),
+        (b"[0.1, true]", "value 2 is no time"),
+        (b"[0.1, [2]]", "value 2 is no time"),
+        (b"[0.1,", "is no valid JSON"),
+        (b"{}", "holds no list of times"),
+        (b'{"latency_ms": 40}', "holds no list of times"),
+        (b'{"bounds_s": [1, 2], "counts": [1]}', "2 bounds_s and 1 counts"),
+        (b"[" * 100_000, "is no valid JSON"),
+        (b"\x89PNG\r\n\x1a\n\xff", "is no text"),
+    ],
+)
+def test_files_that_are_none(content: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "secret-run.txt"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as raised:
+        recorded(path)
+    message = str(raised.value)
+    assert message.startswith("secret-run.txt")
+    assert told in message
+    assert "Known forms:" in message or "one count for" in message
+    assert str(tmp_path) not in message
+
+
+def test_what_stands_in_the_file_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("latency_ms\nhunter2\n")
+    with pytest.raises(ConfigError) as raised:
+        recorded(path)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^gone\.json cannot be read: No such file"):
+        recorded(tmp_path / "gone.json")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        recorded(tmp_path)
+
+
+def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from servingclient.capacity import recorded as function
+
+    monkeypatch.setitem(function.__globals__, "MAX_BYTES", 10)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([0.1] * 10))
+    with pytest.raises(ConfigError, match="larger than 10 bytes"):
+        recorded(path)
