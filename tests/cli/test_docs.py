@@ -140,6 +140,26 @@ def test_stream(example: Run, emulator: Emulator, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "good morning\n"
 
 
+def test_enriched_scoring(
+    example: Run, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert example("enriched_scoring.py", "demo", emulator.external.base_url) == 0
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == "[12.759, 980.296, 3.259, 40.5] enriched"
+    assert last == "6 users asked for, 3 requests, 2 kept"
+    assert emulator.external.counts == {"7": 1, "8": 1, "1000000000": 1}
+
+
+def test_enriched_scoring_without_its_service(
+    example: Run, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emulator.external.go_down()
+    assert example("enriched_scoring.py", "demo", emulator.external.base_url) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith("[13.0, 980.5, 3.5, 40.5] ")
+    assert not first.endswith("enriched")
+
+
 def test_every_example_is_run_here() -> None:
     told = Path(__file__).read_text(encoding="utf-8")
     for path in (ROOT / "examples").glob("*.py"):
