@@ -19,6 +19,7 @@ from servingclient.auth.book import Book
 from servingclient.auth.credentials import Credentials
 from servingclient.auth.description import Reading
 from servingclient.auth.endpoint import Description, standard_path
+from servingclient.auth.figures import Answered, FiguresReading
 from servingclient.auth.headers import check_user_headers, standard_headers
 from servingclient.auth.origin import (
     check_data_plane_url,
@@ -84,6 +85,7 @@ class Access:
         if not settings.describe:
             self._reading.unasked()
         self._schema = SchemaReading(settings.token)
+        self._figures = FiguresReading()
         self._book: Book | None = None
         self._renewing = False
         self._moved_s = -math.inf
@@ -197,6 +199,18 @@ class Access:
         while self._schema.schema is None:  # the flight just joined may have begun before
             await self._fly(deadline_s)
 
+    async def figures(self, deadline_s: float) -> Answered:
+        """Read what the endpoint says of itself; that it cannot be had is an answer.
+
+        Raises:
+            ServingError: As ``obtain``.
+            WireFault: As ``obtain``.
+        """
+        number = self._figures.want()
+        while self._figures.read < number:  # the flight just joined may have begun before
+            await self._fly(deadline_s)
+        return self._figures.found
+
     async def close(self) -> None:
         """End what runs behind the calls."""
         await self._ports.background.close()
@@ -268,6 +282,8 @@ class Access:
             self._book = book = await self._written(workspace, described)
             if self._now() >= self._schema.again_s:
                 await self._read_schema(workspace, book)
+            if self._figures.wanted:
+                await self._read_figures(workspace)
             return book
         finally:
             self._renewing = False
@@ -345,6 +361,13 @@ class Access:
         book.good_until_s = min(book.good_until_s, self._schema.again_s)
         if book.token.refused:  # meanwhile: its close() may have come before ours
             book.close()
+
+    async def _read_figures(self, workspace: Workspace) -> None:
+        try:
+            token = await self._tokens.workspace_token(workspace)
+            await self._figures.ask(workspace, self._endpoint, token)
+        except ServingError as error:
+            self._figures.failed(error)
 
     def _now(self) -> float:
         return self._ports.clock.now()

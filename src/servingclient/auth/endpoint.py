@@ -87,6 +87,11 @@ def schema_path(name: str) -> str:
     return f"{description_path(name)}/openapi"
 
 
+def metrics_path(name: str) -> str:
+    """Path of the figures of endpoint ``name`` (already checked)."""
+    return f"{description_path(name)}/metrics"
+
+
 def standard_path(name: str) -> str:
     """Path of calls on the workspace's own host."""
     return f"/serving-endpoints/{name}{_INVOCATIONS}"

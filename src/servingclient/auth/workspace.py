@@ -118,14 +118,17 @@ class Workspace:
             raise outcome
         return outcome
 
-    async def get(self, path: str, credential: SecretHeaders) -> Reply:
+    async def get(
+        self, path: str, credential: SecretHeaders, accept: str = "application/json"
+    ) -> Reply:
         """Read something about an endpoint.
 
         Raises:
             WireFault: The last try got no reply.
         """
         carried = tuple((name, value.reveal()) for name, value in credential)
-        headers = (*standard_headers(self.version, content_type=None), *carried)
+        wanted = standard_headers(self.version, content_type=None, extra=(("Accept", accept),))
+        headers = (*wanted, *carried)
         return await self.ask(make_target(self.origin, "GET", path, headers), b"")
 
     async def _try(

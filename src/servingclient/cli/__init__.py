@@ -10,7 +10,9 @@ from servingclient._version import __version__
 
 _EMULATE = "run a local Databricks Model Serving until it is interrupted"
 _DEMO = "score a real data set through every part of the client, on the emulator"
+_LOADTEST = "what an endpoint can take: load of your choice, or the search for its knee"
 _PLAN = "how much provisioned concurrency a load needs, and what callers will see"
+_METRICS = "what an endpoint says of itself: processor, memory, requests, latency"
 _INTERRUPTED = 130  # what a shell reports for a command ended by Ctrl-C
 
 
@@ -29,6 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from servingclient.cli.plan import main as plan
 
         return plan(given[1:])
+    if given[:1] == ["metrics"]:  # likewise
+        from servingclient.cli.metrics import main as metrics
+
+        return metrics(given[1:])
+    if given[:1] == ["loadtest"]:  # likewise
+        from servingclient.cli.loadtest import main as loadtest
+
+        return loadtest(given[1:])
     arguments = _parser().parse_args(given)
     from servingclient.cli.demo import run
 
@@ -49,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help=_DEMO, description=_sentence(_DEMO), epilog=_DEMO_CODES)
     demo.add_argument("--plain", action="store_true", help="no colours, also on a terminal")
     commands.add_parser("emulate", help=_EMULATE)
+    commands.add_parser("loadtest", help=_LOADTEST)
+    commands.add_parser("metrics", help=_METRICS)
     commands.add_parser("plan", help=_PLAN)
     return parser
 
