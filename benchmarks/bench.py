@@ -15,10 +15,13 @@ from pathlib import Path
 
 import bench_batching
 import bench_call
+import bench_capacity
 import bench_encode
+import bench_enrichment
 import bench_hedge
 import bench_map
 import bench_overload
+import bench_telemetry
 import machine
 import report
 from report import Part
@@ -30,6 +33,9 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "map": bench_map.part,
     "overload": bench_overload.part,
     "hedge": bench_hedge.part,
+    "capacity": bench_capacity.part,
+    "telemetry": bench_telemetry.part,
+    "enrichment": bench_enrichment.part,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -37,6 +38,15 @@ FIGURES = {
         "capacity_p99_wait_error_pct_constant_simulation",
         "capacity_p99_wait_error_pct_exponential_emulator",
         "capacity_p99_wait_error_pct_constant_emulator",
+    },
+    "enrichment": {
+        "enrichment_hit_cpu_us_sync",
+        "enrichment_hit_cpu_us_async",
+        *(
+            f"enrichment_hit_{name}_ratio"
+            for name in ("cashews", "aiocache")  # of the bench extra
+            if importlib.util.find_spec(name) is not None
+        ),
     },
     "map": {"map_peak_memory_above_input_mb", "map_peak_traced_memory_above_input_mb"},
 }
