@@ -22,6 +22,7 @@ import bench_hedge
 import bench_map
 import bench_overload
 import bench_telemetry
+import bench_telemetry
 import machine
 import report
 from report import Part
@@ -33,6 +34,7 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "map": bench_map.part,
     "overload": bench_overload.part,
     "hedge": bench_hedge.part,
+    "telemetry": bench_telemetry.part,
     "capacity": bench_capacity.part,
     "telemetry": bench_telemetry.part,
     "enrichment": bench_enrichment.part,

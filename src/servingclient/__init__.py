@@ -81,7 +81,8 @@ from servingclient.settings import (
     Tls,
     Token,
 )
-from servingclient.telemetry.snapshot import Stats, Traffic
+from servingclient.telemetry.snapshot import Stats
+from servingclient.telemetry.traffic import Traffic
 
 if typing.TYPE_CHECKING:
     from servingclient.enrichment.redis import RedisCache

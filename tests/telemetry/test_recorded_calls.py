@@ -12,7 +12,7 @@ import pytest
 from servingclient import Payload, ServingError, Settings, StreamError
 from servingclient._types import FaultKind, WireFault
 from servingclient.telemetry.histogram import Histogram
-from servingclient.telemetry.snapshot import Traffic
+from servingclient.telemetry.traffic import Traffic
 from tests.batching.test_answers import gathered
 from tests.batching.world import Company, Tasks
 from tests.story.world import (

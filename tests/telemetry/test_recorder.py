@@ -102,7 +102,7 @@ def test_calls_count_in_the_slot_in_which_they_ended(clock: Clock, recorder: Rec
     _, recent = recorder.read()
     assert [slot.tally.counts["answered"] for slot in recent.slots] == [1] * 6
     assert [slot.tally.counts["failed"] for slot in recent.slots] == [1] * 6
-    assert recent.last(10.0)[0].counts["answered"] == 3
+    assert sum(tally.counts["answered"] for tally in recent.last(10.0)[0]) == 3
 
 
 def test_what_is_no_duration_is_left_out(recorder: Recorder) -> None:

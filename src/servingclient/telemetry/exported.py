@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from servingclient._stats import BatchingStats, EnrichmentStats
 from servingclient.telemetry.histogram import Histogram, lower_bound, merged
-from servingclient.telemetry.snapshot import Stats, Traffic
+from servingclient.telemetry.snapshot import Stats
+from servingclient.telemetry.traffic import Traffic
 
 Kind = Literal["counter", "gauge", "lowest", "highest", "histogram"]
 """How several clients of one endpoint add up: as a sum, but the lowest or highest of two gauges."""

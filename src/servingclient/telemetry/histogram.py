@@ -103,8 +103,11 @@ class Histogram:
         """Put in all that ``other`` holds."""
         if other.count:
             counts, known = self._counts, self._counts.get
-            for bucket, count in other.items():  # Counter's own way costs three times as much
-                counts[bucket] = known(bucket, 0) + count
+            if counts:
+                for bucket, count in other.items():  # Counter's own way costs three times as much
+                    counts[bucket] = known(bucket, 0) + count
+            else:
+                counts.update(dict(other.items()))  # a call of C
             self._note(other.count, other.sum, other.min, other.max)
 
     def _note(self, count: int, total: float, low: float, high: float) -> None:
@@ -116,9 +119,7 @@ class Histogram:
     def copy(self) -> Histogram:
         """One of its own, with the same values."""
         made = Histogram()
-        made._counts.update(dict(self.items()))  # into an empty one: a call of C
-        if self.count:
-            made._note(self.count, self.sum, self.min, self.max)
+        made.merge(self)
         return made
 
     def items(self) -> Iterable[tuple[int, int]]:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, TypeVar
 
-from servingclient.telemetry.snapshot import Traffic
 from servingclient.telemetry.tally import SLOT_S, Event, Recent, Tally, Windows
+from servingclient.telemetry.traffic import Traffic
 
 SETTLE_AT: Final = 256
 """Calls noted before they are counted: 0.2 ms of work. Fewer cost more a call, more a longer halt
@@ -110,7 +110,7 @@ class Recorder:
         with self._guard:
             now_s = self._now()
             recent = self._windows.recent(now_s)
-            return Traffic.of(self._windows.total(), now_s - recent.since_s), recent
+            return Traffic.of([self._windows.total()], now_s - recent.since_s), recent
 
     def renew(self) -> None:
         """Forget all: what the parent of a forked child did is not the child's."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from servingclient._stats import EnrichmentStats, HedgingStats, LaneStats, TokenStats
-from servingclient.telemetry.snapshot import Stats, Traffic
+from servingclient.telemetry.snapshot import Stats
+from servingclient.telemetry.traffic import Traffic
 
 NONE: Final = "–"
 _MOST_ERRORS: Final = 5

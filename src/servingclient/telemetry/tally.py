@@ -120,18 +120,15 @@ class Recent:
     now_s: float = 0.0
     slots: tuple[Slot, ...] = ()
 
-    def last(self, seconds: float) -> tuple[Tally, float]:
-        """The tally of a window, and how long it is.
+    def last(self, seconds: float) -> tuple[list[Tally], float]:
+        """The tallies of a window, and how long it is.
 
         A window is whole slots and the one that has just begun, so it is up to ``SLOT_S`` longer
         than asked for; it begins with the counting at the earliest.
         """
         first = int(self.now_s // SLOT_S) - round(seconds / SLOT_S)
-        tally = Tally()
-        for slot in self.slots:
-            if slot.number >= first:
-                tally.merge(slot.tally)
-        return tally, self.now_s - max(self.since_s, first * SLOT_S)
+        tallies = [slot.tally for slot in self.slots if slot.number >= first]
+        return tallies, self.now_s - max(self.since_s, first * SLOT_S)
 
 
 class Windows:
