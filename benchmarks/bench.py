@@ -22,7 +22,6 @@ import bench_hedge
 import bench_map
 import bench_overload
 import bench_telemetry
-import bench_telemetry
 import machine
 import report
 from report import Part
@@ -34,7 +33,6 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "map": bench_map.part,
     "overload": bench_overload.part,
     "hedge": bench_hedge.part,
-    "telemetry": bench_telemetry.part,
     "capacity": bench_capacity.part,
     "telemetry": bench_telemetry.part,
     "enrichment": bench_enrichment.part,
