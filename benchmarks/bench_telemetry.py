@@ -67,14 +67,6 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
                 "µs",
             ),
             Figure(
-                "telemetry_call_overhead_cpu_us",
-                "CPU that recording adds to a whole call",
-                call.differences(RECORDED, SILENT),
-                MOST_RECORD_US,
-                True,
-                "µs",
-            ),
-            Figure(
                 "telemetry_stats_cpu_us",
                 f"CPU of stats() with {SERIES} series",
                 read.series["stats()"].cpu_us,

@@ -48,6 +48,7 @@ FIGURES = {
             if importlib.util.find_spec(name) is not None
         ),
     },
+    "telemetry": {"telemetry_record_cpu_us", "telemetry_stats_cpu_us"},
     "map": {"map_peak_memory_above_input_mb", "map_peak_traced_memory_above_input_mb"},
 }
 
