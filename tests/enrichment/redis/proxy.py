@@ -60,10 +60,16 @@ class Proxy:
         started.set()
         await self._ended.wait()
         server.close()
+        # who was accepted just now begins before it is ended: it would leave its connection open
+        coming = asyncio.all_tasks() - self._tasks - {asyncio.current_task()}
+        if coming:
+            await asyncio.wait(coming)
+        await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -72,7 +78,11 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_unix_connection(self.socket_path)
+        try:
+            up_reader, up_writer = await asyncio.open_unix_connection(self.socket_path)
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         back = asyncio.create_task(self._answer(up_reader, writer))
         try:
             with contextlib.suppress(ConnectionError):

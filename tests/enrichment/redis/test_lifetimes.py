@@ -153,7 +153,7 @@ def test_twenty_loops_one_after_the_other(
     server: Server, admin: redis.Redis, closed: list[str], *, tls: bool
 ) -> None:
     url = f"rediss://app:{quote(PASSWORD, safe='')}@localhost:{server.tls_port}"
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", TWENTY_LOOPS]
+    command = [sys.executable, "-W", "error", "-c", TWENTY_LOOPS]
     command += [url if tls else server.url, server.ca_file]
     done = subprocess.run([*command, *closed], capture_output=True, text=True, check=False)
     assert done.stdout == "True\n"
