@@ -18,6 +18,7 @@ import bench_call
 import bench_capacity
 import bench_encode
 import bench_enrichment
+import bench_exporters
 import bench_hedge
 import bench_map
 import bench_overload
@@ -36,6 +37,7 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "capacity": bench_capacity.part,
     "telemetry": bench_telemetry.part,
     "enrichment": bench_enrichment.part,
+    "exporters": bench_exporters.part,
 }
 
 

@@ -49,6 +49,7 @@ FIGURES = {
         ),
     },
     "telemetry": {"telemetry_record_cpu_us", "telemetry_stats_cpu_us"},
+    "exporters": {"exporters_otel_metrics_cpu_us"},
     "map": {"map_peak_memory_above_input_mb", "map_peak_traced_memory_above_input_mb"},
 }
 
