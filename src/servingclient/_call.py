@@ -100,9 +100,9 @@ class Story:
             return self._predict_fitted(
                 started_s, given, served_model, timeout_s, idempotent, priority
             )
-        return self.score(
-            self.begin(started_s, given, served_model, timeout_s, idempotent, priority)
-        )
+        body = self.encoded(given, served_model)
+        call = self.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
+        return self.score(call)
 
     async def _predict_fitted(
         self,
@@ -269,10 +269,15 @@ class Story:
         priority: int,
     ) -> Call:
         """A call with what is encoded already."""
-        max_idle_s = self.max_idle_s[idempotent]
-        encoded_s = self.world.now()
         return Call(
-            body, served_model, started_s, encoded_s, timeout_s, idempotent, max_idle_s, priority
+            body,
+            served_model,
+            started_s,
+            self.world.now(),
+            timeout_s,
+            idempotent,
+            self.max_idle_s[idempotent],
+            priority,
         )
 
     def _fitted(self, inputs: object, served_model: str | None) -> object:

@@ -283,6 +283,7 @@ class ReplyParser:
         return b"".join(chunks)
 
     def _finished(self) -> bool:
+        """The reply ends here; False where something was wrong with it."""
         if self._inflater is not None and self._fault is None:
             try:
                 self._inflater.finish()
