@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from servingclient.loadtest.load import Goal, Load, OpenLoad, Timetable
-from servingclient.loadtest.series import Second, Series, settled
+from servingclient.loadtest.series import Series, settled
 from servingclient.loadtest.trust import ClientLoad, Trust, doubts
 from servingclient.telemetry.histogram import Histogram
 
@@ -37,17 +37,15 @@ class Point(NamedTuple):
 
     Attributes:
         second: Whole seconds from the start.
-        due: Calls that were due in it.
-        answered: How many of them were answered.
-        p50_s: Their median latency from when they were due.
-        p99_s: 99th percentile of it.
+        calls: Calls that were due in it.
+        good: How many of them were answered within the goal.
+        latency: Seconds from when they were due, of those answered.
     """
 
     second: int
-    due: int
-    answered: int
-    p50_s: float | None
-    p99_s: float | None
+    calls: int
+    good: int
+    latency: Histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,8 @@ class Trial:
         asked_qps: Calls a second that were asked for, in the mean of what was measured; None in a
             closed loop.
         callers: How many in a closed loop; None in an open one.
-        seconds: How long was measured, warm-up left out.
+        from_s: Where what was measured begins, in seconds from the start: the end of the warm-up.
+        seconds: How long was measured.
         calls: Calls that were due in that time.
         answered_qps: Answers a second.
         good_qps: Answers a second within the goal: goodput.
@@ -78,6 +77,7 @@ class Trial:
     load: str
     asked_qps: float | None
     callers: int | None
+    from_s: int
     seconds: float
     calls: int
     answered_qps: float
@@ -98,12 +98,18 @@ class Trial:
         """The endpoint was measured, and not the load generator."""
         return not self.doubts
 
+    @property
+    def measured(self) -> tuple[Point, ...]:
+        """The seconds that count."""
+        to_s = self.from_s + self.seconds
+        return tuple(point for point in self.points if self.from_s <= point.second < to_s)
+
     def to_json(self) -> dict[str, Any]:
         """As plain values for ``json``; ``of_json`` reads them."""
         return asdict(self) | {
             "latency": self.latency._asdict(),
             "raw": self.raw._asdict(),
-            "points": [list(point) for point in self.points],
+            "points": [[*point[:3], point.latency.encode()] for point in self.points],
         }
 
     @classmethod
@@ -117,7 +123,10 @@ class Trial:
             given = dict(values)
             given["latency"] = Quantiles(**given["latency"])
             given["raw"] = Quantiles(**given["raw"])
-            given["points"] = tuple(Point(*point) for point in given["points"])
+            given["points"] = tuple(
+                Point(second, calls, good, Histogram.decode(latency))
+                for second, calls, good, latency in given["points"]
+            )
             given["doubts"] = tuple(given["doubts"])
             return cls(**given)
         except (KeyError, TypeError):
@@ -160,6 +169,7 @@ def judged(
         load=load.name,
         asked_qps=_asked_qps(load, from_s, to_s),
         callers=getattr(load, "callers", None),
+        from_s=from_s,
         seconds=seconds,
         calls=measured.calls,
         answered_qps=measured.answered / seconds,
@@ -169,7 +179,10 @@ def judged(
         latency=latency,
         raw=Quantiles.of(measured.raw),
         mean_s=measured.raw.mean,
-        points=tuple(_point(second, one) for second, one in sorted(series.seconds.items())),
+        points=tuple(
+            Point(second, one.calls, one.good, one.latency)
+            for second, one in sorted(series.seconds.items())
+        ),
         settled=settled(windows, times.window_s),
         stopped=stopped,
         doubts=tuple(doubted),
@@ -181,8 +194,3 @@ def _asked_qps(load: Load, from_s: float, to_s: float) -> float | None:
     if not isinstance(load, OpenLoad):
         return None
     return load.profile.calls_between(from_s, to_s) / (to_s - from_s)
-
-
-def _point(second: int, one: Second) -> Point:
-    p50_s, p99_s = one.latency.quantiles((0.5, 0.99))
-    return Point(second, one.calls, one.answered, p50_s, p99_s)

@@ -1,0 +1,284 @@
+"""``servingclient loadtest``: what an endpoint can take."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from servingclient.errors import ConfigError, ServingError
+from servingclient.loadtest import (
+    ClosedLoad,
+    Goal,
+    Limits,
+    LoadGenerator,
+    LoadTest,
+    OpenLoad,
+    Profile,
+    RecordedLoad,
+    Rules,
+    State,
+    Timetable,
+    payloads,
+    recorded,
+    report,
+)
+from servingclient.loadtest.compare import compare
+from servingclient.loadtest.load import Load
+from servingclient.loadtest.page import page
+from servingclient.loadtest.running import IN_FLIGHT, TIMEOUT_S
+from servingclient.settings import Settings, Tls
+from servingclient.telemetry.table import count, rate, seconds
+
+_MET, _MISSED, _BAD_INPUT, _INVALID, _INTERRUPTED = 0, 1, 2, 3, 130
+
+_EXAMPLES: Final = """\
+examples:
+  servingclient loadtest fraud-model --payload rows.csv --qps 200 --goal-ms 100
+  servingclient loadtest fraud-model --payload input.json --knee 10:1000 --goal-ms 100 --html r.html
+  servingclient loadtest fraud-model --payload input.json --callers 1,2,4,8,16
+  servingclient loadtest fraud-model --payload rows.parquet --rows 100 --spike 50:400 --processes 4
+  servingclient loadtest fraud-model --payload rows.csv --qps 200 --json new.json --compare old.json
+
+Calls begin when they are due, whatever became of those before; latency counts from then. Databricks
+unified authentication decides who asks: environment, profile, notebook. It puts real load on a real
+endpoint, whose cost is yours: --max-calls and --max-throttled bound it.
+
+exit codes: 0 the goal was met; 1 it was missed, or the test was broken off; 2 the command cannot
+run like that; 3 the load generator was the bottleneck, so the endpoint was not measured.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Test, print, and return the exit code.
+
+    Args:
+        argv: Arguments after ``loadtest``.
+    """
+    given = _parser().parse_args(argv)
+    try:
+        before = _before(given.compare)
+        test = _tested(given)
+        _save(test, given)
+        print(report.text(test))
+        if test.valid and test.unloaded is not None and test.knee is not None and test.knee.qps:
+            print(f"\nTo hold {rate(test.knee.qps)} calls/s:\n{test.recommended(test.knee.qps)}")
+        if before is not None:
+            _print_changes(before, test)
+    except ConfigError as error:
+        print(f"servingclient loadtest: {error}", file=sys.stderr)
+        return _BAD_INPUT
+    except ServingError as error:
+        print(f"servingclient loadtest: {error}", file=sys.stderr)
+        return _MISSED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    if not test.valid:
+        return _INVALID
+    return _MET if test.met else _MISSED
+
+
+def _tested(given: argparse.Namespace) -> LoadTest:
+    rules = Rules(
+        Goal(latency_s=given.goal_ms / 1e3, share=given.goal_share),
+        Timetable(warmup_s=given.warmup_s, window_s=given.window_s),
+        Limits(max_calls=given.max_calls, max_throttled_share=given.max_throttled),
+    )
+    inputs = payloads.read(given.payload, rows=given.rows)
+    loads = [] if given.knee else _loads(given)
+    settings = Settings.from_env()
+    if given.ca_file is not None:
+        settings = settings.replace(tls=Tls(ca_file=given.ca_file))
+    shown = None if given.quiet else _Progress(sys.stderr).show
+    credentials = {} if given.host is None else {"host": given.host}
+    with LoadGenerator(
+        given.endpoint,
+        inputs=inputs,
+        rules=rules,
+        processes=given.processes,
+        in_flight=given.in_flight,
+        timeout_s=given.timeout_s,
+        seed=given.seed,
+        settings=settings,
+        options={"served_model": given.served_model} if given.served_model else None,
+        shown=shown,
+        **credentials,
+    ) as generator:
+        if not given.knee:
+            return generator.run(*loads)
+        start_qps, most_qps = given.knee
+        return generator.find_knee(
+            start_qps,
+            most_qps,
+            trials=given.trials,
+            seconds=given.seconds,
+            arrivals=given.arrivals,
+        )
+
+
+def _loads(given: argparse.Namespace) -> list[Load]:
+    lasting: float = given.seconds
+    if given.callers:
+        return [ClosedLoad(int(count), lasting) for count in given.callers]
+    if given.trace is not None:
+        return [RecordedLoad(recorded(_instants(given.trace)))]
+    if given.steps:
+        profiles = [Profile.constant(qps, lasting) for qps in given.steps]
+    elif given.ramp:
+        from_qps, to_qps = given.ramp
+        profiles = [Profile.ramp(from_qps, to_qps, lasting)]
+    elif given.spike:
+        qps, peak_qps = given.spike
+        profiles = [Profile.spike(qps, peak_qps, lasting)]
+    else:
+        profiles = [Profile.constant(given.qps, lasting)]
+    return [OpenLoad(profile, given.arrivals) for profile in profiles]
+
+
+def _instants(path: str) -> list[float]:
+    try:
+        return [float(line) for line in Path(path).read_text().split()]
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"{path} is no trace: it needs one number a line, the second at which a call began."
+        ) from None
+
+
+def _before(path: str | None) -> LoadTest | None:
+    if path is None:
+        return None
+    try:
+        return LoadTest.from_json(Path(path).read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _print_changes(before: LoadTest, after: LoadTest) -> None:
+    old = {trial.load: trial for trial in before.trials}
+    common = [trial for trial in after.trials if trial.load in old]
+    if not common:
+        raise ConfigError("Nothing to compare: the two tests have no load in common.")
+    for trial in common:
+        print(f"\n{trial.load}, against before")
+        print(report.changes(compare(old[trial.load], trial)))
+
+
+def _save(test: LoadTest, given: argparse.Namespace) -> None:
+    for path, made in ((given.json, test.to_json), (given.html, lambda: page(test))):
+        if path is not None:
+            try:
+                Path(path).write_text(made(), encoding="utf-8")
+            except OSError as error:
+                raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+class _Progress:
+    """One line that is written again and again on a terminal, and every 10 s elsewhere."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._live = out.isatty()
+        self._said_s = -math.inf
+
+    def show(self, state: State) -> None:
+        """Say how far it is."""
+        if not self._live and 0.0 <= state.elapsed_s - self._said_s < 10.0:
+            return
+        self._said_s = state.elapsed_s
+        last = state.last
+        line = (
+            f"{state.load.name}: {state.elapsed_s:.0f} of at most {state.seconds:.0f} s, "
+            f"{count(state.calls)} calls, {count(state.errors.total())} failed, last second "
+            f"{rate(last.answered)}/s, P99 {seconds(last.latency.quantile(0.99))}"
+        )
+        self._out.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
+        self._out.flush()
+
+
+# ------------------------------------------------------------------------------- arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="servingclient loadtest",
+        description="What an endpoint can take, measured so that it can be trusted.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("endpoint", help="name of the serving endpoint")
+    _what(parser.add_argument_group("what to send"))
+    _load(parser.add_argument_group("how much of it").add_mutually_exclusive_group(required=True))
+    _how(parser.add_argument_group("how"))
+    _output(parser.add_argument_group("what to write"))
+    return parser
+
+
+def _what(group: Any) -> None:
+    group.add_argument(
+        "--payload", required=True, metavar="FILE", help=".json .jsonl .csv .parquet"
+    )
+    group.add_argument("--rows", type=int, default=1, metavar="N", help="rows of one call (1)")
+    group.add_argument("--served-model", metavar="NAME", help="past the traffic split")
+    group.add_argument("--host", help="workspace; else unified authentication knows it")
+    group.add_argument("--ca-file", metavar="FILE", help="certificates of a private authority")
+
+
+def _load(group: Any) -> None:
+    group.add_argument("--qps", type=float, metavar="N", help="calls a second")
+    group.add_argument("--knee", type=_pair, metavar="A:B", help="highest rate that meets the goal")
+    group.add_argument("--steps", type=_list, metavar="A,B,…", help="one rate after the other")
+    group.add_argument("--ramp", type=_pair, metavar="A:B", help="from one rate to another")
+    group.add_argument(
+        "--spike", type=_pair, metavar="A:B", help="a rate with a peak in the middle"
+    )
+    group.add_argument("--trace", metavar="FILE", help="seconds at which calls began, one a line")
+    group.add_argument("--callers", type=_list, metavar="A,B,…", help="closed loops of so many")
+
+
+def _how(group: Any) -> None:
+    group.add_argument("--goal-ms", type=float, default=1000.0, metavar="MS", help="latency (1000)")
+    group.add_argument(
+        "--goal-share", type=float, default=0.99, metavar="X", help="of calls (0.99)"
+    )
+    group.add_argument("--seconds", type=float, default=60.0, metavar="S", help="at most each (60)")
+    group.add_argument("--warmup-s", type=int, default=10, metavar="S", help="does not count (10)")
+    group.add_argument("--window-s", type=int, default=5, metavar="S", help="three agree: end (5)")
+    group.add_argument("--arrivals", choices=("poisson", "constant"), default="poisson")
+    group.add_argument("--trials", type=int, default=10, metavar="N", help="rates for --knee (10)")
+    group.add_argument("--processes", type=int, default=1, metavar="N", help="that make load (1)")
+    group.add_argument("--in-flight", type=int, default=IN_FLIGHT, metavar="N", help="per process")
+    group.add_argument("--timeout-s", type=float, default=TIMEOUT_S, metavar="S", help="of a call")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the arrivals")
+    group.add_argument("--max-calls", type=int, default=Limits().max_calls, metavar="N")
+    group.add_argument(
+        "--max-throttled", type=float, default=Limits().max_throttled_share, metavar="X"
+    )
+
+
+def _output(group: Any) -> None:
+    group.add_argument("--json", metavar="FILE", help="everything, for --compare and plan")
+    group.add_argument("--html", metavar="FILE", help="one page with plots, needs no network")
+    group.add_argument("--compare", metavar="FILE", help="a --json of before")
+    group.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _list(text: str) -> list[float]:
+    return _numbers(text, ",")
+
+
+def _pair(text: str) -> list[float]:
+    found = _numbers(text, ":")
+    if len(found) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pair such as 10:500")
+    return found
+
+
+def _numbers(text: str, mark: str) -> list[float]:
+    convert: Callable[[str], float] = float
+    try:
+        return [convert(part) for part in text.split(mark)]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} holds something that is no number") from None

@@ -1,0 +1,222 @@
+"""What people read: text, a page that stands alone, and the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from servingclient.cli import main
+from servingclient.emulator import Emulator, faults
+from servingclient.errors import ConfigError
+from servingclient.loadtest import (
+    ClosedLoad,
+    Goal,
+    Knee,
+    LoadTest,
+    Timetable,
+    Trial,
+    Trust,
+    payloads,
+    report,
+)
+from servingclient.loadtest.load import Load, OpenLoad, Profile
+from servingclient.loadtest.page import page
+from servingclient.loadtest.series import Done, Series
+from servingclient.loadtest.trial import judged
+from servingclient.loadtest.trust import ClientLoad
+
+GOAL = Goal(latency_s=0.1)
+
+
+def trial(load: Load, took_s: float, *, error: str | None = None, cpu: float = 0.2) -> Trial:
+    series = Series(GOAL.latency_s)
+    series.take(Done(i / 10, i / 10, i / 10 + took_s, error, 0.0) for i in range(60))
+    busy = ClientLoad(cpu, 0.001, 0.0, 60, 60)
+    times = Timetable(warmup_s=1, window_s=1)
+    return judged(load, series, [busy], GOAL, times, Trust(), lasted_s=6.0)
+
+
+def knee_test(endpoint: str = "fraud-model") -> LoadTest:
+    trials = (
+        trial(OpenLoad(Profile.constant(100.0, 6.0)), 0.05),
+        trial(OpenLoad(Profile.constant(160.0, 6.0)), 0.2),
+    )
+    return LoadTest(
+        endpoint, GOAL, trials, Knee(100.0, 160.0, 2), trial(ClosedLoad(1, 6.0), 0.04), 1.79e9
+    )
+
+
+TEXT = """\
+'fraud-model' meets the goal up to 100 calls/s (missed at 160/s): 99 % of the calls within 100 ms.
+
+load                  calls  answers/s  good/s   good     P50     P90     P99   P99.9  verdict
+1 caller                 50         10      10  100 %   40 ms   40 ms   40 ms   40 ms      met
+100 calls/s, poisson     50         10      10  100 %   50 ms   50 ms   50 ms   50 ms      met
+160 calls/s, poisson     50         10       0    0 %  200 ms  200 ms  200 ms  200 ms   missed
+
+Latency counts from when a call was due, so waiting for a slow endpoint is in it."""
+
+
+def test_the_text_of_a_search_for_the_knee() -> None:
+    assert report.text(knee_test()) == TEXT
+
+
+def test_doubts_and_errors_are_told() -> None:
+    load = OpenLoad(Profile.constant(10.0, 6.0))
+    failing = LoadTest("m", GOAL, (trial(load, 0.05, error="Throttled", cpu=0.97),))
+    told = report.text(failing)
+    assert "INVALID: the load generator was the bottleneck" in told
+    assert "97% of a core" in told
+    assert "50 Throttled" in told
+    assert not failing.met
+
+
+def test_a_knee_is_doubted_for_the_trials_that_decided_it_only() -> None:
+    sound = knee_test()
+    far = trial(OpenLoad(Profile.constant(400.0, 6.0)), 0.5, cpu=0.99)
+    with_far = LoadTest("m", GOAL, (*sound.trials, far), sound.knee, sound.unloaded)
+    assert with_far.valid
+    missed = trial(OpenLoad(Profile.constant(160.0, 6.0)), 0.2, cpu=0.99)
+    assert not LoadTest("m", GOAL, (sound.trials[0], missed), sound.knee).valid
+
+
+class Strict(HTMLParser):
+    """Every tag is closed, none loads or runs anything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        assert tag not in {"script", "link", "iframe", "img", "object"}
+        assert not [name for name, _ in attrs if name in {"src", "href"} or name.startswith("on")]
+        self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_and_escapes_names() -> None:
+    made = page(knee_test("<script>alert(1)</script>"))
+    strict = Strict()
+    strict.feed(made)
+    assert strict.open == []
+    assert strict.seen.count("svg") == 1 + 2 * 3
+    assert "knee 100/s" in made
+    assert "&lt;script&gt;" in made
+
+
+# ---------------------------------------------------------------- payloads
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows", "inputs"),
+    [
+        ("a.json", '{"inputs": [1]}', 1, [{"inputs": [1]}]),
+        ("a.json", '[{"inputs": [1]}, {"inputs": [2]}]', 1, [{"inputs": [1]}, {"inputs": [2]}]),
+        ("a.json", '[{"a": 1}, {"a": 2}, {"a": 3}]', 2, [[{"a": 1}, {"a": 2}], [{"a": 3}]]),
+        ("a.jsonl", '{"a": 1}\n\n{"a": 2}\n', 1, [[{"a": 1}], [{"a": 2}]]),
+        ("a.csv", "a,b\n1,2.5\n,y\n", 2, [[{"a": 1, "b": 2.5}, {"a": None, "b": "y"}]]),
+    ],
+)
+def test_payload_files(tmp_path: Path, name: str, content: str, rows: int, inputs: Any) -> None:
+    (tmp_path / name).write_text(content)
+    assert payloads.read(tmp_path / name, rows=rows) == inputs
+
+
+def test_parquet_files(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"a": [1, 2]}), tmp_path / "a.parquet")
+    assert payloads.read(tmp_path / "a.parquet") == [[{"a": 1}], [{"a": 2}]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.xml", "", "told by the file's name"),
+        ("a.json", "{", "does not hold what its name says"),
+        ("a.json", "[]", "no row to send"),
+        ("a.csv", "a,b\n", "no row to send"),
+        ("missing.json", None, "cannot be read"),
+    ],
+)
+def test_payload_files_that_are_none(
+    tmp_path: Path, name: str, content: str | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=says):
+        payloads.read(tmp_path / name)
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture
+def emu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        monkeypatch.setenv("DATABRICKS_HOST", emulator.host)
+        monkeypatch.setenv("DATABRICKS_TOKEN", emulator.token)
+        monkeypatch.setenv("SERVINGCLIENT_CA_FILE", str(emulator.ca_file))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(emulator.ca_file))
+        yield emulator
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> str:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n3,4\n")
+    return str(tmp_path / "rows.csv")
+
+
+QUICK = ["--warmup-s", "0", "--window-s", "1", "--seconds", "1.2"]
+
+
+def test_the_command_tests_writes_and_compares(
+    emu: Emulator, rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, html = tmp_path / "r.json", tmp_path / "r.html"
+    command = ["loadtest", "demo", "--payload", rows, "--qps", "50", *QUICK]
+    assert main([*command, "--json", str(result), "--html", str(html)]) == 0
+    printed = capsys.readouterr()
+    assert "'demo' met the goal: 99 % of the calls within 1 s." in printed.out
+    assert "last second" in printed.err
+    assert json.loads(result.read_text())["met"] is True
+    assert html.read_text().startswith("<!DOCTYPE html>")
+    assert main([*command, "--compare", str(result), "--quiet"]) == 2  # too short to compare
+    assert "measure at least 8" in capsys.readouterr().err
+
+
+def test_the_exit_code_says_how_it_went(
+    emu: Emulator, rows: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emu.change_endpoint("demo", service_time_s=0.02)  # else two callers fill a core
+    command = ["loadtest", "demo", "--payload", rows, *QUICK, "--quiet"]
+    assert main([*command, "--callers", "2", "--goal-ms", "0.001"]) == 1
+    assert main([*command, "--knee", "40:40", "--trials", "1"]) == 0
+    assert "To hold 40 calls/s" in capsys.readouterr().out
+    emu.always("demo", faults.plain(400))
+    assert main([*command, "--qps", "20"]) == 1
+    assert "was broken off" in capsys.readouterr().out
+    assert main([*command, "--trace", rows]) == 2
+    assert "is no trace" in capsys.readouterr().err
+
+
+def test_a_credential_that_is_refused_ends_it_before_any_load(
+    emu: Emulator, rows: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABRICKS_TOKEN", "wrong")
+    assert main(["loadtest", "demo", "--payload", rows, "--qps", "20", *QUICK, "--quiet"]) == 1
+    assert "credential" in "".join(capsys.readouterr())
+    assert not [one for one in emu.requests if one.path.endswith("/invocations")]
