@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from servingclient import ServerError, cli
-from servingclient.cli import demo, screen, wines
+from servingclient.cli import demo, mishaps, screen, steps, wines
 from servingclient.cli.lab import Lab, Report
 from servingclient.cli.screen import PlainScreen, RichScreen
 
@@ -31,6 +31,14 @@ SHOWN = {
     "the connection is reset after the model has run": [*SCORED, "not resent", *SEEN],
     "a gateway answers html 502, once": [*SCORED, *SEEN],
     "the model takes longer than the caller has": ["error", "time", "model ran"],
+    "an external API is slow, limited, then down: predictions go on": [
+        "slow",
+        "limited",
+        "down",
+        "unknown",
+        "predictions",
+        "figures",
+    ],
 }
 
 
@@ -62,7 +70,7 @@ def test_the_demo_goes_as_expected(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(SHOWN) == steps
     assert last == "In all"
     assert shown[last][:-1] == ["requests", "tokens", "connections"]
-    assert re.fullmatch(r"14 steps in \d+\.\d s, all as expected", shown[last][-1])
+    assert re.fullmatch(r"15 steps in \d+\.\d s, all as expected", shown[last][-1])
     assert code == 0
 
 
@@ -96,7 +104,7 @@ def test_it_needs_neither_pandas_nor_numpy(
 ) -> None:
     for name in ("pandas", "numpy"):
         monkeypatch.setitem(sys.modules, name, None)  # an import of it fails
-    only(monkeypatch, demo.sync_standard, demo.frame, demo.gateway_page)
+    only(monkeypatch, steps.sync_standard, steps.frame, mishaps.gateway_page)
     assert demo.run(plain=True) == 0
     assert "skipped: pandas is not installed" in capsys.readouterr().out
 
