@@ -250,9 +250,9 @@ class _Packed(Histogram):
 
     def __init__(self, source: Histogram) -> None:
         super().__init__()
-        items = sorted(source.items())
-        self._buckets = array("H", [item[0] for item in items])
-        self._numbers = array("Q", [item[1] for item in items])
+        counts = dict(source.items())
+        self._buckets = array("H", list(counts))
+        self._numbers = array("Q", list(counts.values()))
         self._note(source.count, source.sum, source.min, source.max)
 
     def items(self) -> Iterable[tuple[int, int]]:

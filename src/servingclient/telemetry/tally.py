@@ -87,10 +87,9 @@ class Tally:
         made.histograms = {name: found.copy() for name, found in self.histograms.items()}
         return made
 
-    def packed(self) -> Tally:
-        """The same for keeping: nothing is counted in it any more."""
+    def pack(self) -> None:
+        """Take little memory: nothing is counted in it any more."""
         self.histograms = {name: found.packed() for name, found in self.histograms.items()}
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +152,11 @@ class Windows:
     def at(self, number: int) -> Tally:
         """Where to count what happened in that slot; what comes late counts in the present one."""
         if number > self._number:
-            closed = Slot(self._number, self._tally.packed())
+            closed = Slot(self._number, self._tally)
             self._number, self._tally = number, Tally()
+            # Only then the rest: an interrupt may lose a slot, and never count it twice.
             self._past.merge(closed.tally)
+            closed.tally.pack()
             self._closed.append(closed)
         return self._tally
 
