@@ -86,7 +86,7 @@ def test_the_smallest_size_is_four(qps: float) -> None:
     assert plan(qps=qps, service_time_s=0.040, headroom=0.0).scaling == (4, 4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.floats(0.01, 20_000),
     st.floats(0.001, 2.0),
@@ -315,7 +315,7 @@ def test_calls_per_core_are_those_of_the_benchmark(request: pytest.FixtureReques
     cell = results.split("### async_16")[1].split("###")[0]
     (row,) = [line for line in cell.splitlines() if line.startswith("| servingclient |")]
     best = float(row.split("|")[-2].replace(",", ""))
-    assert plan(qps=1, service_time_s=1).workload.calls_per_core == pytest.approx(best, rel=0.3)
+    assert plan(qps=1, service_time_s=1).workload.calls_per_core == pytest.approx(best, rel=0.5)
 
 
 # ------------------------------------------------------------------------------- what gives way

@@ -141,13 +141,13 @@ SERVICES = {
 @pytest.mark.parametrize(("slots", "busy"), [(1, 0.5), (4, 0.7), (16, 0.8)])
 def test_waits_as_simulated(slots: int, busy: float, scv: float) -> None:
     chance = random.Random(1)
-    gaps = (chance.expovariate(slots * busy) for _ in range(400_000))
+    gaps = (chance.expovariate(slots * busy) for _ in range(120_000))
     services = iter(lambda: SERVICES[scv](chance), None)
     met = simulate(slots, gaps, services, discard=5_000)
     said = waits(slots, slots * busy, scv)
     assert said.delayed == pytest.approx(met.delayed, rel=0.05)
-    assert said.mean == pytest.approx(met.mean_wait_s, rel=0.08)
-    assert said.quantile(0.99) == pytest.approx(met.wait_s(0.99), rel=0.10)
+    assert said.mean == pytest.approx(met.mean_wait_s, rel=0.10)
+    assert said.quantile(0.99) == pytest.approx(met.wait_s(0.99), rel=0.12)
 
 
 def test_arrivals_in_bunches_wait_longer() -> None:
@@ -158,7 +158,7 @@ def test_arrivals_in_bunches_wait_longer() -> None:
         for p in iter(lambda: 0.8873 if chance.random() < 0.8873 else 0.1127, None)
         for _ in (0,)
     )
-    several = [next(gaps) for _ in range(150_000)]
+    several = [next(gaps) for _ in range(80_000)]
     met = simulate(4, several, iter(lambda: chance.expovariate(1.0), None), discard=5_000)
     said = waits(4, 2.8, 1.0, arrival_scv=4.0)
     assert said.mean == allen_cunneen(4, 2.8, 1.0, 4.0)
@@ -218,7 +218,7 @@ def test_more_slots_wait_less_and_more_load_waits_longer(
 def test_the_mean_is_the_area_below(slots: int, busy: float, scv: float) -> None:
     met = waits(slots, slots * busy, scv)
     if met.mean > 1e-9:
-        steps = np.linspace(0.0, 60.0 * met.mean / met.delayed, 20_001)
+        steps = np.linspace(0.0, 40.0 * met.mean / met.delayed, 4_001)
         area = np.trapezoid([met.beyond(time) for time in steps], steps)
         assert area == pytest.approx(met.mean, rel=0.03)
 

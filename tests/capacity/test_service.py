@@ -37,7 +37,7 @@ def test_quantiles_of_an_exponential_time(share: float, time: float) -> None:
 
 def test_recorded_times_keep_their_figures_in_few_points() -> None:
     chance = random.Random(1)
-    times = [chance.lognormvariate(-3.0, 0.6) for _ in range(50_000)]
+    times = [chance.lognormvariate(-3.0, 0.6) for _ in range(20_000)]
     made = service.of_times(times)
     assert len(made.points) <= service.MAX_POINTS
     assert made.mean_s == pytest.approx(np.mean(times))
@@ -77,9 +77,9 @@ def test_responses_as_simulated(slots: int, busy: float, scv: float) -> None:
     chance, made = random.Random(1), service.of_mean(0.04, scv)
     times = [time for time, _ in made.points]
     weights = [weight for _, weight in made.points]
-    services = chance.choices(times, weights, k=150_000)
+    services = chance.choices(times, weights, k=60_000)
     gaps = (chance.expovariate(slots * busy / 0.04) for _ in services)
-    met = simulate(slots, gaps, services, discard=5_000)
+    met = simulate(slots, gaps, services, discard=3_000)
     for share in (0.5, 0.95, 0.99):
         said = made.response_s(waits(slots, slots * busy, scv), share)
         assert said == pytest.approx(met.response_s(share), rel=0.12 if scv > 1.0 else 0.06)

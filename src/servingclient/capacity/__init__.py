@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from servingclient.capacity.planning import plan
 from servingclient.capacity.queueing import ClosedLoop, Waits, closed_loop, waits
-from servingclient.capacity.recorded import recorded
+from servingclient.capacity.records import recorded
 from servingclient.capacity.result import Plan
 from servingclient.capacity.simulation import Simulated, simulate
 

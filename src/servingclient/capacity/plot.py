@@ -11,7 +11,7 @@ from servingclient.capacity import sizing
 from servingclient.capacity.workload import Workload, count, duration
 from servingclient.errors import ConfigError
 
-_POINTS: Final = 60
+_POINTS: Final = 40
 _STEPS: Final = range(1, _POINTS + 1)
 _NEAR_FULL: Final = 0.985
 """Curves end here: beyond it the P99 is of no use to anybody and would flatten the rest."""

@@ -201,13 +201,16 @@ def _matched(delayed: float, mean: float, tail: float, slow: float) -> Waits:
     return Waits(delayed, mean, tail, slow, excess / area)
 
 
-def falls_to(level: float, falling: Callable[[float], float], guess: float) -> float:
-    """Where a function that falls towards 0 reaches ``level``, to a thousand-millionth.
+def falls_to(
+    level: float, falling: Callable[[float], float], guess: float, within: float = 1e-9
+) -> float:
+    """Where a function that falls towards 0 reaches ``level``.
 
     Args:
         level: Above 0.
         falling: The function, of numbers from 0 on.
         guess: Some number of the right order.
+        within: How exactly, as a share of the number.
 
     Returns:
         The number; infinite where the function does not fall.
@@ -219,7 +222,7 @@ def falls_to(level: float, falling: Callable[[float], float], guess: float) -> f
         low, high = high, 2.0 * high
         if math.isinf(high):
             return high
-    while high - low > _NOBODY * high:
+    while high - low > within * high:
         middle = (low + high) / 2.0
         if falling(middle) > level:
             low = middle

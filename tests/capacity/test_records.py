@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from servingclient import ConfigError
-from servingclient.capacity import plan, recorded
-from servingclient.capacity import recorded as read
+from servingclient.capacity import plan, recorded, records
 from servingclient.capacity.service import of_times
 
 LOCUST = """\
@@ -39,7 +38,7 @@ def test_files_that_are_known(
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     assert recorded(path) == times
-    assert read(str(path)) == times
+    assert recorded(str(path)) == times
 
 
 def test_statistics_of_locust_keep_their_percentiles(tmp_path: Path) -> None:
@@ -101,9 +100,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from servingclient.capacity import recorded as function
-
-    monkeypatch.setitem(function.__globals__, "MAX_BYTES", 10)
+    monkeypatch.setattr(records, "MAX_BYTES", 10)
     path = tmp_path / "a.json"
     path.write_text(json.dumps([0.1] * 10))
     with pytest.raises(ConfigError, match="larger than 10 bytes"):
