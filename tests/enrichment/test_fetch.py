@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -302,3 +303,28 @@ def test_a_body_that_cannot_be_sent(made: Make, json: Any) -> None:
     with pytest.raises(PayloadError):
         post(api, json, cacheable=False)
     assert not api.sends
+
+
+def test_an_error_leaves_nothing_to_collect() -> None:
+    def call(api: FakeApi) -> None:
+        for ask in (
+            lambda: api.get(id=1),
+            lambda: api.get_many([1]),
+            lambda: post(api, {}, cacheable=False),
+        ):
+            try:
+                ask()
+            except ServingError:
+                continue
+            raise AssertionError
+
+    for step in (Answer(500), DOWN, Answer(429, headers={"Retry-After": "99"}), Answer(body=b"<")):
+        api = FakeApi(step, settings=quiet(breaker=None))
+        call(api)
+        gc.collect()
+        gc.disable()
+        try:
+            call(api)
+            assert gc.collect() == 0
+        finally:
+            gc.enable()

@@ -260,13 +260,31 @@ class Api:
         method = "GET" if body is None else "POST"
         what = f"{method} {plan.text} of {self.fetcher.api}"
         take = listed if records is None else records
-        return ManyAtOnce(self.fetcher, self.settings, request, key, take, max_keys, what)
+        return ManyAtOnce(
+            self.fetcher, self.settings, request, key, take, max_keys, what, joined=body is None
+        )
 
     def keyed(
-        self, plan: Template, path: str, key: Any, ttl_s: float, tags: tuple[str, ...]
+        self,
+        plan: Template,
+        path: str,
+        key: Any,
+        ttl_s: float,
+        tags: tuple[str, ...],
+        *,
+        joined: bool,
     ) -> Asked:
-        """One key of a loader."""
+        """One key of a loader; ``joined`` says that keys stand in one parameter.
+
+        Raises:
+            ConfigError: It cannot be a key.
+        """
         (text,) = _KEY.segments({"key": key})
+        if joined and "," in text:
+            raise ConfigError(
+                "A key holds a comma, which would make two of it where keys are joined by commas. "
+                "Give body= if the API takes the keys in a request's body."
+            )
         return Asked(self._keys.key("MANY", plan.text, (path, text), ()), text, ttl_s, tags)
 
     # ------------------------------------------------------------------ invalidation
@@ -298,7 +316,7 @@ class Api:
                 lambda key, _: _template_of(key).startswith(start), prefix=keys.prefix(start)
             )
         plan = self.template(template)
-        if not values and plan.names:
+        if not values:
             whole = keys.prefix(plan.text) + "|"
             return Forgotten(lambda key, _: _template_of(key) == plan.text, prefix=whole)
         segments = plan.segments(values)

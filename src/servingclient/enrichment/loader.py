@@ -47,7 +47,8 @@ class _Keyed:
         self._tags = tags
 
     def _asked(self, key: Any) -> Asked:
-        return self._api.keyed(self._plan, self._path, key, self._ttl_s, self._tags)
+        joined = self._source.joined
+        return self._api.keyed(self._plan, self._path, key, self._ttl_s, self._tags, joined=joined)
 
     def _several(self, keys: Iterable[Any], timeout: float | None, on_error: OnError) -> Several:
         asked: dict[Key, Asked] = {}

@@ -65,6 +65,7 @@ class ManyAtOnce:
         records: Takes the records out of a reply.
         max_keys: How many keys one request takes.
         what: What messages call it.
+        joined: Whether the keys stand in one parameter.
     """
 
     shared = True
@@ -78,6 +79,8 @@ class ManyAtOnce:
         records: Callable[[Any], Iterable[Any]],
         max_keys: int,
         what: str,
+        *,
+        joined: bool,
     ) -> None:
         self._fetcher = fetcher
         self._heed = settings.caching.follow_cache_control
@@ -86,6 +89,7 @@ class ManyAtOnce:
         self._records = records
         self._max_keys = max_keys
         self.what = what
+        self.joined = joined
 
     def parts(self, asked: Sequence[Asked]) -> list[Sequence[Asked]]:
         """See ``Source.parts``."""
