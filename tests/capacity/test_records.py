@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from servingclient import ConfigError
 from servingclient.capacity import plan, recorded, records
 from servingclient.capacity.service import of_times
+from servingclient.loadtest.load import Goal
+from servingclient.loadtest.result import LoadTest
+from servingclient.loadtest.trial import Point, Quantiles, Trial
+from servingclient.telemetry.histogram import Histogram
 
 LOCUST = """\
 Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,\
@@ -50,6 +55,62 @@ def test_statistics_of_locust_keep_their_percentiles(tmp_path: Path) -> None:
     assert made.quantile_s(0.95) == pytest.approx(0.065, rel=0.02)
     assert made.quantile_s(0.99) == pytest.approx(0.085, rel=0.02)
     assert plan(qps=100, service_times=recorded(path)).scaling == (8, 8)
+
+
+ALONE = Trial(
+    load="1 caller",
+    asked_qps=None,
+    callers=1,
+    from_s=1,
+    seconds=2.0,
+    calls=4,
+    answered_qps=2.0,
+    good_qps=2.0,
+    good_share=1.0,
+    errors={},
+    latency=Quantiles(0.04, 0.08, 0.08, 0.08, 0.08, 0.08),
+    raw=Quantiles(0.04, 0.08, 0.08, 0.08, 0.08, 0.08),
+    mean_s=0.06,
+    points=(
+        Point(0, 9, 9, Histogram([5.0] * 9)),  # the warm-up
+        Point(1, 3, 3, Histogram([0.040, 0.040, 0.080])),
+        Point(2, 1, 1, Histogram([0.080])),
+    ),
+    settled=True,
+    stopped=None,
+    doubts=(),
+    met=True,
+)
+
+
+def load_test(**more: Any) -> dict[str, Any]:
+    """As ``servingclient loadtest --json`` writes it."""
+    written = LoadTest("busy", Goal(latency_s=0.1), (), unloaded=ALONE).to_json()
+    return {**json.loads(written), **more}
+
+
+def test_a_load_test_tells_what_one_caller_alone_met(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(load_test()))
+    times = recorded(path)
+    assert sorted(times) == pytest.approx([0.040, 0.080], rel=0.004)
+    assert sorted(times.values()) == [2, 2]
+    assert plan(qps=10, service_times=times, overhead_s=0).workload.spread == "measured"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"unloaded": None}, "without one caller alone"),
+        ({"unloaded": {"points": 3}}, "no load test that can be read"),
+        ({"unloaded": {"from_s": 0, "seconds": 9, "points": [[0, 1, 1, [7]]]}}, "can be read"),
+    ],
+)
+def test_a_load_test_that_does_not_tell(more: dict[str, Any], told: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(load_test(**more)))
+    with pytest.raises(ConfigError, match=told):
+        recorded(path)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from servingclient.errors import ConfigError
+from servingclient.telemetry.histogram import Histogram, lower_bound
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """Larger files are refused: ten million times as text, and more than a plan can use."""
@@ -27,8 +28,9 @@ _COLUMNS: Final = (
 """Names of columns and lists that are understood, with ``_s`` or ``_ms`` at their end."""
 _KNOWN: Final = f"{', '.join(_COLUMNS)}, each with _s or _ms at its end"
 _FORMS: Final = (
-    "Known forms: JSON with a list of seconds, with a list named latency_s or latency_ms, or with "
-    "bounds_s and counts; CSV with such a column; the _stats.csv of Locust."
+    "Known forms: what loadtest --json wrote; JSON with a list of seconds, with a list named "
+    "latency_s or latency_ms, or with bounds_s and counts; CSV with such a column; the _stats.csv "
+    "of Locust."
 )
 
 
@@ -36,13 +38,15 @@ def recorded(path: str | Path) -> dict[float, int]:
     r"""Read service times from a file.
 
     The times of a load test are service times as far as its calls did not wait: take one with few
-    clients. Locust's statistics hold percentiles only, between which times are spread evenly.
+    clients. Of ``servingclient loadtest`` it is the one caller alone that is read; those times
+    hold the network and the service's overhead too, so plan with ``overhead_s=0``. Locust's
+    statistics hold percentiles only, between which times are spread evenly.
 
     Args:
-        path: The file. JSON: a list of seconds; an object with a list ``latency_s`` or
-            ``latency_ms`` (or ``service_time``, ``model_time``, ``duration``, ...); a histogram
-            with ``bounds_s``, the upper ends, and ``counts``. CSV: a column of such a name, or
-            Locust's ``_stats.csv``.
+        path: The file. What ``servingclient loadtest --json`` wrote. Other JSON: a list of seconds;
+            an object with a list ``latency_s`` or ``latency_ms`` (or ``service_time``,
+            ``model_time``, ``duration``, ...); a histogram with ``bounds_s``, the upper ends, and
+            ``counts``. CSV: a column of such a name, or Locust's ``_stats.csv``.
 
     Returns:
         How many calls took so many seconds.
@@ -85,6 +89,8 @@ def _of_json(name: str, content: str) -> dict[float, int]:
         raise ConfigError(f"{name} is no valid JSON ({reason}). {_FORMS}") from None
     if isinstance(value, list):
         return _counted(name, value, 1.0)
+    if "trials" in value:
+        return _of_load_test(name, value)
     if isinstance(value.get("bounds_s"), list) and isinstance(value.get("counts"), list):
         return _of_histogram(name, value["bounds_s"], value["counts"])
     for key, times in value.items():
@@ -92,6 +98,27 @@ def _of_json(name: str, content: str) -> dict[float, int]:
         if unit is not None and isinstance(times, list):
             return _counted(name, times, unit)
     raise ConfigError(f"{name} holds no list of times. {_FORMS}")
+
+
+def _of_load_test(name: str, value: dict[str, Any]) -> dict[float, int]:
+    """What one caller alone was answered in, second by second after the warm-up."""
+    if not value.get("unloaded"):
+        raise ConfigError(
+            f"{name} is of a load test without one caller alone, so it does not say what a call "
+            "takes when nobody waits: run it with --knee."
+        )
+    try:
+        alone, whole = value["unloaded"], Histogram()
+        for second, _, _, latency in alone["points"]:
+            if alone["from_s"] <= second < alone["from_s"] + alone["seconds"]:
+                whole.merge(Histogram.decode(latency))
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(f"{name} is no load test that can be read. {_FORMS}") from None
+    return {_middle(bucket): count for bucket, count in whole.items()}
+
+
+def _middle(bucket: int) -> float:
+    return (lower_bound(bucket) + lower_bound(bucket + 1)) / 2.0
 
 
 def _of_histogram(name: str, bounds: list[Any], counts: list[Any]) -> dict[float, int]:
