@@ -22,6 +22,7 @@ import bench_exporters
 import bench_hedge
 import bench_map
 import bench_overload
+import bench_redis
 import bench_telemetry
 import machine
 import report
@@ -37,6 +38,7 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "capacity": bench_capacity.part,
     "telemetry": bench_telemetry.part,
     "enrichment": bench_enrichment.part,
+    "redis": bench_redis.part,
     "exporters": bench_exporters.part,
 }
 

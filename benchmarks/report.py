@@ -32,6 +32,7 @@ DISTRIBUTIONS = (
     "databricks-sdk",
     "mlflow-skinny",
     "orjson",
+    "redis",
     "tenacity",
     "numpy",
     "pandas",

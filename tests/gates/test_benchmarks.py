@@ -50,6 +50,19 @@ FIGURES = {
     },
     "telemetry": {"telemetry_record_cpu_us", "telemetry_stats_cpu_us"},
     "exporters": {"exporters_otel_metrics_cpu_us"},
+    "redis": {
+        "redis_get_many_speedup_threads",
+        "redis_get_many_speedup_tasks",
+        "redis_cache_get_many_speedup_threads",
+        "redis_cache_get_many_speedup_tasks",
+        "redis_get_many_round_trips",
+        "redis_down_added_p99_ms_first_20",
+        "redis_down_added_p99_ms_later",
+        "redis_silent_added_p99_ms_first_20",
+        "redis_silent_added_p99_ms_later",
+        "redis_slow_added_p99_ms_first_20",
+        "redis_slow_added_p99_ms_later",
+    },
     "map": {"map_peak_memory_above_input_mb", "map_peak_traced_memory_above_input_mb"},
 }
 
