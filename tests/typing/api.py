@@ -6,7 +6,7 @@ A change that breaks this file breaks the type checks of the library's users.
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,36 @@ def predict() -> None:
         client.predict({"dataframe_split": {"columns": ["a"], "data": [[1.5]]}})
         assert_type(client.with_options(timeout_s=1.0), ServingClient)
     client.close()
+
+
+def stages(rows: list[dict[str, float]]) -> None:
+    def enrich(given: list[dict[str, float]]) -> list[dict[str, float]]:
+        return given
+
+    def without(given: list[dict[str, float]], error: Exception) -> list[dict[str, float]]:
+        return given
+
+    with ServingClient(
+        "model",
+        preprocess=pd.DataFrame,
+        enrich=enrich,
+        postprocess=lambda values: values[0],
+        on_enrichment_error=without,
+        apis=[],
+    ) as client:
+        prediction = client.predict(rows)
+        assert_type(prediction.enrichment_error, str | None)
+        assert_type(prediction.timing.enrich_s, float)
+        assert_type(client.stats().total.stage_errors, Mapping[str, int])
+        client.with_options(enrich=None, on_enrichment_error="raise")
+
+
+async def stages_async(rows: list[dict[str, float]]) -> None:
+    async def enrich(given: list[dict[str, float]]) -> list[dict[str, float]]:
+        return given
+
+    client = AsyncServingClient("model", enrich=enrich, on_enrichment_error="null")
+    assert_type(await client.predict(rows), Prediction)
 
 
 async def predict_async() -> None:

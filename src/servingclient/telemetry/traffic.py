@@ -36,6 +36,8 @@ class Traffic:
         errors: Failed calls by the class of their error.
         failed_attempts: Attempts that failed, by what happened: a status such as ``"429"``, else a
             kind such as ``"never_sent"`` or ``"slow"``.
+        stage_errors: Times ``preprocess``, ``enrich``, ``postprocess`` or ``on_enrichment_error``
+            raised or took too long, by that name.
         tallies: What the histograms are put together of.
     """
 
@@ -49,6 +51,7 @@ class Traffic:
     throttled: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
     failed_attempts: Mapping[str, int] = field(default_factory=dict)
+    stage_errors: Mapping[str, int] = field(default_factory=dict)
     tallies: tuple[Tally, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
@@ -68,6 +71,7 @@ class Traffic:
             throttled=counts["throttled"],
             errors=_by_label(tallies, "failed"),
             failed_attempts=_by_label(tallies, "failed_attempt"),
+            stage_errors=_by_label(tallies, "stage_failed"),
             tallies=tuple(tallies),
         )
 
@@ -163,7 +167,7 @@ class Traffic:
 
     @cached_property
     def token_s(self) -> Histogram:
-        """Waiting for route or token; 0.0 when it was at hand."""
+        """Waiting for route, token or signature; 0.0 when all were at hand."""
         return self._merged("token")
 
     @cached_property
@@ -187,6 +191,21 @@ class Traffic:
     def backoff_s(self) -> Histogram:
         """Pauses between attempts."""
         return self._merged("backoff")
+
+    @cached_property
+    def preprocess_s(self) -> Histogram:
+        """Running ``preprocess`` where it returned, for calls and for parts of ``map``."""
+        return self._merged("preprocess")
+
+    @cached_property
+    def enrich_s(self) -> Histogram:
+        """Likewise ``enrich``."""
+        return self._merged("enrich")
+
+    @cached_property
+    def postprocess_s(self) -> Histogram:
+        """Likewise ``postprocess``."""
+        return self._merged("postprocess")
 
     @cached_property
     def failed_attempt_s(self) -> Histogram:
