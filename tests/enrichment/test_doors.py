@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 import socket
 import threading
+import weakref
 from typing import Any
 from urllib.parse import unquote
 
@@ -674,6 +676,21 @@ def test_many_runs_of_a_loop() -> None:
         assert [asyncio.run(use()) for _ in range(5)] == ["origin"] * 5
         asyncio.run(client.aclose())
         assert len(api.requests) == 5
+
+
+def test_a_client_that_is_dropped_goes_at_once(door: Door) -> None:
+    with api_of() as api:
+        client = door.kind(f"http://127.0.0.1:{api.port}", ttl=60, settings=LOCAL)
+        door.run(client.get("/a"))
+        if door.colour == "async":  # its pool stays with the loop until that ends
+            door.close(client)
+        gone = weakref.ref(client._api.lookup.store)
+        gc.disable()
+        try:
+            del client
+            assert gone() is None, "nothing in it goes round in a circle"
+        finally:
+            gc.enable()
 
 
 # -- loads of one round of the loop --------------------------------------------------------------

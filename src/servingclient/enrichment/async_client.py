@@ -32,7 +32,7 @@ from servingclient.policies.ratelimit import Bucket
 from servingclient.settings import EnrichmentSettings
 from servingclient.transport.clock import LoopClock
 from servingclient.transport.loop_gate import LoopGate
-from servingclient.transport.wire import AsyncLaneWire, async_wire
+from servingclient.transport.wire import AsyncLaneWire, async_wire, most_calls
 
 if TYPE_CHECKING:
     import httpx
@@ -63,6 +63,14 @@ class AsyncEnrichmentClient:
 
     Raises:
         ConfigError: An argument is wrong. Nothing was sent.
+
+    Example:
+        >>> local = EnrichmentSettings(allow_private_hosts=True)
+        >>> api = emulator.external.base_url
+        >>> async with AsyncEnrichmentClient(api, ttl=300, settings=local) as users:
+        ...     found = await users.get_many("/users/{id}", [7, 8])
+        ...     [one.source for one in found.values()]
+        ['origin', 'origin']
     """
 
     def __init__(
@@ -79,10 +87,12 @@ class AsyncEnrichmentClient:
         args = given(base_url, ttl, auth, headers, settings)
         rules = args.settings
         self._clock = clock = LoopClock()
-        self._wire = async_wire(args.wire_settings(), transport)
+        connections = args.wire_settings()
+        self._wire = async_wire(connections, transport)
         if isinstance(self._wire, AsyncLaneWire):
             self._wire.pool.refuses = args.refuses()
-        self._gate = LoopGate(fixed(rules.max_calls), args.queue())
+        most = min(rules.max_calls, most_calls(connections, transport))
+        self._gate = LoopGate(fixed(most), args.queue())
         self._behind = TaskBehind()
         breaker = None if rules.breaker is None else Breaker(rules.breaker)
         mine = kept(args, clock.now)

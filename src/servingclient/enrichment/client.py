@@ -31,7 +31,7 @@ from servingclient.settings import EnrichmentSettings
 from servingclient.transport.clock import ThreadClock
 from servingclient.transport.fork_lock import ForkLock
 from servingclient.transport.thread_gate import ThreadGate
-from servingclient.transport.wire import LaneWire, sync_wire
+from servingclient.transport.wire import LaneWire, most_calls, sync_wire
 
 if TYPE_CHECKING:
     import httpx
@@ -62,6 +62,14 @@ class EnrichmentClient:
 
     Raises:
         ConfigError: An argument is wrong. Nothing was sent.
+
+    Example:
+        >>> local = EnrichmentSettings(allow_private_hosts=True)
+        >>> with EnrichmentClient(emulator.external.base_url, ttl=300, settings=local) as users:
+        ...     first = users.get("/users/{id}", id=7)
+        ...     again = users.get("/users/{id}", id=7)
+        ...     first.value["id"], first.source, again.source
+        (7, 'origin', 'fresh')
     """
 
     def __init__(
@@ -78,10 +86,12 @@ class EnrichmentClient:
         args = given(base_url, ttl, auth, headers, settings)
         rules = args.settings
         self._clock = clock = ThreadClock()
-        self._wire = sync_wire(args.wire_settings(), transport)
+        connections = args.wire_settings()
+        self._wire = sync_wire(connections, transport)
         if isinstance(self._wire, LaneWire):
             self._wire.pool.refuses = args.refuses()
-        self._gate = ThreadGate(fixed(rules.max_calls), args.queue())
+        most = min(rules.max_calls, most_calls(connections, transport))
+        self._gate = ThreadGate(fixed(most), args.queue())
         self._behind = ThreadBehind()
         breaker = None if rules.breaker is None else Breaker(rules.breaker, ForkLock())
         mine = kept(args, clock.now)

@@ -22,7 +22,9 @@ class Guarded(Protocol):
     """What holds the lock around what one client keeps and counts: see ``guard``."""
 
     lock: AbstractContextManager[object]
-    broken: list[Callable[[], None]]
+
+    def when_broken(self, mend: Callable[[], None]) -> None:
+        """Have ``mend`` called where what it guards may contradict itself."""
 
 
 class _Sample(NamedTuple):

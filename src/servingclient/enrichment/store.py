@@ -59,7 +59,7 @@ class Store:
         self.generation = 0
         self._closed = False
         self._empty()
-        guard.broken.append(self._empty)
+        guard.when_broken(self._empty)
 
     def _empty(self) -> None:
         self._kept: cachetools.TLRUCache[Hashable, Kept] = cachetools.TLRUCache(
