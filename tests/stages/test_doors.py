@@ -21,6 +21,7 @@ from servingclient import (
     Settings,
 )
 from servingclient.emulator import Emulator
+from servingclient.telemetry.exported import figures
 from tests.doors.kit import Door, invocations, pat
 
 ROWS = [{"a": 1.0}, {"a": 2.0}]
@@ -97,6 +98,23 @@ def test_figures_of_apis_are_the_clients_too(door: Door, emulator: Emulator) -> 
     client = door.open("demo", pat(emulator), apis=[Api()])
     assert client.stats().enrichment == (EnrichmentStats("https://api.example", calls=3),)
     assert client.with_options(apis=()).stats().enrichment == ()
+
+
+def test_exporters_tell_of_stages_where_there_are_any(door: Door, emulator: Emulator) -> None:
+    def fails(rows: Any) -> Any:
+        raise KeyError("age")
+
+    client = door.open(
+        "demo", pat(emulator), preprocess=list, enrich=fails, on_enrichment_error="null"
+    )
+    door.predict(client, ROWS)
+    told = figures(client.stats())
+    assert told["stage.errors", ("demo", "enrich")] == 1
+    assert ("stage.duration", ("demo", "preprocess")) in told
+    assert ("stage.duration", ("demo", "enrich")) not in told
+    plain = door.open("demo", pat(emulator))
+    door.predict(plain, ROWS)
+    assert not [name for name, _ in figures(plain.stats()) if name.startswith("stage.")]
 
 
 def test_explain_tells_of_inputs_as_they_are_given(door: Door, emulator: Emulator) -> None:

@@ -71,6 +71,8 @@ _ALL: Final = (
     Metric("connections.stale", "counter", "{connection}", (), "Reused ones found dead"),
     Metric("connections.acquire_duration", "histogram", "s", (), "Opening; 0 on a reused one"),
     Metric("serialization.duration", "histogram", "s", ("stage",), "Encoding and decoding"),
+    Metric("stage.duration", "histogram", "s", ("stage",), "Functions of the user around calls"),
+    Metric("stage.errors", "counter", "{call}", ("stage",), "Times one raised or took too long"),
     Metric("request.body.size", "histogram", "By", (), "Encoded requests, not compressed"),
     Metric("response.body.size", "histogram", "By", (), "Decoded replies"),
     Metric("payload", "counter", "By", ("stage",), "Packed requests, before (raw) and as sent"),
@@ -154,6 +156,15 @@ def _of_traffic(total: Traffic) -> _Found:
     yield "connections.acquire_duration", (), total.connect_s
     yield "serialization.duration", ("encode",), total.encode_s
     yield "serialization.duration", ("decode",), total.decode_s
+    for stage, spent in (
+        ("preprocess", total.preprocess_s),
+        ("enrich", total.enrich_s),
+        ("postprocess", total.postprocess_s),
+    ):
+        if spent.count:
+            yield "stage.duration", (stage,), spent
+    for stage, count in total.stage_errors.items():
+        yield "stage.errors", (stage,), count
     yield "request.body.size", (), total.request_bytes
     yield "response.body.size", (), total.reply_bytes
     yield "payload", ("raw",), total.unpacked_bytes.sum
