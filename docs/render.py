@@ -1,4 +1,4 @@
-"""Write the tables of docs/settings.md and docs/errors.md from the code.
+"""Write the tables of docs/settings.md, errors.md and howto-monitoring.md from the code.
 
     python docs/render.py            # rewrite them
     python docs/render.py --check    # exit code 1 where they are out of date
@@ -21,6 +21,7 @@ from typing import get_args, get_type_hints
 from servingclient import errors
 from servingclient.errors import ServingError
 from servingclient.settings import EnrichmentSettings, Settings
+from servingclient.telemetry.exported import METRICS
 
 HERE = Path(__file__).parent
 MARKED = re.compile(r"(<!-- rendered: begin[^\n]*-->\n).*?(<!-- rendered: end -->)", re.DOTALL)
@@ -160,7 +161,22 @@ def markdown(text: str) -> str:
     return "`".join(parts)
 
 
-PAGES = {"settings.md": settings_tables, "errors.md": errors_tables}
+def metrics_table() -> str:
+    """What exporters tell of a client."""
+    kinds = {"lowest": "gauge", "highest": "gauge"}
+    rows = [
+        f"| `{metric.name}` | {kinds.get(metric.kind, metric.kind)} | {metric.unit} "
+        f"| {', '.join(f'`{label}`' for label in metric.labels)} | {metric.text} |"
+        for metric in METRICS.values()
+    ]
+    return "\n".join(["| name | kind | unit | labels | what |", "|---|---|---|---|---|", *rows])
+
+
+PAGES = {
+    "settings.md": settings_tables,
+    "errors.md": errors_tables,
+    "howto-monitoring.md": metrics_table,
+}
 
 
 def rendered(name: str) -> tuple[str, str]:

@@ -30,7 +30,10 @@ def render() -> dict[str, Any]:
     return runpy.run_path(str(DOCS / "render.py"), run_name="render")
 
 
-@pytest.mark.parametrize("name", ["settings.md", "errors.md"])
+RENDERED = ("settings.md", "errors.md", "howto-monitoring.md")
+
+
+@pytest.mark.parametrize("name", RENDERED)
 def test_tables_are_up_to_date(name: str, render: dict[str, Any]) -> None:
     text, made = render["rendered"](name)
     assert text == made, "run: python docs/render.py"
@@ -40,7 +43,7 @@ def test_a_late_page_is_told_and_rewritten(
     render: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = "by hand\n<!-- rendered: begin -->\nold\n<!-- rendered: end -->\nby hand too\n"
-    for name in ("settings.md", "errors.md"):
+    for name in RENDERED:
         (tmp_path / name).write_text(before)
     render["main"].__globals__["HERE"] = tmp_path
     try:
