@@ -25,10 +25,16 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended.value.code == 0
     told = capsys.readouterr().out
     assert told.startswith("usage: servingclient [-h] [--version] COMMAND")
-    assert re.findall(r"^    (\w+) ", told, re.MULTILINE) == ["demo", "emulate", "metrics", "plan"]
+    assert re.findall(r"^    (\w+) ", told, re.MULTILINE) == [
+        "demo",
+        "emulate",
+        "loadtest",
+        "metrics",
+        "plan",
+    ]
 
 
-@pytest.mark.parametrize("command", ["demo", "emulate", "metrics", "plan"])
+@pytest.mark.parametrize("command", ["demo", "emulate", "loadtest", "metrics", "plan"])
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
