@@ -53,6 +53,8 @@ PLANS = {
     "threads_256": Plan("sync", 256, (BATCHED, ALONE, *PLAIN_SYNC), Effort(4, 0.3)),
     "async_1": Plan("async", 1, (BATCHED, ALONE), Effort(20, 0.3)),
     "threads_1": Plan("sync", 1, (BATCHED, ALONE), Effort(20, 0.3)),
+    "async_64": Plan("async", 64, (BATCHED, ALONE, LINGER), Effort(4, 0.3)),
+    "async_512": Plan("async", 512, (BATCHED, ALONE, LINGER), Effort(4, 0.3)),
 }
 QUICK = Effort(1, 0.05, tries=1, warm=0)
 QUICK_PLANS = {  # those that the figures need, and no more
@@ -87,6 +89,8 @@ TITLES = {
     "threads_256": "256 threads",
     "async_1": "One task",
     "threads_1": "One thread",
+    "async_64": "64 tasks",
+    "async_512": "512 tasks",
 }
 
 
@@ -199,7 +203,7 @@ SAME = [[ROW["amount"]]]
 
 
 def figures(cells: dict[str, Cell]) -> list[Figure]:
-    at_256, threads, one, one_thread = (cells[name] for name in PLANS)
+    at_256, threads, one, one_thread = (cells[name] for name in QUICK_PLANS)
     return [
         Figure(
             "batched_rows_per_s_ratio_async_256_callers",

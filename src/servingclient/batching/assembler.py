@@ -146,8 +146,7 @@ class Assembler(Generic[Turn]):
         group = departure.group
         slots = 1 + max(0, self.slots - self.busy) if gate.room else 1
         members = group.fitting(-(-group.rows // slots), leader, latest_s)
-        for member in members:
-            group.remove(member)
+        group.part_with(members)
         self.waiting -= len(members)
         if members:
             self._count(departure.reason, sum(member.count for member in members))

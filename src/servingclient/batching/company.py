@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from servingclient._call import Story
@@ -177,6 +178,17 @@ class Group(Generic[Turn]):
         del self.members[member]
         self.rows -= member.count
         self.size -= len(member.rows) + 1
+
+    def part_with(self, members: Sequence[Member[Turn]]) -> None:
+        """Several leave the line together."""
+        waiting, rows, size = self.members, 0, len(members)
+        for member in members:
+            member.group = None
+            del waiting[member]
+            rows += member.count
+            size += len(member.rows)
+        self.rows -= rows
+        self.size -= size
 
     def fitting(
         self,
