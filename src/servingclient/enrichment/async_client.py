@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+from servingclient._open import not_pickled
 from servingclient._stats import EnrichmentStats
 from servingclient.auth.blocking import TaskBlocking
 from servingclient.auth.single_flight import too_late
@@ -405,6 +406,9 @@ class AsyncEnrichmentClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("AsyncEnrichmentClient")
 
     def __repr__(self) -> str:
         return f"AsyncEnrichmentClient({self._api.name!r}, {self._gate!r}, {self._wire!r})"

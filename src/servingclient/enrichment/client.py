@@ -7,8 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+from servingclient._open import not_pickled
 from servingclient._stats import EnrichmentStats
 from servingclient._step import run
 from servingclient.auth.blocking import ThreadBlocking
@@ -398,6 +399,9 @@ class EnrichmentClient:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled("EnrichmentClient")
 
     def __repr__(self) -> str:
         return f"EnrichmentClient({self._api.name!r}, {self._gate!r}, {self._wire!r})"
