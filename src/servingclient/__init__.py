@@ -81,6 +81,7 @@ from servingclient.settings import (
     Tls,
     Token,
 )
+from servingclient.telemetry.endpoint_metrics import EndpointFigures
 from servingclient.telemetry.snapshot import Stats
 from servingclient.telemetry.traffic import Traffic
 
@@ -119,6 +120,7 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "DeadlineExceeded",
+    "EndpointFigures",
     "Enriched",
     "EnrichmentClient",
     "EnrichmentSettings",

@@ -136,6 +136,7 @@ def test_import_is_light() -> None:
     # databricks-sdk alone costs up to 2 s of CPU, httpx 0.2 s: paid only by those who need them
     heavy = ["databricks", "httpx", "httpcore", "requests", "pandas", "numpy", "polars", "pyarrow"]
     heavy += ["rich", "trustme", "cryptography", "redis", "opentelemetry"]
+    heavy += ["prometheus_client", "datadog"]
     script = f"import servingclient, sys; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True

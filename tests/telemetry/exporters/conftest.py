@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -20,6 +21,18 @@ from tests.doors.conftest import (  # noqa: F401 - fixtures apply where they are
 )
 
 
+class Begun(SpanProcessor):
+    """Every span as it starts."""
+
+    def __init__(self) -> None:
+        self.spans: list[ReadableSpan] = []
+        self.tell: Callable[[ReadableSpan], object] = id
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self.spans.append(span)
+        self.tell(span)
+
+
 class Collected:
     """An observer with providers of its own, and what they were given."""
 
@@ -27,6 +40,8 @@ class Collected:
         self._spans = InMemorySpanExporter()
         self.tracing = TracerProvider(shutdown_on_exit=False)
         self.tracing.add_span_processor(SimpleSpanProcessor(self._spans))
+        self._begun = Begun()
+        self.tracing.add_span_processor(self._begun)
         self._reader = InMemoryMetricReader()
         self._meters = MeterProvider([self._reader], shutdown_on_exit=False)
         self.observer = OpenTelemetry(self.tracing, self._meters)
@@ -35,6 +50,15 @@ class Collected:
     def spans(self) -> list[ReadableSpan]:
         """Those that ended, in that order."""
         return list(self._spans.get_finished_spans())
+
+    @property
+    def started(self) -> list[ReadableSpan]:
+        """Those that began, ended or not."""
+        return self._begun.spans
+
+    def when_begun(self, tell: Callable[[ReadableSpan], object]) -> None:
+        """Have ``tell`` called with each span that begins."""
+        self._begun.tell = tell
 
     def metrics(self) -> dict[str, dict[frozenset[tuple[str, object]], object]]:
         """By name and attributes: values, and points of histograms."""

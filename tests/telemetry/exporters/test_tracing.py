@@ -403,6 +403,51 @@ def test_a_caller_that_leaves_ends_its_own_span_only(
     open_spans(collected)
 
 
+async def test_a_shared_request_that_nobody_waits_for_ends_its_span(
+    model: Emulator, collected: Collected
+) -> None:
+    who = pat(model)
+    observers = [collected.observer]
+    sent = asyncio.Event()
+    collected.when_begun(lambda span: sent.set() if span.links else None)
+    async with AsyncServingClient(
+        "echo", host=who.host, **who.arguments, settings=SHARING, observers=observers
+    ) as client:
+        await client.predict(**row(1))
+        model.always("echo", faults.slow(5.0))
+        callers = [asyncio.ensure_future(client.predict(**row(100 + n))) for n in range(4)]
+
+        await sent.wait()
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        model.always("echo", None)
+    _, members = by_role(collected)
+    (request,) = [one for one in collected.spans if one.links]
+    assert attributes(request)["error.type"] == "CancelledError"
+    assert {attributes(one)["error.type"] for one in members} == {"CancelledError"}
+    assert len(collected.started) == len(collected.spans)
+
+
+def test_each_request_of_a_bulk_job_is_a_span(
+    door: Door, emulator: Emulator, collected: Collected
+) -> None:
+    client = door.open("demo", pat(emulator), QUICK, observers=[collected.observer])
+    tracer = collected.tracing.get_tracer("test")
+    rows = [{"a": float(number), "b": 1.0} for number in range(40)]
+    with tracer.start_as_current_span("job") as job:
+        found = client.map(rows, rows_per_request=10)
+        scored = list(found) if door.colour == "sync" else door.run(found.to_list())
+    assert scored == [number + 1.0 for number in range(40)]
+    requests = [one for one in collected.spans if one.name == "POST demo"]
+    assert len(requests) == 4
+    assert {one.parent.span_id for one in requests if one.parent} == {
+        job.get_span_context().span_id
+    }
+
+
 # -- what tracing may not do -----------------------------------------------------------------------
 
 
