@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -213,3 +214,40 @@ def test_to_numpy_keeps_what_is_not_finite():
 def test_to_numpy_refuses_what_is_no_array(predictions):
     with pytest.raises(ValueError, match="do not fit"):
         made(predictions).to_numpy()
+
+
+# -- what a postprocess may have made of them ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("made", "columns", "values"),
+    [
+        (pd.DataFrame({"risk": [0.5, 1.5]}), ["risk"], [[0.5], [1.5]]),
+        (pd.Series([0.5, 1.5], name="risk"), ["prediction"], [[0.5], [1.5]]),
+        (np.array([0.5, 1.5]), ["prediction"], [[0.5], [1.5]]),
+        (np.array([[0.5, 1.0], [1.5, 2.0]]), [0, 1], [[0.5, 1.0], [1.5, 2.0]]),
+        ((0.5, 1.5), ["prediction"], [[0.5], [1.5]]),
+        (np.float64(0.5), ["prediction"], [[0.5]]),
+    ],
+)
+def test_what_postprocess_made_becomes_a_frame(made: Any, columns: Any, values: Any) -> None:
+    frame = Prediction(made, ()).to_pandas()
+    assert list(frame.columns) == columns
+    assert frame.to_numpy().tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("made", "values"),
+    [
+        (pd.DataFrame({"risk": [0.5, 1.5]}), [[0.5], [1.5]]),
+        (pd.Series([0.5, 1.5]), [0.5, 1.5]),
+        (np.array([0.5, 1.5]), [0.5, 1.5]),
+        ((0.5, 1.5), [0.5, 1.5]),
+        (np.float64(0.5), 0.5),
+    ],
+)
+def test_what_postprocess_made_becomes_an_array(made: Any, values: Any) -> None:
+    array = Prediction(made, ()).to_numpy()
+    assert isinstance(array, np.ndarray)
+    assert array.tolist() == values
+    assert array.dtype.kind == "f"

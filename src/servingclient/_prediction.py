@@ -144,6 +144,9 @@ class Prediction:
         dict of scalars                         one row, one column per key
         ======================================  ==============================================
 
+        What a ``postprocess`` made counts likewise: a DataFrame is returned as it is, a Series or
+        array is taken for the list it stands for.
+
         Returns:
             A frame with a fresh index, in the order of the rows that were sent.
 
@@ -152,7 +155,9 @@ class Prediction:
         """
         import pandas as pd
 
-        values = _unnamed(self._predictions)
+        if isinstance(self._predictions, pd.DataFrame):
+            return self._predictions
+        values = _unnamed(_plain(self._predictions))
         if isinstance(values, dict):
             return pd.DataFrame(_columns(values))
         if not isinstance(values, list):
@@ -174,6 +179,7 @@ class Prediction:
         Lists become arrays of as many dimensions as they are deep, a scalar an array of shape
         ``()``. Where numbers stand beside ``None`` or text the dtype is object, so that nothing is
         changed. A list of dicts with the one key ``"0"`` counts as a list of scalars.
+        What a ``postprocess`` made is taken as it is where it is an array, or knows how to become one.
 
         Returns:
             An array whose first axis is the rows.
@@ -183,7 +189,11 @@ class Prediction:
         """
         import numpy as np
 
-        values = _unnamed(self._predictions)
+        if isinstance(self._predictions, np.ndarray):
+            return self._predictions
+        if hasattr(self._predictions, "to_numpy"):
+            return self._predictions.to_numpy()
+        values = _unnamed(_plain(self._predictions))
         kinds: set[type] = set()
         shape = _shape(values, kinds)
         if kinds <= {int, float} or len(kinds) <= 1:
@@ -282,6 +292,13 @@ _short.maxlevel = 3
 def _brief(value: Any) -> str:
     text = _short.repr(value)
     return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _plain(values: Any) -> Any:
+    """Lists in place of what stands for one: the model never returns such, a function may."""
+    if isinstance(values, tuple):
+        return list(values)
+    return values.tolist() if hasattr(values, "tolist") else values
 
 
 def _unnamed(values: Any) -> Any:
