@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import html
 import reprlib
-from typing import Any, NoReturn
+from typing import Any
 
 from servingclient._types import Attempt, RawHeaders, Timing
+from servingclient.payload.tabular import array_of, frame_of
 
 _ID_HEADERS = (
     b"x-databricks-request-id",
@@ -153,25 +154,7 @@ class Prediction:
         Raises:
             ValueError: The predictions have none of these shapes.
         """
-        import pandas as pd
-
-        if isinstance(self._predictions, pd.DataFrame):
-            return self._predictions
-        values = _unnamed(_plain(self._predictions))
-        if isinstance(values, dict):
-            return pd.DataFrame(_columns(values))
-        if not isinstance(values, list):
-            return pd.DataFrame({"prediction": [values]})
-        kinds = set(map(type, values))
-        if kinds == {dict}:
-            return pd.DataFrame(values)
-        if kinds == {list}:
-            if len(set(map(len, values))) > 1:
-                _refuse("lists of different lengths")
-            return pd.DataFrame(values)
-        if kinds & {dict, list}:
-            _refuse("lists or dicts mixed with other values")
-        return pd.DataFrame({"prediction": values})
+        return frame_of(self._predictions)
 
     def to_numpy(self) -> Any:
         """The predictions as a ``numpy.ndarray``; needs numpy.
@@ -179,7 +162,7 @@ class Prediction:
         Lists become arrays of as many dimensions as they are deep, a scalar an array of shape
         ``()``. Where numbers stand beside ``None`` or text the dtype is object, so that nothing is
         changed. A list of dicts with the one key ``"0"`` counts as a list of scalars.
-        What a ``postprocess`` made is taken as it is where it is an array, or knows how to become one.
+        What a ``postprocess`` made is taken as it is where it is an array, or can become one.
 
         Returns:
             An array whose first axis is the rows.
@@ -187,24 +170,7 @@ class Prediction:
         Raises:
             ValueError: The predictions are dicts, or lists of different lengths.
         """
-        import numpy as np
-
-        if isinstance(self._predictions, np.ndarray):
-            return self._predictions
-        if hasattr(self._predictions, "to_numpy"):
-            return self._predictions.to_numpy()
-        values = _unnamed(_plain(self._predictions))
-        kinds: set[type] = set()
-        shape = _shape(values, kinds)
-        if kinds <= {int, float} or len(kinds) <= 1:
-            made = np.array(values).reshape(shape)
-            if (
-                kinds != {int} or made.dtype.kind in "iu"
-            ):  # numpy may take large integers for floats
-                return made
-        array = np.empty(shape, dtype=object)
-        array[...] = np.array(values, dtype=object).reshape(shape)
-        return array
+        return array_of(self._predictions)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Prediction):
@@ -292,54 +258,3 @@ _short.maxlevel = 3
 def _brief(value: Any) -> str:
     text = _short.repr(value)
     return text if len(text) <= 200 else f"{text[:197]}..."
-
-
-def _plain(values: Any) -> Any:
-    """Lists in place of what stands for one: the model never returns such, a function may."""
-    if isinstance(values, tuple):
-        return list(values)
-    return values.tolist() if hasattr(values, "tolist") else values
-
-
-def _unnamed(values: Any) -> Any:
-    """A Series of the model arrives as ``[{"0": 3.5}, ...]``: its values alone."""
-    if (
-        isinstance(values, list)
-        and values
-        and all(type(row) is dict and len(row) == 1 and "0" in row for row in values)
-    ):
-        return [row["0"] for row in values]
-    return values
-
-
-def _columns(values: dict[str, Any]) -> dict[str, Any]:
-    lists = [value for value in values.values() if isinstance(value, list)]
-    if not lists:
-        return {name: [value] for name, value in values.items()}
-    if len(lists) < len(values) or len(set(map(len, lists))) > 1:
-        _refuse("a dict whose values are no lists of one length")
-    return values
-
-
-def _shape(values: Any, kinds: set[type]) -> tuple[int, ...]:
-    """The shape of nested lists; adds the types of the leaves to ``kinds``."""
-    if isinstance(values, dict):
-        _refuse("dicts")
-    if not isinstance(values, list):
-        kinds.add(type(values))
-        return ()
-    inner = set(map(type, values))
-    if not inner & {list, dict}:
-        kinds |= inner
-        return (len(values),)
-    shapes = {_shape(value, kinds) for value in values}
-    if len(shapes) > 1:
-        _refuse("lists of different lengths")
-    return (len(values), *shapes.pop())
-
-
-def _refuse(what: str) -> NoReturn:
-    raise ValueError(
-        f"The predictions hold {what}, which do not fit one table or array. Take them from "
-        ".predictions as they are."
-    )
