@@ -294,14 +294,14 @@ def test_what_is_left_is_used_and_then_the_window_waited_for():
 
 def test_with_a_policy_the_next_windows_are_known_too():
     made = learned(RateLimit='"default";r=1;t=5', RateLimit_Policy='"default";q=2;w=10')
-    assert waits(made, 0.0, 6) == [0.0, 5.0, 5.0, 15.0, 15.0, 25.0]
+    assert waits(made, 0.0, 6) == [0.0, 5.0, 5.0, 15.05, 15.05, 25.1]
     assert made.calls_per_s == 0.2
 
 
 def test_the_rate_that_is_set_holds_from_window_to_window():
     made = bucket(calls_per_s=10.0, burst_calls=5)
     learned(made=made, RateLimit='"default";r=1;t=5', RateLimit_Policy='"default";q=2;w=10')
-    assert waits(made, 0.0, 4) == [0.0, 5.0, 5.0, 15.0]
+    assert waits(made, 0.0, 4) == [0.0, 5.0, 5.0, 15.05]
 
 
 def test_of_windows_longer_than_the_longest_pause_only_the_present_one_counts():
@@ -311,9 +311,9 @@ def test_of_windows_longer_than_the_longest_pause_only_the_present_one_counts():
 
 def test_a_policy_alone_is_a_limit_from_the_first_reply_on():
     made = learned(RateLimit_Policy='"default";q=3;w=10')
-    assert waits(made, 0.0, 6) == [0.0, 0.0, 10.0, 10.0, 10.0, 20.0]
+    assert waits(made, 0.0, 6) == [0.0, 0.0, 10.0, 10.0, 10.0, 20.05]
     learned(made=made, now_s=1.0, RateLimit_Policy='"default";q=3;w=10')  # nothing new
-    assert waits(made, 1.0, 1) == [19.0]
+    assert waits(made, 1.0, 1) == [19.05]
 
 
 def test_a_policy_told_again_and_again_is_one_window():
@@ -328,8 +328,10 @@ def test_a_window_nobody_used_up_is_forgotten():
     made = Bucket(settings.RateLimit(), lock)
     learned(made=made, RateLimit='"default";r=3;t=5')
     waits(made, 0.0, 1)
+    assert waits(made, 6.0, 1) == [0.0]
+    entered = lock.entered
     assert waits(made, 6.0, 100) == [0.0] * 100
-    assert lock.entered == 3  # what binds nobody costs no lock
+    assert lock.entered == entered  # what binds nobody costs no lock
 
 
 def test_nothing_left_is_a_pause():
@@ -343,6 +345,100 @@ def test_replies_that_overtake_each_other_do_not_add_up():
     learned(made=made, now_s=0.5, RateLimit='"default";r=6;t=30')
     learned(made=made, now_s=0.5, RateLimit='"default";r=9;t=29')  # was sent earlier
     assert waits(made, 0.5, 7) == [0.0] * 6 + [29.5]
+
+
+def test_of_calls_under_way_the_api_has_not_heard():
+    made = bucket()
+    waits(made, 0.0, 6)
+    learned(made=made, RateLimit='"default";r=9;t=30')  # the reply to one of the six
+    assert waits(made, 0.0, 5) == [0.0] * 4 + [30.0]
+
+
+def test_calls_that_leave_in_steps_are_under_way_too():
+    made = bucket(calls_per_s=1.0, burst_calls=1)
+    assert waits(made, 0.0, 10) == [float(n) for n in range(10)]
+    made.unreserve(0.0, 2.0)
+    assert waits(made, 0.0, 1) == [2.0]
+    learned(made=made, RateLimit='"default";r=9;t=3')
+    assert made._window.left == 7  # two more of the ten leave before the window ends
+
+
+def test_threads_may_leave_while_another_learns():
+    made = Bucket(settings.RateLimit(), Lock())
+    failed: list[Exception] = []
+
+    def call() -> None:
+        try:
+            for _ in range(300):
+                for _ in range(30):
+                    made.reserve(0.0)
+                learned(made=made, RateLimit='"default";r=9;t=0')
+                made.unreserve(0.0, 0.0)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            failed.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [Thread(target=call) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    finally:
+        sys.setswitchinterval(before)
+    assert failed == []
+
+
+def test_a_call_that_did_not_leave_is_not_under_way():
+    made = bucket()
+    waits(made, 0.0, 6)
+    for _ in range(5):
+        made.unreserve(0.0, 0.0)
+    learned(made=made, RateLimit='"default";r=9;t=30')
+    assert waits(made, 0.0, 10) == [0.0] * 9 + [30.0]
+
+
+def test_a_call_that_was_never_answered_is_not_under_way_for_ever():
+    made = bucket()
+    waits(made, 0.0, 6)
+    learned(made=made, now_s=10.0, RateLimit='"default";r=9;t=30')
+    assert waits(made, 10.0, 10) == [0.0] * 9 + [30.0]
+
+
+def test_a_limit_without_a_window_is_one_of_so_many_seconds_as_were_left():
+    made = learned(X_RateLimit_Limit="2", X_RateLimit_Remaining="1", X_RateLimit_Reset="9.6")
+    assert waits(made, 0.0, 5) == [0.0, 9.6, 9.6, 19.65, 19.65]
+    learned(
+        made=made,
+        now_s=19.7,
+        X_RateLimit_Limit="2",
+        X_RateLimit_Remaining="1",
+        X_RateLimit_Reset="30",
+    )
+    assert made.calls_per_s == 2 / 30
+
+
+def test_of_the_windows_of_one_limit_the_longest_seen_counts():
+    made = bucket()
+    for limit, reset, rate in [("2", "30", 2 / 30), ("2", "5", 2 / 30), ("4", "5", 4 / 5)]:
+        learned(
+            made=made, X_RateLimit_Limit=limit, X_RateLimit_Remaining="1", X_RateLimit_Reset=reset
+        )
+        assert made.calls_per_s == rate
+
+
+def test_a_guess_at_the_end_of_a_window_is_put_right_by_the_next_reply():
+    made = learned(RateLimit='"default";r=0;t=5', RateLimit_Policy='"default";q=2;w=10')
+    assert waits(made, 0.0, 1) == [5.0]
+    learned(made=made, now_s=5.2, RateLimit='"default";r=1;t=11')
+    assert waits(made, 5.2, 2) == [0.0, 11.0]
+
+
+def test_what_the_api_told_once_is_not_held_to_for_ever():
+    made = learned(RateLimit='"default";r=1;t=5', RateLimit_Policy='"default";q=2;w=10')
+    assert waits(made, 6.0, 3) == [0.0, 0.0, 10.05]  # the next window, though nobody told
+    assert waits(made, 40.0, 100) == [0.0] * 100
 
 
 def test_what_others_used_is_heard_of():

@@ -12,20 +12,24 @@ from __future__ import annotations
 
 import heapq
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Final
 
 from servingclient._types import RawHeaders, joined
 from servingclient.policies import rate_headers
 from servingclient.policies.rate_headers import Told
+from servingclient.policies.rate_window import TheirWindow
 from servingclient.policies.retry_after import parse_retry_after
 from servingclient.settings import RateLimit
 
 ASKS_TO_WAIT: Final = frozenset({403, 429, 503})
 """Statuses at which ``Retry-After`` means every call; GitHub says 403 to those that are too fast.
 Elsewhere (202, 301) it is about the one thing that was asked for."""
-SAME_WINDOW_S: Final = 1.5
-"""Two resets that lie no further apart are the same: they come in whole seconds."""
+MOST_UNDER_WAY: Final = 256
+"""Calls without a reply that are remembered, as many as there can be connections: what is left in
+the API's count does not know of them. Without, sixteen at once are refused fifteen times."""
+_NO_REPLY_S: Final = 10.0  # after which a call gets none; they end without one now and then
 _ROUNDING_S: Final = 1e-6  # what adding and taking away the same clock may lose
 _UNGUARDED: Final = nullcontext()
 
@@ -45,15 +49,13 @@ class Bucket:
         "_guard",
         "_interval_s",
         "_last_s",
-        "_left",
-        "_limit",
         "_longest_s",
         "_pause_s",
-        "_reset_s",
         "_rules",
         "_saved_s",
+        "_under_way",
         "_unlimited",
-        "_window_s",
+        "_window",
     )
 
     def __init__(
@@ -69,17 +71,13 @@ class Bucket:
         self._last_s = -math.inf
         self._freed: list[float] = []
         self._pause_s = -math.inf
-        # what is left of the window that the API told of, and what it takes in a whole one
-        self._left: int | None = None
-        self._reset_s = -math.inf
-        self._limit: int | None = None
-        self._window_s: float | None = None
+        self._window = TheirWindow(rules.max_pause_s)
+        self._under_way: deque[float] = deque(maxlen=MOST_UNDER_WAY)
 
     @property
     def calls_per_s(self) -> float | None:
         """The rate in force: what is set or what the API told, whichever is less."""
-        told = self._limit / self._window_s if self._limit and self._window_s else math.inf
-        rate = min(self._rules.calls_per_s or math.inf, told)
+        rate = min(self._rules.calls_per_s or math.inf, self._window.calls_per_s or math.inf)
         return None if rate == math.inf else rate
 
     def reserve(self, now_s: float, most_s: float = math.inf) -> float:
@@ -91,19 +89,18 @@ class Bucket:
                 and the call must not be made: giving back later would leave a gap.
         """
         if self._unlimited:
+            self._under_way.append(now_s)
             return 0.0
         with self._guard:
             go_s = max(now_s, self._full_s - self._saved_s, self._pause_s, self._last_s)
-            spent = self._left == 0 and go_s < self._reset_s
-            if spent:
-                go_s = self._reset_s
+            go_s = self._window.earliest(go_s)
             freed_s = self._earliest_freed(now_s) if self._freed else None
             if freed_s is not None:
                 if freed_s - now_s <= most_s:
-                    heapq.heappop(self._freed)
+                    self._under_way.append(heapq.heappop(self._freed))
                 return freed_s - now_s
             if go_s - now_s <= most_s:
-                self._go(go_s, now_s, spent=spent)
+                self._go(go_s, now_s)
             return go_s - now_s
 
     def unreserve(self, now_s: float, go_s: float) -> None:
@@ -117,9 +114,11 @@ class Bucket:
             now_s: The clock.
             go_s: The instant it was told: when it asked, and what ``reserve`` said.
         """
-        if self._unlimited:
-            return
         with self._guard:
+            with suppress(ValueError):  # long forgotten, or told with a rounding
+                self._under_way.remove(go_s)
+            if self._unlimited:
+                return
             if go_s > now_s:
                 heapq.heappush(self._freed, go_s)
             elif go_s > self._last_s - _ROUNDING_S:
@@ -136,6 +135,9 @@ class Bucket:
         """
         if not self._rules.learn:
             return
+        with self._guard:
+            if self._under_way:
+                self._under_way.popleft()
         told = rate_headers.read(headers, wall_s)
         asked_s = _asked_s(headers) if status in ASKS_TO_WAIT else None
         if told == rate_headers.NOTHING and asked_s is None:
@@ -159,45 +161,23 @@ class Bucket:
             heapq.heappop(self._freed)
         return self._freed[0] if self._freed else None
 
-    def _go(self, go_s: float, now_s: float, *, spent: bool) -> None:
+    def _go(self, go_s: float, now_s: float) -> None:
         """Note that a call leaves at ``go_s``."""
-        if spent:
-            self._next_window()
-        elif go_s >= self._reset_s:
-            self._left = None  # the next reply tells how its window stands
-        if self._left is not None:
-            self._left -= 1
+        self._window.take(go_s)
+        self._under_way.append(go_s)
         self._full_s = max(self._full_s, go_s) + self._interval_s
         self._last_s = go_s
-        self._unlimited = not self._interval_s and self._left is None and go_s == now_s
-
-    def _next_window(self) -> None:
-        if self._limit is None or self._window_s is None or self._window_s > self._longest_s:
-            self._left = None
-        else:
-            self._left = self._limit
-            self._reset_s += self._window_s
+        self._unlimited = not self._interval_s and self._window.left is None and go_s == now_s
 
     def _pause(self, seconds: float, now_s: float) -> None:
         self._pause_s = max(self._pause_s, now_s + min(seconds, self._longest_s))
 
     def _heed(self, told: Told, now_s: float) -> None:
-        if told.limit is not None and told.window_s is not None:
-            self._limit, self._window_s = told.limit, told.window_s
-        left, reset_s = told.left, told.reset_s
-        running = self._left is not None and now_s < self._reset_s
-        if left is None or reset_s is None:
-            if told.window_s is None or told.window_s > self._longest_s or running:
-                return
-            left, reset_s = max(0, (told.limit or 0) - 1), told.window_s
-        until_s = now_s + min(reset_s, self._longest_s)
-        if not running or until_s > self._reset_s + SAME_WINDOW_S:
-            self._left, self._reset_s = left, until_s
-        elif until_s >= self._reset_s - SAME_WINDOW_S:
-            # replies overtake each other, and those still under way are in our count already
-            self._left = min(self._left or 0, left)
-        elif left == 0:
-            self._pause(reset_s, now_s)
+        until_s = now_s + min(told.reset_s or told.window_s or 0.0, self._longest_s)
+        lost_s = now_s - _NO_REPLY_S
+        unseen = sum(lost_s < go_s < until_s for go_s in tuple(self._under_way))
+        if self._window.told(told, now_s, unseen):
+            self._pause(told.reset_s or 0.0, now_s)
 
 
 def _asked_s(headers: RawHeaders) -> float | None:
