@@ -33,7 +33,8 @@ METRICS = "OpenTelemetry, metrics"
 TRACES = "OpenTelemetry, metrics and traces"
 NO_SDK = "OpenTelemetry without its SDK"
 WORKER = "Prometheus, multiprocess"
-MOST_US = 30.0
+ASKED, LOOP = "asked, as in Story.score and Story._send", "the loop alone"
+MOST_US, MOST_OFF_US = 30.0, 3.0
 FULL, QUICK = Effort(12), Effort(2, 0.02, tries=1, warm=0)
 
 
@@ -43,7 +44,8 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
     with ExitStack() as stack:
         call = harness.measure(dict(callers(stack)), effort)
         scrape = harness.measure(dict(scrapers(stack)), effort)
-    cells = {"call": call, "scrape": scrape}
+    off = harness.measure({ASKED: asking(), LOOP: looping()}, effort)
+    cells = {"call": call, "off": off, "scrape": scrape}
     return Part(
         "Exporters",
         "CPU in one thread of a call over a wire that answers at once; spans go to the SDK's batch "
@@ -56,10 +58,19 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
                 MOST_US,
                 True,
                 "µs",
-            )
+            ),
+            Figure(
+                "exporters_off_cpu_us",
+                "CPU a call without exporters pays for asking whether there are any",
+                off.differences(ASKED, LOOP),
+                MOST_OFF_US,
+                True,
+                "µs",
+            ),
         ],
         [
             report.cell_table("One call", call, NONE),
+            report.cell_table("Asking whether there is a tracer", off, LOOP),
             report.cell_table("One scrape", scrape, "figures", per="time"),
         ],
         {
@@ -69,7 +80,7 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
             }
             for name, cell in cells.items()
         },
-        [*call.slices(), *scrape.slices()],
+        [*call.slices(), *off.slices(), *scrape.slices()],
     )
 
 
@@ -124,6 +135,33 @@ def calling(observers: tuple[Observer, ...] = (), tracer: Tracer | None = None) 
     def run(calls: int) -> tuple[()]:
         for _ in range(calls):
             _step.run(story.predict(rows, None, None, None, None, 60.0, True, 1))
+        return ()
+
+    return run
+
+
+def asking() -> RunCalls:
+    """The questions alone: beside a whole call they are lost in its noise."""
+    ports: Any = AtOnce()
+    now = time.monotonic
+    world = World(now, ports.sleep, random.random, ports, ports, ports, Quota(500), ())
+    story = Story("model", Settings(), world)
+    call = story.begin(0.0, ([{"a": 1.0}], None, None, None), None, 60.0, True, 1)
+
+    def run(calls: int) -> tuple[()]:
+        for _ in range(calls):
+            tracer = story.world.tracer
+            if (tracer is not None and call.span is None) or call.span is not None:
+                raise AssertionError("there is none")
+        return ()
+
+    return run
+
+
+def looping() -> RunCalls:
+    def run(calls: int) -> tuple[()]:
+        for _ in range(calls):
+            pass
         return ()
 
     return run

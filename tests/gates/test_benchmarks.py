@@ -49,7 +49,7 @@ FIGURES = {
         ),
     },
     "telemetry": {"telemetry_record_cpu_us", "telemetry_stats_cpu_us"},
-    "exporters": {"exporters_otel_metrics_cpu_us"},
+    "exporters": {"exporters_otel_metrics_cpu_us", "exporters_off_cpu_us"},
     "redis": {
         "redis_get_many_speedup_threads",
         "redis_get_many_speedup_tasks",
