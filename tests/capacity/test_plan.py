@@ -114,6 +114,36 @@ def test_what_is_ordered_fits_and_nothing_smaller_does(
         assert (one.short_of is None) == (one.slots >= least)
 
 
+ANY = st.floats(allow_nan=True, allow_infinity=True)
+GIVEN = (
+    "qps",
+    "service_time_s",
+    "service_std_s",
+    "p99_goal_s",
+    "burst",
+    "arrival_scv",
+    "overhead_s",
+)
+GIVEN += ("headroom", "utilisation", "row_time_s", "scale_lag_s", "calls_per_core")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.dictionaries(st.sampled_from(GIVEN), st.one_of(ANY, st.floats(0, 100)), max_size=4),
+    st.integers(-1, 10**30),
+)
+def test_whatever_is_asked_is_a_plan_or_one_clear_error(asked: dict[str, float], rows: int) -> None:
+    usual: dict[str, Any] = {"qps": 100.0, "service_time_s": 0.04, "batch_rows": max(rows, 1)}
+    if "row_time_s" not in asked:
+        usual["batch_rows"] = 1
+    try:
+        found = plan(**{**usual, **asked})
+    except ConfigError:
+        return
+    json.dumps(found.as_dict(), allow_nan=False)
+    assert "nan" not in str(found)
+
+
 # ------------------------------------------------------------------------------- route optimization
 
 
@@ -365,7 +395,10 @@ GOOD: dict[str, Any] = {"qps": 100, "service_time_s": 0.04}
         ({"service_time_s": None}, "Give service_time_s or service_times: how long the model"),
         ({"service_times": [0.1, 0.2]}, "Give service_time_s or service_times: how long"),
         ({"service_std_s": -1.0}, "service_std_s is -1.0; it must be finite and at least 0."),
-        ({"service_scv": math.inf}, "service_scv is inf; it must be finite and at least 0."),
+        (
+            {"service_scv": math.inf},
+            "service_scv is inf; it must be finite and at least 0, at most 1e+06.",
+        ),
         ({"service_std_s": 0.1, "service_scv": 1.0}, "Give service_std_s or service_scv, not both"),
         (
             {"service_time_s": None, "service_times": [0.1, 0.2], "service_std_s": 0.1},
@@ -373,22 +406,27 @@ GOOD: dict[str, Any] = {"qps": 100, "service_time_s": 0.04}
         ),
         ({"p99_goal_s": 0.03}, "p99_goal_s is 30 ms, but the model alone takes 40 ms on average"),
         ({"p99_goal_s": 0.0}, "p99_goal_s is 0.0; it must be finite and above 0."),
-        ({"burst": 0.5}, "burst is 0.5; it must be finite and at least 1."),
-        ({"arrival_scv": -1.0}, "arrival_scv is -1.0; it must be finite and at least 0."),
+        ({"service_time_s": 4e8}, "4e+10 slots would be busy. Check the units"),
+        ({"service_std_s": 1e6}, "service_std_s is 1,000,000 s around a mean of 40 ms. Check the"),
+        ({"burst": 0.5}, "burst is 0.5; it must be finite and at least 1, at most 1e+06."),
+        (
+            {"arrival_scv": -1.0},
+            "arrival_scv is -1.0; it must be finite and at least 0, at most 1e+06.",
+        ),
         ({"overhead_s": -0.1}, "overhead_s is -0.1; it must be finite and at least 0."),
-        ({"headroom": -0.1}, "headroom is -0.1; it must be finite and at least 0."),
+        ({"headroom": -0.1}, "headroom is -0.1; it must be finite and at least 0, at most 1e+06."),
         ({"utilisation": 1.0}, "utilisation is 1; it must be below 1: slots that are always busy"),
         ({"utilisation": 0.0}, "utilisation is 0.0; it must be finite and above 0."),
         ({"batch_rows": 4}, "batch_rows needs row_time_s: the part of the service time that each"),
-        ({"batch_rows": 0}, "batch_rows is 0; it must be a whole number of at least 1."),
+        ({"batch_rows": 0}, "batch_rows is 0; it must be a whole number from 1 to 1,000,000."),
         ({"row_time_s": 0.05}, "row_time_s is 50 ms, more than the 40 ms a request of one row"),
         ({"payload_bytes": 0}, "payload_bytes is 0; it must be a whole number of at least 1."),
         ({"payload_bytes": 2**24 + 1}, "payload_bytes is 16,777,217; the service refuses requests"),
         ({"workload_type": "TPU"}, "workload_type is 'TPU'; sold are CPU, CPU_MEDIUM"),
         ({"gpu_service_time_s": 0.0}, "gpu_service_time_s is 0.0; it must be finite and above 0."),
         ({"scale_lag_s": -1.0}, "scale_lag_s is -1.0; it must be finite and at least 0."),
-        ({"client_processes": 0}, "client_processes is 0; it must be a whole number of at least"),
-        ({"client_processes": 1.5}, "client_processes is 1.5; it must be a whole number of"),
+        ({"client_processes": 0}, "client_processes is 0; it must be a whole number from 1 to"),
+        ({"client_processes": 1.5}, "client_processes is 1.5; it must be a whole number from"),
         ({"calls_per_core": 0}, "calls_per_core is 0; it must be finite and above 0."),
     ],
 )

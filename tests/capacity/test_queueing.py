@@ -166,6 +166,14 @@ def test_arrivals_in_bunches_wait_longer() -> None:
     assert said.quantile(0.99) == pytest.approx(met.wait_s(0.99), rel=0.25)
 
 
+def test_bunches_count_as_much_as_service_that_varies() -> None:
+    # Allen and Cunneen: the mean goes with the sum of both variations
+    steady = waits(4, 2.8, 0.0)
+    assert waits(4, 2.8, 0.0, arrival_scv=2.0).mean == pytest.approx(2.0 * steady.mean)
+    wide = waits(4, 2.8, 3.0)
+    assert waits(4, 2.8, 3.0, arrival_scv=5.0).mean == pytest.approx(2.0 * wide.mean)
+
+
 def test_clockwork_does_not_wait() -> None:
     assert waits(4, 3.0, 0.0, 0.0).quantile(0.999) == 0.0
 

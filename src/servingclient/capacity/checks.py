@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from servingclient.errors import ConfigError
 
+MOST_SCV: Final = 1e6
+"""More than any service time or arrival has; what is computed with it stays a number."""
 
-def number(name: str, value: object, *, least: float = 0.0, above: bool = False) -> float:
-    """Refuse what is no finite number, or lies below (with ``above``: at or below) ``least``."""
+
+def number(
+    name: str, value: object, *, least: float = 0.0, above: bool = False, most: float = math.inf
+) -> float:
+    """Refuse what is no finite number, lies below (with ``above``: at or below) ``least``, or
+    above ``most``.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f"{name} must be a number, not {type(value).__name__}.")
-    if not math.isfinite(value) or value < least or (above and value == least):
+    if not math.isfinite(value) or not least <= value <= most or (above and value == least):
         bound = f"above {least:g}" if above else f"at least {least:g}"
+        bound += "" if math.isinf(most) else f", at most {most:g}"
         raise ConfigError(f"{name} is {value}; it must be finite and {bound}.")
     return float(value)
 

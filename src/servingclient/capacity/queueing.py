@@ -27,6 +27,7 @@ MAX_SLOTS: Final = 4096
 """What one workspace may have; the recursions below are linear in it."""
 _NOBODY: Final = 1e-9
 """A chance of having to wait below which the rest is rounding error."""
+_NEVER: Final = -math.log(_NOBODY)
 _EXPONENTIAL_WITHIN: Final = 1e-6
 
 
@@ -50,6 +51,12 @@ class Waits:
     tail: float = 0.0
     slow: float = math.inf
     fast: float = math.inf
+
+    @property
+    def longest(self) -> float:
+        """A wait that fewer than one call in a thousand million exceeds."""
+        slowest = min(self.slow, self.fast)
+        return _NEVER / slowest if slowest else math.inf
 
     def beyond(self, wait: float) -> float:
         """Share of calls that wait longer than ``wait``."""
@@ -271,5 +278,5 @@ def closed_loop(clients: int, slots: int, service_s: float, overhead_s: float = 
 def _check(slots: int, load: float, scv: float = 1.0, arrival_scv: float = 1.0) -> None:
     checks.whole("slots", slots, most=MAX_SLOTS)
     checks.number("load", load)
-    checks.number("scv", scv)
-    checks.number("arrival_scv", arrival_scv)
+    checks.number("scv", scv, most=checks.MOST_SCV)
+    checks.number("arrival_scv", arrival_scv, most=checks.MOST_SCV)

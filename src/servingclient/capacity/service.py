@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from servingclient.capacity.queueing import Waits, falls_to
@@ -71,13 +72,28 @@ class Service:
             return wait_s + self.points[0][0]
 
         def later(time_s: float) -> float:
-            return sum(
-                weight if own_s > time_s else weight * waits.beyond((time_s - own_s) / self.mean_s)
-                for own_s, weight in self.points
-            )
+            return self.later(waits, time_s)
 
         guess_s = self.quantile_s(share) + wait_s
         return falls_to(1.0 - share, later, guess_s, within=_RESPONSE_WITHIN)
+
+    def later(self, waits: Waits, time_s: float) -> float:
+        """Share of requests whose waiting and service take longer than ``time_s``.
+
+        Args:
+            waits: In units of the mean service time.
+            time_s: Seconds.
+        """
+        # those that take so long by themselves, and those whom only a wait nobody has would bring
+        # there, need no exponential function
+        slower = bisect.bisect_right(self.points, (time_s, math.inf))
+        from_s = time_s - waits.longest * self.mean_s
+        first = bisect.bisect_left(self.points, (from_s, 0.0))
+        late = sum(weight for _, weight in self.points[slower:])
+        return late + sum(
+            weight * waits.beyond((time_s - own_s) / self.mean_s)
+            for own_s, weight in self.points[first:slower]
+        )
 
 
 def of_mean(mean_s: float, scv: float) -> Service:
@@ -92,11 +108,17 @@ def of_mean(mean_s: float, scv: float) -> Service:
     """
     if scv < _STEADY:
         return Service(mean_s, scv, ((mean_s, 1.0),))
-    later = _erlang_mix(scv) if scv <= 1.0 else _exponential_mix(scv)
-    points = [(mean_s * time, weight) for time, weight in _sampled(later)]
-    found_s = math.fsum(time_s * weight for time_s, weight in points)
-    fitted = tuple((time_s * mean_s / found_s, weight) for time_s, weight in points)
+    fitted = tuple((mean_s * time, weight) for time, weight in _fitted(scv))
     return Service(mean_s, scv, fitted)
+
+
+@lru_cache(maxsize=64)
+def _fitted(scv: float) -> tuple[tuple[float, float], ...]:
+    """Points of a distribution of mean 1."""
+    later = _erlang_mix(scv) if scv <= 1.0 else _exponential_mix(scv)
+    points = list(_sampled(later))
+    mean = math.fsum(time * weight for time, weight in points)
+    return tuple((time / mean, weight) for time, weight in points)
 
 
 def of_times(times_s: Iterable[float] | Mapping[float, int]) -> Service:

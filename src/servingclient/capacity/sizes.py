@@ -95,4 +95,4 @@ def size_name(slots: Range) -> str | None:
 
 def rounded_up(slots: float) -> int:
     """The smallest size sold with at least so many slots."""
-    return max(-(-slots // SLOTS_STEP) * SLOTS_STEP, SLOTS_STEP).__trunc__()
+    return max(int(-(-slots // SLOTS_STEP)) * SLOTS_STEP, SLOTS_STEP)

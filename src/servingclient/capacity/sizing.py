@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from servingclient.capacity import sizes
 from servingclient.capacity.queueing import Waits, falls_to, waits
 from servingclient.capacity.workload import Workload, duration
+
+_RATE_WITHIN: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,10 @@ def short_of(workload: Workload, slots: int, qps: float, overhead_s: float) -> s
         return f"{workload.headroom:.0%} more is more than it can do"
     if workload.p99_goal_s is None:
         return None
+    if _keeps(workload, slots, qps * more, overhead_s, workload.p99_goal_s):
+        return None
     late_s = response_s(workload, slots, qps * more, overhead_s, 0.99)
-    if late_s > workload.p99_goal_s:
-        return f"P99 {duration(late_s)} with {workload.headroom:.0%} more"
-    return None
+    return f"P99 {duration(late_s)} with {workload.headroom:.0%} more"
 
 
 def smallest(workload: Workload, qps: float, overhead_s: float, most: int) -> int | None:
@@ -116,14 +119,20 @@ def goal_lost_at_qps(workload: Workload, slots: int, overhead_s: float) -> float
     most = saturated_at_qps(workload, slots)
 
     def kept(qps: float) -> float:
-        return float(response_s(workload, slots, qps, overhead_s, 0.99) <= goal_s)
+        return float(_keeps(workload, slots, qps, overhead_s, goal_s))
 
-    return falls_to(0.5, kept, most / 2) if kept(most * 1e-6) else 0.0
+    return falls_to(0.5, kept, most / 2, within=_RATE_WITHIN) if kept(most * 1e-6) else 0.0
 
 
 def saturated_at_qps(workload: Workload, slots: int) -> float:
     """Calls a second that keep every slot busy: beyond it the line grows without end."""
     return slots / workload.service.mean_s * workload.batch_rows
+
+
+def _keeps(workload: Workload, slots: int, qps: float, overhead_s: float, goal_s: float) -> bool:
+    """Whether 99 of 100 calls take no longer."""
+    within_s = goal_s - workload.gathering_s - overhead_s
+    return workload.service.later(_met(workload, slots, qps), within_s) <= 0.01
 
 
 def _met(workload: Workload, slots: int, qps: float) -> Waits:

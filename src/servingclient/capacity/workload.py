@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from servingclient.capacity import checks, service, sizes
 from servingclient.capacity.service import Service
@@ -14,6 +14,11 @@ from servingclient.settings.planning import SERVICE_SCV
 
 Basis = Literal["given", "measured", "documented", "assumed", "computed"]
 """Where a figure comes from; computed ones are as good as what they are computed from."""
+
+
+_MOST: Final = 1e6
+"""Of what multiplies a rate, and of what is counted; beyond it figures mean nothing."""
+_MOST_SLOTS: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,32 +69,41 @@ class Workload:
 
     def __post_init__(self) -> None:
         checks.number("qps", self.qps, above=True)
-        checks.number("burst", self.burst, least=1.0)
-        checks.number("headroom", self.headroom)
+        checks.number("burst", self.burst, least=1.0, most=_MOST)
+        checks.number("headroom", self.headroom, most=_MOST)
         checks.number("calls_per_core", self.calls_per_core, above=True)
-        checks.number("arrival_scv", self.arrival_scv)
+        checks.number("arrival_scv", self.arrival_scv, most=checks.MOST_SCV)
         checks.number("utilisation", self.utilisation, above=True)
         if self.utilisation >= 1.0:
             raise ConfigError(
                 f"utilisation is {self.utilisation:g}; it must be below 1: slots that are always "
                 "busy have a line without end before them."
             )
-        checks.whole("batch_rows", self.batch_rows)
+        checks.whole("batch_rows", self.batch_rows, most=int(_MOST))
         for name in ("overhead_s", "scale_lag_s"):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name))
         if self.gpu_service_time_s is not None:
             checks.number("gpu_service_time_s", self.gpu_service_time_s, above=True)
         if self.client_processes is not None:
-            checks.whole("client_processes", self.client_processes)
+            checks.whole("client_processes", self.client_processes, most=int(_MOST))
         if self.workload_type not in sizes.WORKLOAD_TYPES:
             raise ConfigError(
                 f"workload_type is {self.workload_type!r}; sold are "
                 f"{', '.join(sizes.WORKLOAD_TYPES)}."
             )
         self._check_rows()
+        self._check_units()
         self._check_payload()
         self._check_goal()
+
+    def _check_units(self) -> None:
+        busy = self.load(self.qps * self.burst)
+        if not busy * (1.0 + self.headroom) < _MOST_SLOTS:
+            raise ConfigError(
+                f"{busy:.3g} slots would be busy. Check the units: rates are calls a second, times "
+                "are seconds."
+            )
 
     def _check_rows(self) -> None:
         if self.row_time_s is None:
@@ -175,9 +189,16 @@ def service_of(
     mean_s = checks.number("service_time_s", service_time_s, above=True)
     if service_std_s is not None:
         spread_s = checks.number("service_std_s", service_std_s)
+        if spread_s > math.sqrt(checks.MOST_SCV) * mean_s:
+            raise ConfigError(
+                f"service_std_s is {duration(spread_s)} around a mean of {duration(mean_s)}. Check "
+                "the units: both are seconds."
+            )
         return service.of_mean(mean_s, (spread_s / mean_s) ** 2), "given"
     if service_scv is not None:
-        return service.of_mean(mean_s, checks.number("service_scv", service_scv)), "given"
+        return service.of_mean(
+            mean_s, checks.number("service_scv", service_scv, most=checks.MOST_SCV)
+        ), "given"
     return service.of_mean(mean_s, SERVICE_SCV), "assumed"
 
 
