@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from servingclient.telemetry.recorder import SETTLE_AT, Answered, Recorder
+from servingclient.telemetry import tally
+from servingclient.telemetry.recorder import SETTLE_AT, Answered, Recorder, _taken
 from servingclient.telemetry.tally import SLOT_S
 
 PARTS = ("encode", "queue", "token", "connect", "first_byte", "decode", "backoff", "answered")
@@ -181,6 +182,47 @@ def test_asked_while_it_counts_it_tells_what_it_has(clock: Clock, recorder: Reco
     assert asked == [1]
 
 
+def test_asked_while_a_slot_closes_it_closes_once(
+    clock: Clock, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked, inside = tally.Slot, [], []
+
+    def closing(number: int, closed: tally.Tally) -> tally.Slot:
+        if not inside:
+            inside.append(True)
+            end(recorder, clock.now_s)
+            asked.append(recorder.read()[0].answered)
+        return real(number, closed)
+
+    for _ in range(2):
+        end(recorder, clock.now_s)
+    recorder.settle()
+    clock.now_s += SLOT_S
+    end(recorder, clock.now_s)
+    monkeypatch.setattr(tally, "Slot", closing)
+    recorder.settle()
+    assert asked == [2]
+    assert recorder.read()[0].answered == 4
+
+
+def test_what_is_noted_while_others_are_counted_stays() -> None:
+    class Noted(list[Any]):
+        """Somebody appends just when the others have been read."""
+
+        def __getitem__(self, which: Any) -> Any:
+            found = super().__getitem__(which)
+            self.append("late")
+            return found
+
+        def __iter__(self) -> Iterator[Any]:
+            yield from super().__iter__()
+            self.append("late")
+
+    noted = Noted(["one", "two"])
+    assert _taken(noted) == ["one", "two"]
+    assert list.copy(noted) == ["late"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_T4_a_forked_child_starts_empty_whoever_was_counting(clock: Clock) -> None:
     recorder = Recorder(clock.now, threading.RLock)
@@ -202,6 +244,7 @@ def test_T4_a_forked_child_starts_empty_whoever_was_counting(clock: Clock) -> No
     clock.now_s = 1600.0
     pid = os.fork()
     if pid == 0:
+        signal.alarm(10)  # rather than wait for a lock for ever
         first, _ = recorder.read()
         end(recorder, 1600.0)
         second, recent = recorder.read()

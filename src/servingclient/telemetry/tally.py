@@ -167,9 +167,8 @@ class Windows:
         return total
 
     def recent(self, now_s: float) -> Recent:
-        """The last 5 min."""
-        self.at(int(now_s // SLOT_S))
-        oldest = self._number - SLOTS
-        closed = [slot for slot in self._closed if slot.number >= oldest]
-        slots = (*closed, Slot(self._number, self._tally.copy()))
+        """The last 5 min. Changes nothing here."""
+        oldest = int(now_s // SLOT_S) - SLOTS
+        kept = (*self._closed, Slot(self._number, self._tally.copy()))
+        slots = tuple(slot for slot in kept if slot.number >= oldest)
         return Recent(self.since_s, now_s, slots)
