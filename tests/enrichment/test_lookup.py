@@ -187,6 +187,24 @@ def test_an_old_value_that_is_gone_by_now_is_replaced(made: Make) -> None:
     assert api.get().source == "negative"
 
 
+def test_a_fetch_that_ended_just_before_is_not_made_again(made: Make) -> None:
+    api = made(Answer(value=1))
+    other = made(Answer(value=2), clock=api)
+    other.get()
+    enter = api.flights.enter
+
+    def late(key: Any, mine: Any) -> Any:
+        kept = other.store.get(key)
+        assert kept is not None
+        api.store.put(key, kept.entry)
+        return enter(key, mine)
+
+    api.flights.enter = late  # type: ignore[method-assign]
+    assert api.get()[::2] == (2, "fresh")
+    assert not api.sends
+    assert not api.flights._flights
+
+
 # -- what the API says of keeping ---------------------------------------------------------------
 
 
@@ -558,7 +576,14 @@ def test_what_is_being_fetched_while_it_is_forgotten_is_not_kept(made: Make) -> 
 
 
 @pytest.mark.parametrize(
-    "what", [{}, {"prefix": "/a", "tag": "t"}, {"template": "/a", "tag": "t"}, {"tag": ""}]
+    "what",
+    [
+        {},
+        {"prefix": "/a", "tag": "t"},
+        {"template": "/a", "tag": "t"},
+        {"tag": ""},
+        {"tag": "t", "id": 7},
+    ],
 )
 def test_what_to_forget_must_be_said_once(made: Make, what: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -17,11 +17,11 @@ from servingclient import EnrichmentSettings, EnrichmentStats, _step
 from servingclient._types import FaultKind, Reply, Sent, Target, WireFault
 from servingclient.enrichment.api import results
 from servingclient.enrichment.entry import Entry
-from servingclient.enrichment.fetch import Ports
+from servingclient.enrichment.fetch_ports import Ports
 from servingclient.enrichment.flight import Flights
-from servingclient.enrichment.lookup import World
 from servingclient.enrichment.opening import api_of, given, kept
 from servingclient.enrichment.values import Enriched
+from servingclient.enrichment.world import World
 from servingclient.errors import QueueFull
 from servingclient.policies.breaker import Breaker
 from servingclient.policies.quota import Quota

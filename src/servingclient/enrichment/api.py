@@ -6,29 +6,36 @@ Pure: nothing here waits or sends.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
-
-import orjson
+from typing import Any, Final, NamedTuple
 
 from servingclient._open import checked_timeout
 from servingclient._stats import EnrichmentStats
+from servingclient.enrichment.arguments import (
+    OnError,
+    checked_count,
+    checked_text,
+    checked_ttl,
+    dumped,
+    halts,
+    ids_of,
+)
 from servingclient.enrichment.asked import Asked
 from servingclient.enrichment.entry import Entry
-from servingclient.enrichment.fetch import Fetcher, Request
+from servingclient.enrichment.fetch import Fetcher
+from servingclient.enrichment.forgetting import Forgotten, forgotten
 from servingclient.enrichment.keys import Key
 from servingclient.enrichment.lookup import Lookup
 from servingclient.enrichment.ports import SharedCache
+from servingclient.enrichment.request import Request
 from servingclient.enrichment.sources import ManyAtOnce, OneEach, listed
 from servingclient.enrichment.templates import Params, Template, params_of, query_of
 from servingclient.enrichment.values import Enriched
-from servingclient.errors import ConfigError, PayloadError
+from servingclient.errors import ConfigError
 from servingclient.policies.breaker import Breaker
 from servingclient.settings import EnrichmentSettings
 
 _MOST_TEMPLATES: Final = 1000
 """Templates are written by programmers; whoever puts values into them would fill the memory."""
-_DUMPED: Final = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-OnError = Literal["raise", "return"]
 
 
 class One(NamedTuple):
@@ -56,22 +63,6 @@ class Several(NamedTuple):
     most: int
     timeout_s: float
     halts: bool
-
-
-class Forgotten(NamedTuple):
-    """What is invalidated.
-
-    Attributes:
-        matches: Whether something that is kept here is meant.
-        keys: Keys in a shared cache.
-        prefix: What keys in a shared cache begin with, or None.
-        tag: A tag as it is kept, or None.
-    """
-
-    matches: Callable[[Hashable, Entry], bool]
-    keys: tuple[str, ...] = ()
-    prefix: str | None = None
-    tag: str | None = None
 
 
 class Api:
@@ -248,7 +239,7 @@ class Api:
         for name, function in functions.items():
             if not callable(function) and (function is not None or name == "key"):
                 raise ConfigError(f"{name} must be a function.")
-        _checked_text(param, "param")
+        checked_text(param, "param")
         max_keys = checked_count(max_keys, "max_keys")
 
         def request(keys: list[str]) -> Request:
@@ -301,32 +292,8 @@ class Api:
         Raises:
             ConfigError: It is not said by exactly one of template, prefix and tag.
         """
-        if (template is not None) + (prefix is not None) + (tag is not None) != 1:
-            raise ConfigError(
-                "invalidate takes one of template (with its values, for one path), prefix (of "
-                "templates; '/' is all) and tag."
-            )
-        keys = self._keys
-        if tag is not None:
-            kept = keys.tag(_checked_text(tag, "tag"))
-            return Forgotten(lambda _key, entry: kept in entry.tags, tag=kept)
-        if prefix is not None:
-            start = _checked_text(prefix, "prefix")
-            return Forgotten(
-                lambda key, _: _template_of(key).startswith(start), prefix=keys.prefix(start)
-            )
-        plan = self.template(template)
-        if not values:
-            whole = keys.prefix(plan.text) + "|"
-            return Forgotten(lambda key, _: _template_of(key) == plan.text, prefix=whole)
-        segments = plan.segments(values)
-        exact = keys.key("GET", plan.text, segments, ())
-        resource = keys.resource(plan.text, segments)
-        return Forgotten(
-            lambda key, entry: key == exact or resource in entry.tags,
-            keys=(keys.shared(exact),),
-            tag=resource,
-        )
+        plan = None if template is None else self.template(template)
+        return forgotten(self._keys, plan, prefix, tag, values)
 
     def forget(self, matches: Callable[[Hashable, Entry], bool]) -> None:
         """Forget what is kept here; nobody joins what is being fetched now, and it is not kept."""
@@ -392,7 +359,7 @@ class Api:
             return ()
         if isinstance(tags, str) or not isinstance(tags, Iterable):
             raise ConfigError("tags must be a list of texts, such as tags=['user:7'].")
-        return tuple(self._keys.tag(_checked_text(tag, "tags")) for tag in tags)
+        return tuple(self._keys.tag(checked_text(tag, "tags")) for tag in tags)
 
     def _source(self, method: str, plan: Template) -> OneEach:
         what = f"{method} {plan.text} of {self.fetcher.api}"
@@ -418,71 +385,6 @@ class Api:
 _KEY: Final = Template("/{key}")
 
 
-def _template_of(key: Hashable) -> str:
-    return key[2] if isinstance(key, tuple) else ""
-
-
-def dumped(json: Any) -> bytes:
-    """The body of a request.
-
-    Raises:
-        PayloadError: It is nothing that JSON can hold.
-    """
-    try:
-        return orjson.dumps(json, option=_DUMPED)
-    except (TypeError, RecursionError) as error:
-        raise PayloadError(
-            f"json cannot be sent: {error}. Give dicts, lists, text, numbers, dates and None."
-        ) from None
-
-
-def ids_of(ids: Iterable[Any]) -> list[Any]:
-    """An ``ids=`` argument as a list.
-
-    Raises:
-        ConfigError: It is one text, or nothing that can be gone through.
-    """
-    if isinstance(ids, (str, bytes, Mapping)) or not isinstance(ids, Iterable):
-        raise ConfigError(f"ids must be a list of values, not {type(ids).__name__}.")
-    return list(ids)
-
-
-def checked_ttl(ttl: object) -> float:
-    """Seconds to live.
-
-    Raises:
-        ConfigError: It is no number of at least 0.
-    """
-    if isinstance(ttl, (int, float)) and not isinstance(ttl, bool) and 0.0 <= ttl < float("inf"):
-        return float(ttl)
-    raise ConfigError(
-        f"ttl must be seconds as a finite number of at least 0, not {repr(ttl)[:40]}; 0 keeps "
-        "nothing as fresh."
-    )
-
-
-def checked_count(value: object, name: str = "concurrency") -> int:
-    """A count of at least 1.
-
-    Raises:
-        ConfigError: It is something else.
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    raise ConfigError(f"{name} must be a whole number of at least 1, not {repr(value)[:40]}.")
-
-
-def halts(on_error: object) -> bool:
-    """Whether the first failure ends it.
-
-    Raises:
-        ConfigError: There is no such way.
-    """
-    if on_error in ("raise", "return") and isinstance(on_error, str):
-        return on_error == "raise"
-    raise ConfigError(f"on_error must be 'raise' or 'return', not {repr(on_error)[:40]}.")
-
-
 def results(several: Several, outcomes: Sequence[Enriched | Exception]) -> dict[Any, Any]:
     """What a caller of several values gets, by its own keys.
 
@@ -498,9 +400,3 @@ def results(several: Several, outcomes: Sequence[Enriched | Exception]) -> dict[
                 del failed, outcomes  # its traceback holds this frame
     found = {one.key: outcome for one, outcome in zip(several.asked, outcomes, strict=True)}
     return {given: found[key] for given, key in several.places.items()}
-
-
-def _checked_text(value: object, name: str) -> str:
-    if isinstance(value, str) and value:
-        return value
-    raise ConfigError(f"{name} must be text that is not empty, not {type(value).__name__}.")

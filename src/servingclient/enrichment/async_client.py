@@ -15,17 +15,18 @@ from servingclient._open import not_pickled
 from servingclient._stats import EnrichmentStats
 from servingclient.auth.blocking import TaskBlocking
 from servingclient.auth.single_flight import too_late
-from servingclient.enrichment.api import OnError, results
+from servingclient.enrichment.api import results
+from servingclient.enrichment.arguments import OnError
 from servingclient.enrichment.auth import Auth, GivenHeaders
 from servingclient.enrichment.cached import CachedFunction, FunctionPlan, P
-from servingclient.enrichment.fetch import Ports
+from servingclient.enrichment.fetch_ports import Ports
 from servingclient.enrichment.landed import task_flights
 from servingclient.enrichment.loader import AsyncLoader
-from servingclient.enrichment.lookup import World
 from servingclient.enrichment.opening import api_of, given, kept, made_cache
 from servingclient.enrichment.ports import CacheSpec, SharedCache
 from servingclient.enrichment.tasks import TaskBehind, TaskCrew
 from servingclient.enrichment.values import Enriched
+from servingclient.enrichment.world import World
 from servingclient.policies.breaker import Breaker
 from servingclient.policies.concurrency import fixed
 from servingclient.policies.quota import Quota

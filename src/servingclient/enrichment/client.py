@@ -13,17 +13,18 @@ from servingclient._open import not_pickled
 from servingclient._stats import EnrichmentStats
 from servingclient._step import run
 from servingclient.auth.blocking import ThreadBlocking
-from servingclient.enrichment.api import OnError, results
+from servingclient.enrichment.api import results
+from servingclient.enrichment.arguments import OnError
 from servingclient.enrichment.auth import Auth, GivenHeaders
 from servingclient.enrichment.cached import CachedFunction, FunctionPlan, P
-from servingclient.enrichment.fetch import Ports
+from servingclient.enrichment.fetch_ports import Ports
 from servingclient.enrichment.landed import thread_flights
 from servingclient.enrichment.loader import Loader
-from servingclient.enrichment.lookup import World
 from servingclient.enrichment.opening import api_of, given, kept, made_cache
 from servingclient.enrichment.ports import CacheSpec, SharedCache
 from servingclient.enrichment.threads import ThreadBehind, ThreadCrew
 from servingclient.enrichment.values import Enriched
+from servingclient.enrichment.world import World
 from servingclient.policies.breaker import Breaker
 from servingclient.policies.concurrency import fixed
 from servingclient.policies.quota import Quota

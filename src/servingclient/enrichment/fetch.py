@@ -6,111 +6,29 @@ written once as ``async def`` over ports, awaited by the async client and steppe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
-from servingclient._ports import Gate, Wire
 from servingclient._prediction import request_id
 from servingclient._types import Attempt, FaultKind, Origin, Reply, Target, WireFault
 from servingclient.auth.headers import Headers, make_target, standard_headers
 from servingclient.enrichment import explain
 from servingclient.enrichment.auth import provided, secrets_of
-from servingclient.enrichment.cache_control import Said, said
-from servingclient.enrichment.figures import Figures
-from servingclient.enrichment.freshness import Answer
+from servingclient.enrichment.cache_control import said
+from servingclient.enrichment.fetch_ports import Ports
+from servingclient.enrichment.request import Fetched, Request
 from servingclient.errors import AuthError, ServingError
 from servingclient.payload.errors_body import error_detail
-from servingclient.policies.breaker import Breaker, Pass
+from servingclient.policies.breaker import Pass
 from servingclient.policies.deadline import attempt_deadline
 from servingclient.policies.failure import Failure, FailureClass, classify_fault, classify_reply
-from servingclient.policies.quota import Quota
-from servingclient.policies.ratelimit import Bucket
 from servingclient.policies.retry import FIRST_TRY, Action, advise, settle
 from servingclient.settings import EnrichmentSettings
 
 _NONE_SUCH: Final = frozenset({404, 410})
 _NO_BODY: Final = frozenset({204, 205})
 _GOOD: Final = frozenset({200, 201, 202, 203, *_NO_BODY})
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the story needs of the world.
-
-    Attributes:
-        now: The monotonic clock, in seconds.
-        wall: The wall clock, in seconds since 1970.
-        sleep: Waits; ends early when the client is closed.
-        rand: A number in [0, 1).
-        wire: Sends.
-        gate: Admits so many at once.
-        breaker: Says when to leave the API alone; None never does.
-        bucket: Says how fast to ask.
-        quota: Tokens for retries.
-        provide: Gives header lines for one request, before a deadline; None where they are fixed.
-        figures: Counts.
-    """
-
-    now: Callable[[], float]
-    wall: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
-    rand: Callable[[], float]
-    wire: Wire
-    gate: Gate
-    breaker: Breaker | None
-    bucket: Bucket
-    quota: Quota
-    provide: Callable[[float], Awaitable[object]] | None
-    figures: Figures
-
-
-class Request(NamedTuple):
-    """What to ask for.
-
-    Attributes:
-        method: ``GET`` or ``POST``.
-        template: What messages show in place of the path.
-        path: Path with query below the base URL, encoded.
-        body: The request's body.
-        idempotent: Whether asking twice does no harm.
-        etag: Validator of what is known already, or None.
-        absent: Whether 404 and 410 say that there is no such thing, and not that the path is wrong.
-    """
-
-    method: str
-    template: str
-    path: str
-    body: bytes = b""
-    idempotent: bool = True
-    etag: str | None = None
-    absent: bool = True
-
-
-class Fetched(NamedTuple):
-    """What the API answered.
-
-    Attributes:
-        value: Decoded; None for none such and for what has not changed.
-        size_bytes: Size of the body.
-        negative: 404 or 410.
-        unchanged: 304: what is known is still right.
-        said: What the headers say about keeping it.
-        took_s: Seconds from the start of the call to the answer.
-    """
-
-    value: Any
-    size_bytes: int
-    negative: bool
-    unchanged: bool
-    said: Said
-    took_s: float
-
-    def answer(self) -> Answer:
-        """As it is kept."""
-        return Answer(self.value, self.size_bytes, self.negative, self.said)
 
 
 class _Call:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from servingclient._step import run
-from servingclient.enrichment.api import Api, OnError, Several, halts, ids_of, results
+from servingclient.enrichment.api import Api, Several, results
+from servingclient.enrichment.arguments import OnError, halts, ids_of
 from servingclient.enrichment.asked import Asked
 from servingclient.enrichment.flight import copied
 from servingclient.enrichment.keys import Key

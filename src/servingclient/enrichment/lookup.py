@@ -8,126 +8,29 @@ when there is none to be had. Written once as ``async def`` over ports.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from servingclient._types import WireFault
 from servingclient.enrichment import explain
 from servingclient.enrichment.asked import Asked, Got, Source
 from servingclient.enrichment.entry import Entry
 from servingclient.enrichment.figures import Figures
-from servingclient.enrichment.flight import MOST_FAILURES, Flight, Flights, copied, fail, follow
+from servingclient.enrichment.flight import MOST_FAILURES, Flight, copied, fail, follow
 from servingclient.enrichment.freshness import Freshness, entry_of, freshness
 from servingclient.enrichment.keys import Key, Keys
-from servingclient.enrichment.ports import SharedCache
+from servingclient.enrichment.rounds import Outcome, Round
+from servingclient.enrichment.sharing import Sharing
 from servingclient.enrichment.store import Store
 from servingclient.enrichment.values import Enriched
 from servingclient.enrichment.values import Source as Origin
+from servingclient.enrichment.world import World
 from servingclient.errors import ServingError
 from servingclient.settings import EnrichmentSettings
 
-_LEASE_S: Final = 2.0
-"""For how long another process leaves a fetch to us: a look-up that takes longer is sent twice."""
-_LOOK_AGAIN_S: Final = 0.1
-"""How long after finding a fetch under way elsewhere the shared cache is looked at again."""
-_NEWER_S: Final = 0.05
-"""An entry of the shared cache counts as newer than one we know by this at least: its stamp has
-been through the wall clock and back."""
-
 _REFRESH_PAUSE_S: Final = 1.0
 """How long after a new value could not be had behind the callers that is not tried again."""
-
-Outcome = Enriched | Exception
-
-
-class Behind(Protocol):
-    """Runs actions behind the callers."""
-
-    def start(self, action: Callable[[], Awaitable[None]]) -> bool:
-        """Run it soon; False where too many wait already, or the client is closed."""
-
-
-class Crew(Protocol):
-    """Runs several jobs at once."""
-
-    async def run(self, jobs: Sequence[Callable[[], Awaitable[None]]], most: int) -> None:
-        """Run all, at most so many at once, until all have ended. They do not raise."""
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What the story needs of the world.
-
-    Attributes:
-        now: The monotonic clock, in seconds.
-        sleep: Waits.
-        rand: A number in [0, 1).
-        flights: What is being fetched now.
-        behind: For new values behind the callers.
-        crew: For several requests at once.
-        shared: The shared cache, or None.
-    """
-
-    now: Callable[[], float]
-    sleep: Callable[[float], Awaitable[None]]
-    rand: Callable[[], float]
-    flights: Flights[Entry]
-    behind: Behind
-    crew: Crew
-    shared: SharedCache | None
-
-
-class _Round:
-    """One caller's values while they are had.
-
-    Attributes:
-        source: Where they are had from.
-        began_s: When the caller came.
-        deadline_s: When its time is up.
-        most: Requests at once.
-        halts: After a failure the caller wants no more of them.
-        refreshes: Nobody waits for them: they are fetched behind the callers.
-        halted: One failed, and the caller wants no more.
-        outcomes: What it gets, by key.
-        written: What is to be written to the shared cache.
-        leased: The key that other processes leave to this one.
-    """
-
-    __slots__ = (
-        "began_s",
-        "deadline_s",
-        "halted",
-        "halts",
-        "leased",
-        "most",
-        "outcomes",
-        "refreshes",
-        "source",
-        "written",
-    )
-
-    def __init__(
-        self,
-        source: Source,
-        began_s: float,
-        timeout_s: float,
-        most: int,
-        *,
-        halts: bool = False,
-        refreshes: bool = False,
-    ) -> None:
-        self.source = source
-        self.began_s = began_s
-        self.deadline_s = began_s + timeout_s
-        self.most = most
-        self.halts = halts
-        self.refreshes = refreshes
-        self.halted = False
-        self.outcomes: dict[Key, Outcome] = {}
-        self.written: dict[str, Entry] = {}
-        self.leased: str | None = None
 
 
 class Lookup:
@@ -154,6 +57,7 @@ class Lookup:
         self.store = store
         self.figures = figures
         self.world = world
+        self._sharing = None if world.shared is None else Sharing(world.shared, keys, world)
 
     def hit(self, key: Key) -> Enriched | None:
         """The value at hand, if it is fresh beyond doubt."""
@@ -201,17 +105,19 @@ class Lookup:
         Returns:
             What each came to, in order. After a halt only the first that failed is of interest.
         """
-        this = _Round(source, self.world.now(), timeout_s, most, halts=halts)
+        this = Round(source, self.world.now(), timeout_s, most, halts=halts)
         wanted = self._at_hand(this, asked)
+        self._refresh(this)
         while wanted and not this.halted:
             wanted = await self._round(this, wanted, follows=True)
+            self._refresh(this)
         return [this.outcomes[one.key] for one in asked if one.key in this.outcomes]
 
     # ------------------------------------------------------------------ what is kept here
 
-    def _at_hand(self, this: _Round, asked: Sequence[Asked]) -> list[Asked]:
+    def _at_hand(self, this: Round, asked: Sequence[Asked]) -> list[Asked]:
         """Give out what is kept and good enough; those that are to be fetched remain."""
-        wanted, due = [], []
+        wanted = []
         keys = [one.key for one in asked]
         found = self.store.get_many(keys)
         failed = self.store.failures(keys) if self.settings.caching.error_ttl_s else {}
@@ -221,7 +127,7 @@ class Lookup:
                 one.known = kept.entry
                 verdict = self._judged(kept.entry)
             if verdict is Freshness.REVALIDATE:
-                due.append(one)
+                this.due.append(one)
             if verdict in (Freshness.FRESH, Freshness.REVALIDATE):
                 assert one.known is not None
                 self._give_kept(this, one, one.known)
@@ -229,8 +135,6 @@ class Lookup:
                 self._give_failed(this, one, copied(failed[one.key]))
             else:
                 wanted.append(one)
-        if due:
-            self._refresh(this.source, due)
         return wanted
 
     def _judged(self, entry: Entry) -> Freshness:
@@ -238,7 +142,7 @@ class Lookup:
         early = self.settings.caching.early_refresh_factor
         return freshness(entry, world.now(), early, world.rand())
 
-    def _give_kept(self, this: _Round, one: Asked, entry: Entry) -> None:
+    def _give_kept(self, this: Round, one: Asked, entry: Entry) -> None:
         age_s = self.world.now() - entry.stored_s
         if entry.negative:
             self._give(this, one, Enriched(None, age_s, "negative"), "negatives")
@@ -247,35 +151,36 @@ class Lookup:
         else:
             self._give(this, one, Enriched(entry.value, age_s, "stale"), "stale")
 
-    def _give(self, this: _Round, one: Asked, outcome: Outcome, counted: str) -> None:
+    def _give(self, this: Round, one: Asked, outcome: Outcome, counted: str) -> None:
         this.outcomes[one.key] = outcome
         if not this.refreshes:
             self.figures.count(counted, self.world.now())
 
     # ------------------------------------------------------------------ one round of fetching
 
-    async def _round(self, this: _Round, wanted: Sequence[Asked], *, follows: bool) -> list[Asked]:
+    async def _round(self, this: Round, wanted: Sequence[Asked], *, follows: bool) -> list[Asked]:
         """Fetch what nobody is fetching, then wait for what others are.
 
         Returns:
             Those whose fetch ended without a value, to be tried by this caller.
         """
         flights = self.world.flights
-        tickets = {one.key: flights.ticket() for one in wanted}
+        this.tickets = {one.key: flights.ticket() for one in wanted}
         led: list[Asked] = []
         followed: list[tuple[Asked, Flight[Entry]]] = []
         try:
             for one in wanted:
-                mine = tickets[one.key]
+                mine = this.tickets[one.key]
                 flight = flights.enter(one.key, mine)
                 if flight is mine:
                     led.append(one)
                 elif follows:
                     followed.append((one, flight))
+            led = self._not_had_meanwhile(this, led)
             if led:
-                await self._lead(this, led, tickets)
+                await self._lead(this, led)
         finally:
-            for key, ticket in tickets.items():
+            for key, ticket in this.tickets.items():
                 flights.leave(key, ticket)
         again = []
         for one, flight in followed:
@@ -283,7 +188,29 @@ class Lookup:
                 again.append(one)
         return again
 
-    async def _followed(self, this: _Round, one: Asked, flight: Flight[Entry]) -> bool:
+    def _not_had_meanwhile(self, this: Round, led: Sequence[Asked]) -> list[Asked]:
+        """Those still to be had: another caller's flight may have ended just before ours began."""
+        left = []
+        for one, kept in zip(led, self.store.get_many([one.key for one in led]), strict=True):
+            had = kept is not None and kept.entry is not one.known
+            if kept is None or not had or not self._take(this, one, kept.entry):
+                left.append(one)
+        return left
+
+    def _take(self, this: Round, one: Asked, entry: Entry) -> bool:
+        """Give out an entry that came to be known, if it is good enough, to who follows too."""
+        one.known = entry
+        verdict = self._judged(entry)
+        if verdict is Freshness.REVALIDATE and not this.refreshes:
+            this.due.append(one)
+        elif verdict is not Freshness.FRESH:
+            return False
+        this.tickets[one.key].result = entry
+        self._give_kept(this, one, entry)
+        self.world.flights.leave(one.key, this.tickets[one.key])
+        return True
+
+    async def _followed(self, this: Round, one: Asked, flight: Flight[Entry]) -> bool:
         """Wait for another caller's fetch; False when this one shall try itself."""
         try:
             entry = await follow(flight, this.deadline_s)
@@ -301,64 +228,60 @@ class Lookup:
         self._give_failed(this, one, copied(flight.error))
         return True
 
-    def _late(self, this: _Round, fault: WireFault) -> ServingError:
+    def _late(self, this: Round, fault: WireFault) -> ServingError:
         limit = self.settings.max_value_bytes
         spent_s = self.world.now() - this.began_s
         return explain.fault_error(fault, this.source.what, spent_s=spent_s, limit_bytes=limit)
 
-    async def _lead(
-        self, this: _Round, led: Sequence[Asked], tickets: dict[Key, Flight[Entry]]
-    ) -> None:
+    async def _lead(self, this: Round, led: Sequence[Asked]) -> None:
         """Have the values from the shared cache or from their source, for all who follow too."""
         generation = self.store.generation
-        shared = self.world.shared if this.source.shared else None
-        if shared is not None:
-            led = await self._from_shared(this, led, tickets, shared)
+        sharing = self._sharing if this.source.shared else None
+        if sharing is not None:
+            led = await self._not_shared(this, led, sharing)
+            if led and not await sharing.leased(this, led):
+                led = await self._not_shared(this, led, sharing)
         if not led:
             return
-        jobs = [
-            partial(self._ask, this, part, tickets, generation) for part in this.source.parts(led)
-        ]
+        jobs = [partial(self._ask, this, part, generation) for part in this.source.parts(led)]
         if len(jobs) == 1:
             await jobs[0]()
         else:
             await self.world.crew.run(jobs, this.most)
-        if shared is not None:
-            await self._tell_shared(this, shared, generation)
+        if sharing is not None:
+            await sharing.tell(this, outdated=generation != self.store.generation)
 
-    async def _ask(
-        self,
-        this: _Round,
-        part: Sequence[Asked],
-        tickets: dict[Key, Flight[Entry]],
-        generation: int,
-    ) -> None:
+    async def _not_shared(self, this: Round, led: Sequence[Asked], sharing: Sharing) -> list[Asked]:
+        """Take what other processes keep; those that are to be fetched remain."""
+        generation = self.store.generation
+        left = []
+        for one, entry in zip(led, await sharing.newer(this, led), strict=True):
+            if entry is not None:
+                self.store.put(one.key, entry, generation)
+            if entry is None or not self._take(this, one, entry):
+                left.append(one)
+        return left
+
+    async def _ask(self, this: Round, part: Sequence[Asked], generation: int) -> None:
         """One request: keep what comes of it, and end the flights it is for."""
         if this.halted:
             return
-        flights = self.world.flights
         try:
             answers = await this.source.fetch(part, this.deadline_s)
         except Exception as error:  # noqa: BLE001 - it is each caller's outcome
-            self._failed(this, part, tickets, error)
+            self._failed(this, part, error)
         else:
             for one, got in zip(part, answers, strict=True):
                 entry = self._entry(one, got)
-                tickets[one.key].result = entry
+                this.tickets[one.key].result = entry
                 self.store.put(one.key, entry, generation)
-                if got.shared and entry.fresh_s > 0.0:
-                    this.written[self.keys.shared(one.key)] = entry
+                if self._sharing is not None and got.shared:
+                    self._sharing.note(this, one, entry)
                 self._give_new(this, one, entry, "misses")
         for one in part:
-            flights.leave(one.key, tickets[one.key])
+            self.world.flights.leave(one.key, this.tickets[one.key])
 
-    def _failed(
-        self,
-        this: _Round,
-        part: Sequence[Asked],
-        tickets: dict[Key, Flight[Entry]],
-        error: Exception,
-    ) -> None:
+    def _failed(self, this: Round, part: Sequence[Asked], error: Exception) -> None:
         if isinstance(error, WireFault):
             error = self._late(this, error)
         # Frames of ours hold it, and it would hold them. A user's function keeps its own.
@@ -366,7 +289,7 @@ class Lookup:
         error = error.with_traceback(None if trace is None else trace.tb_next)
         bare = copied(error).with_traceback(None)
         for one in part:
-            ticket = tickets[one.key]
+            ticket = this.tickets[one.key]
             fail(ticket, bare)
             if ticket.error is not None and self.settings.caching.error_ttl_s:
                 self.store.put_failure(one.key, bare)
@@ -384,12 +307,12 @@ class Lookup:
             tags=one.tags,
         )
 
-    def _give_new(self, this: _Round, one: Asked, entry: Entry, counted: str) -> None:
+    def _give_new(self, this: Round, one: Asked, entry: Entry, counted: str) -> None:
         age_s = max(0.0, self.world.now() - entry.stored_s)
         source: Origin = "negative" if entry.negative else "origin"
         self._give(this, one, Enriched(entry.value, age_s, source), counted)
 
-    def _give_failed(self, this: _Round, one: Asked, error: Exception) -> None:
+    def _give_failed(self, this: Round, one: Asked, error: Exception) -> None:
         """What is past its time, if the rules allow; else the error."""
         one.failures += 1
         if one.known is not None and self._still_of_use(one):
@@ -401,83 +324,22 @@ class Lookup:
     def _still_of_use(self, one: Asked) -> bool:
         return one.known is not None and self._judged(one.known) is not Freshness.GONE
 
-    # ------------------------------------------------------------------ the shared cache
-
-    async def _from_shared(
-        self,
-        this: _Round,
-        led: Sequence[Asked],
-        tickets: dict[Key, Flight[Entry]],
-        shared: SharedCache,
-    ) -> list[Asked]:
-        """Take what other processes keep; those that are to be fetched remain."""
-        left = await self._read_shared(this, led, tickets, shared)
-        if len(left) != 1 or shared.bypassed:
-            return left  # a lease is a round trip each: worth it for one value, not for a thousand
-        key = self.keys.shared(left[0].key)
-        if await shared.lease(key, _LEASE_S, this.deadline_s):
-            this.leased = key
-            return left
-        world = self.world
-        left_s = this.deadline_s - world.now()
-        await world.sleep(max(0.0, min(_LOOK_AGAIN_S * (0.5 + world.rand()), left_s / 4)))
-        return await self._read_shared(this, left, tickets, shared)
-
-    async def _read_shared(
-        self,
-        this: _Round,
-        led: Sequence[Asked],
-        tickets: dict[Key, Flight[Entry]],
-        shared: SharedCache,
-    ) -> list[Asked]:
-        generation = self.store.generation
-        keys = [self.keys.shared(one.key) for one in led]
-        tags = tuple(dict.fromkeys(tag for one in led for tag in one.tags))
-        found = await shared.get_many(keys, this.deadline_s, tags)
-        left, due = [], []
-        for one, entry in zip(led, found, strict=True):
-            known = one.known
-            if entry is None or (known is not None and entry.stored_s < known.stored_s + _NEWER_S):
-                left.append(one)
-                continue
-            self.store.put(one.key, entry, generation)
-            one.known = entry
-            verdict = self._judged(entry)
-            if verdict is Freshness.REVALIDATE and not this.refreshes:
-                due.append(one)
-            elif verdict is not Freshness.FRESH:
-                left.append(one)
-                continue
-            tickets[one.key].result = entry
-            self._give_kept(this, one, entry)
-            self.world.flights.leave(one.key, tickets[one.key])
-        if due:
-            self._refresh(this.source, due)
-        return left
-
-    async def _tell_shared(self, this: _Round, shared: SharedCache, generation: int) -> None:
-        """Let other processes have what was fetched."""
-        if this.written and generation == self.store.generation:
-            await shared.set_many(this.written, this.deadline_s)
-        elif this.leased is not None:
-            await shared.release(this.leased, this.deadline_s)
-
     # ------------------------------------------------------------------ behind the callers
 
-    def _refresh(self, source: Source, due: Sequence[Asked]) -> None:
-        """Have new values fetched behind the callers, each once."""
-        flights = self.world.flights
-        now_s = self.world.now()
-        fresh = [one for one in due if flights.claim(one.key, now_s)]
-        if not fresh:
+    def _refresh(self, this: Round) -> None:
+        """Have new values fetched behind the callers for those that are due, each once."""
+        due, this.due = this.due, []
+        if not due:
             return
-        if not self.world.behind.start(partial(self._fetch_behind, source, fresh)):
-            for one in fresh:
+        flights, now_s = self.world.flights, self.world.now()
+        mine = [one for one in due if flights.claim(one.key, now_s)]
+        if mine and not self.world.behind.start(partial(self._fetch_behind, this.source, mine)):
+            for one in mine:
                 flights.disclaim(one.key)
 
     async def _fetch_behind(self, source: Source, due: Sequence[Asked]) -> None:
         settings = self.settings
-        this = _Round(
+        this = Round(
             source, self.world.now(), settings.timeout_s, settings.max_calls, refreshes=True
         )
         mine = [one.again() for one in due]

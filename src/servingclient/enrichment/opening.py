@@ -9,15 +9,18 @@ from typing import Any, NamedTuple
 from servingclient._types import Origin
 from servingclient._version import __version__
 from servingclient.auth.headers import Headers
-from servingclient.enrichment.api import Api, checked_ttl
+from servingclient.enrichment.api import Api
+from servingclient.enrichment.arguments import checked_ttl
 from servingclient.enrichment.auth import Auth, Identity, identity_of
 from servingclient.enrichment.base_url import parse_base_url, refusal
-from servingclient.enrichment.fetch import Fetcher, Ports
+from servingclient.enrichment.fetch import Fetcher
+from servingclient.enrichment.fetch_ports import Ports
 from servingclient.enrichment.figures import Figures
 from servingclient.enrichment.guard import Guard
 from servingclient.enrichment.keys import Keys
-from servingclient.enrichment.lookup import Lookup, World
+from servingclient.enrichment.lookup import Lookup
 from servingclient.enrichment.store import Store
+from servingclient.enrichment.world import World
 from servingclient.errors import ConfigError
 from servingclient.settings import EnrichmentSettings, Queue, Settings
 

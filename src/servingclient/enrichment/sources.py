@@ -11,8 +11,9 @@ import orjson
 
 from servingclient.enrichment.asked import Asked, Got
 from servingclient.enrichment.cache_control import NOTHING_SAID, Said
-from servingclient.enrichment.fetch import Fetched, Fetcher, Request
+from servingclient.enrichment.fetch import Fetcher
 from servingclient.enrichment.freshness import Answer
+from servingclient.enrichment.request import Fetched, Request
 from servingclient.errors import ResponseFormatError, ServingError
 from servingclient.settings import EnrichmentSettings
 

@@ -8,6 +8,7 @@ too.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 from typing import Final, NamedTuple
 
 import cachetools
@@ -144,7 +145,9 @@ class Store:
         """
         with self._guard.lock:
             self.generation += 1
-            found = [key for key in self._kept if matches(key, self._kept[key].entry)]
+            # not self._kept[key]: looking for what to forget is no use of the others
+            look = partial(cachetools.Cache.__getitem__, self._kept)
+            found = [key for key in self._kept if matches(key, look(key).entry)]
             for key in found:
                 self._discard(key)
             self._failures.clear()

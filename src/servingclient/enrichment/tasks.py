@@ -24,7 +24,7 @@ class TaskBehind:
         self._closed = False
 
     def start(self, action: Job) -> bool:
-        """See ``lookup.Behind.start``."""
+        """See ``world.Behind.start``."""
         loop = asyncio.get_running_loop()
         self._tasks = {task for task in self._tasks if task.get_loop() is loop}
         if self._closed or len(self._tasks) >= MOST_WAITING:
@@ -56,7 +56,7 @@ class TaskCrew:
     """Runs several jobs at once, in tasks that end with their caller."""
 
     async def run(self, jobs: Sequence[Job], most: int) -> None:
-        """See ``lookup.Crew.run``."""
+        """See ``world.Crew.run``."""
         waiting = deque(jobs)
 
         async def work() -> None:

@@ -42,7 +42,7 @@ class ThreadBehind:
         self._closed = False
 
     def start(self, action: Job) -> bool:
-        """See ``lookup.Behind.start``."""
+        """See ``world.Behind.start``."""
         pid = os.getpid()
         here = self._processes.get(pid) or self._processes.setdefault(pid, _Process())
         with here.lock:
@@ -92,7 +92,7 @@ class ThreadCrew:
     """Runs several jobs at once, each worker in a copy of its caller's context."""
 
     async def run(self, jobs: Sequence[Job], most: int) -> None:
-        """See ``lookup.Crew.run``."""
+        """See ``world.Crew.run``."""
         waiting = deque(jobs)
         failed: list[BaseException] = []
 

@@ -1,0 +1,68 @@
+"""One caller's values while they are had. Pure."""
+
+from __future__ import annotations
+
+from servingclient.enrichment.asked import Asked, Source
+from servingclient.enrichment.entry import Entry
+from servingclient.enrichment.flight import Flight
+from servingclient.enrichment.keys import Key
+from servingclient.enrichment.values import Enriched
+
+Outcome = Enriched | Exception
+
+
+class Round:
+    """One caller's values while they are had.
+
+    Attributes:
+        source: Where they are had from.
+        began_s: When the caller came.
+        deadline_s: When its time is up.
+        most: Requests at once.
+        halts: After a failure the caller wants no more of them.
+        refreshes: Nobody waits for them: they are fetched behind the callers.
+        halted: One failed, and the caller wants no more.
+        due: Values given out that are to be fetched anew.
+        outcomes: What it gets, by key.
+        tickets: Flights that are this caller's to end, by key.
+        written: What is to be written to the shared cache, by its key there.
+        leased: The key there that other processes leave to this one.
+    """
+
+    __slots__ = (
+        "began_s",
+        "deadline_s",
+        "due",
+        "halted",
+        "halts",
+        "leased",
+        "most",
+        "outcomes",
+        "refreshes",
+        "source",
+        "tickets",
+        "written",
+    )
+
+    def __init__(
+        self,
+        source: Source,
+        began_s: float,
+        timeout_s: float,
+        most: int,
+        *,
+        halts: bool = False,
+        refreshes: bool = False,
+    ) -> None:
+        self.source = source
+        self.began_s = began_s
+        self.deadline_s = began_s + timeout_s
+        self.most = most
+        self.halts = halts
+        self.refreshes = refreshes
+        self.halted = False
+        self.due: list[Asked] = []
+        self.outcomes: dict[Key, Outcome] = {}
+        self.tickets: dict[Key, Flight[Entry]] = {}
+        self.written: dict[str, Entry] = {}
+        self.leased: str | None = None
