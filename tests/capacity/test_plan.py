@@ -216,6 +216,13 @@ def test_more_than_is_sold(burst: float) -> None:
     assert found.scaling is None
 
 
+def test_more_than_is_sold_for_the_headroom_alone() -> None:
+    # 44 of 64 slots busy is allowed, but half as much again is more than 64
+    found = plan(qps=110, service_time_s=0.4, headroom=0.5, route_optimized=False)
+    assert found.problem is not None
+    assert found.problem.startswith("68 slots or more are needed at peak")
+
+
 def test_more_than_a_route_optimized_endpoint_gets() -> None:
     found = plan(qps=400_000, service_time_s=0.001)
     assert found.problem is not None

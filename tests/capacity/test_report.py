@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from servingclient import ConfigError, cli
-from servingclient.capacity import Plan, plan
+from servingclient.capacity import Plan, plan, plot
 from servingclient.capacity.workload import count, duration
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -175,6 +175,16 @@ def test_svg_is_well_formed(more: dict[str, Any]) -> None:
             x, y = map(float, point.split(","))
             assert 0 <= x <= 720
             assert 0 <= y <= 380
+
+
+@pytest.mark.parametrize(
+    ("most", "step", "number"),
+    [(904.0, 200.0, 5), (0.24, 0.05, 5), (1000.0, 200.0, 6), (3.0, 0.5, 7), (1e-6, 2e-7, 6)],
+)
+def test_axes_have_round_numbers(most: float, step: float, number: int) -> None:
+    ticks = plot._ticks(most)
+    assert ticks == pytest.approx([step * at for at in range(number)])
+    assert ticks[-1] <= most
 
 
 def test_a_plot_is_written_as_its_name_says(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html as markup
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -16,7 +17,7 @@ _STEPS: Final = range(1, _POINTS + 1)
 _NEAR_FULL: Final = 0.985
 """Curves end here: beyond it the P99 is of no use to anybody and would flatten the rest."""
 _MARKS: Final = "abcdefgh"
-_COLOURS: Final = ("#9a6700", "#bc4c00", "#cf222e", "#0969da", "#1a7f37", "#8250df", "#57606a")
+_COLOURS: Final = ("#bc4c00", "#0969da", "#1a7f37", "#8250df", "#9a6700", "#116329", "#57606a")
 
 
 class Curve(NamedTuple):
@@ -161,15 +162,22 @@ def _line(
 
 def _axis(frame: _Frame) -> str:
     parts = [_line(0.0, 0.0, 0.0, frame.seconds, frame, "#57606a")]
-    for step in range(5):
-        seconds, qps = frame.seconds * step / 4, frame.qps * step / 4
+    for seconds in _ticks(frame.seconds):
         x, y = _place(0.0, seconds, frame)
         parts.append(f'<text x="{x - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">')
         parts.append(f"{markup.escape(duration(seconds))}</text>")
+    for qps in _ticks(frame.qps):
         x, y = _place(qps, 0.0, frame)
         parts.append(f'<text x="{x:.1f}" y="{y + 18:.1f}" text-anchor="middle">{count(qps)}</text>')
     parts.append(f'<text x="{_LEFT:g}" y="{_HIGH - 8:g}">calls a second; P99 upwards</text>')
     return "".join(parts)
+
+
+def _ticks(most: float) -> list[float]:
+    """Round numbers from 0 on, four to ten of them."""
+    step: float = 10.0 ** math.floor(math.log10(most / 4.0))
+    step *= next(times for times in (5.0, 2.0, 1.0) if most / (step * times) >= 4.0)
+    return [number * step for number in range(int(most / step) + 1)]
 
 
 def _label(qps: float, seconds: float, frame: _Frame, said: str) -> str:
