@@ -230,7 +230,8 @@ def test_T4_a_forked_child_starts_empty_whoever_was_counting(clock: Clock) -> No
         end(recorder, 1000.0)
     recorder.note(1000.0, "retry")
     recorder.read()
-    end(recorder, 1000.0)  # not counted yet
+    end(recorder, 1000.0)  # not counted yet, nor the next
+    recorder.note(1000.0, "retry")
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:

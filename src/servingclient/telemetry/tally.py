@@ -112,7 +112,8 @@ class Recent:
     Attributes:
         since_s: When counting began.
         now_s: That instant.
-        slots: Those in which anything was counted, the oldest first. They do not change.
+        slots: The last 60 in which anything was counted and the one begun, the oldest first. They
+            do not change.
     """
 
     since_s: float = 0.0
@@ -168,7 +169,5 @@ class Windows:
 
     def recent(self, now_s: float) -> Recent:
         """The last 5 min. Changes nothing here."""
-        oldest = int(now_s // SLOT_S) - SLOTS
-        kept = (*self._closed, Slot(self._number, self._tally.copy()))
-        slots = tuple(slot for slot in kept if slot.number >= oldest)
+        slots = (*self._closed, Slot(self._number, self._tally.copy()))
         return Recent(self.since_s, now_s, slots)
