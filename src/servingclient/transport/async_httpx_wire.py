@@ -185,7 +185,8 @@ class AsyncHttpxWire:
         home = self._homes.get(asyncio.get_running_loop())
         if home is None or home.ended or self._pid != os.getpid():
             home = await self._move_in()
-        await home.permits.enter(deadline_s)
+        if not home.permits.try_enter():
+            await home.permits.enter(deadline_s)
         return _Exchange(home, self._plan, target.origin)
 
     async def _move_in(self) -> _Home:

@@ -183,7 +183,19 @@ class AsyncLane(asyncio.BufferedProtocol):
             WireFault: There is no complete reply. The lane must be closed after it.
         """
         sent_s = self._begin(head, body)
-        await self._wait(deadline_s)
+        # As ``_wait`` does, without its coroutine: 0.2 us.
+        if self._fault is not None:
+            self._raise()
+        waiter = self._waiter
+        assert waiter is not None
+        self._arm(deadline_s)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            self._deadline_s = 0.0
+        if self._fault is not None:
+            self._raise()
         parser = self._parser
         connect_s, self.connect_s = self.connect_s, 0.0
         facts = (

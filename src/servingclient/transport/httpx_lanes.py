@@ -335,6 +335,8 @@ class AsyncLaneTransport(httpx.AsyncHTTPTransport):
         return _response(status, headers, _AsyncLaneBody(loan, times.read))
 
     async def _enter(self, timeout_s: float) -> None:
+        if self._gate.try_enter():
+            return
         try:
             await self._gate.enter(time.monotonic() + timeout_s)
         except (WireFault, QueueFull) as error:

@@ -55,15 +55,15 @@ class LoopGate(gate.Admission):
         return False
 
     async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
-        """See ``_ports.Gate.enter``."""
-        loop, line = asyncio.get_running_loop(), self._line
-        if loop is not self._loop:
-            self._adopt(loop)
-        if not self._watched and self._free > 0:
-            self._free -= 1
+        """See ``_ports.Gate.enter``; to be called where ``try_enter`` said no, before any wait."""
+        # Where others wait, ``try_enter`` has just said no on this very loop: which one runs is not
+        # asked again, 0.2 us of the 2.5 that waiting takes.
+        if not self._watched and self.try_enter():
             return
         if self._closed:
             raise gate.closed()
+        loop, line = self._loop, self._line
+        assert loop is not None
         self._check_room_in_line(line.ahead(priority), deadline_s, size_bytes)
         turn = loop.create_future()
         line.add(turn, priority, deadline_s, size_bytes)
