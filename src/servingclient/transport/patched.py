@@ -17,6 +17,9 @@ Three methods a colour are watched, which covers every tool that claims to work 
 ``httpx.Client._transport_for_url``       ``respx.mock(using="httpx")``, pook
 ========================================  ==================================================
 
+OpenTelemetry's patch counts only where it would do something: it leaves alone what a client of ours
+follows itself.
+
 Tools that wrap ``httpx.Client.send`` (Sentry, ddtrace) are not followed: they are often switched on
 for a whole service without a thought for this client, which would then be thirty times slower.
 """
@@ -65,13 +68,13 @@ def sync_patched() -> bool:
             return False
         known = _known_sync = _learn(_SYNC)
         if known is None:
-            return _is_patched(_SYNC)
+            return _is_patched(_SYNC) and not _keeps_still(_SYNC)
     transport, handle, pool, pooled, client, route, _ = known
     return (
         transport.handle_request is not handle
         or pool.handle_request is not pooled
         or client._transport_for_url is not route  # noqa: SLF001
-    )
+    ) and not _keeps_still(_SYNC)
 
 
 def async_patched() -> bool:
@@ -83,13 +86,13 @@ def async_patched() -> bool:
             return False
         known = _known_async = _learn(_ASYNC)
         if known is None:
-            return _is_patched(_ASYNC)
+            return _is_patched(_ASYNC) and not _keeps_still(_ASYNC)
     transport, handle, pool, pooled, client, route, _ = known
     return (
         transport.handle_async_request is not handle
         or pool.handle_async_request is not pooled
         or client._transport_for_url is not route  # noqa: SLF001
-    )
+    ) and not _keeps_still(_ASYNC)
 
 
 class _NotThere:
@@ -140,6 +143,39 @@ def _is_patched(colour: _Colour) -> bool:
         _is_original(transport, colour.handle, colour.enter)
         and (pool is _NotThere or _is_original(pool, colour.handle, colour.enter))
         and (not hasattr(client, _ROUTE) or _is_original(client, _ROUTE, colour.enter))
+    )
+
+
+def _keeps_still(colour: _Colour) -> bool:
+    """Whether the only patch is OpenTelemetry's, and it is told to leave what runs now alone.
+
+    It is where a client follows its calls itself (``integrations/opentelemetry``): they go over
+    lanes then. Asked only while something is patched.
+    """
+    tracing: Any = sys.modules.get("opentelemetry.context")
+    key = getattr(tracing, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
+    classes = _classes(colour)
+    if key is None or not tracing.get_value(key) or classes is None:
+        return False
+    transport, pool, client = classes
+    found = getattr(transport, colour.handle)
+    wrapper = getattr(found, "_self_wrapper", None)  # of wrapt
+    module = getattr(getattr(wrapper, "func", wrapper), "__module__", None) or ""
+    return (
+        module.startswith("opentelemetry.")
+        and _is_written_with(getattr(found, "__wrapped__", None), transport, colour)
+        and (pool is _NotThere or _is_original(pool, colour.handle, colour.enter))
+        and (not hasattr(client, _ROUTE) or _is_original(client, _ROUTE, colour.enter))
+    )
+
+
+def _is_written_with(found: Any, owner: Any, colour: _Colour) -> bool:
+    """Whether what a wrapper wraps is the method its class was written with."""
+    neighbour = getattr(owner, colour.enter, None)
+    return (
+        type(found) is FunctionType
+        and type(neighbour) is FunctionType
+        and found.__code__.co_filename == neighbour.__code__.co_filename
     )
 
 

@@ -113,6 +113,19 @@ def test_a_shared_request_is_one_attempt_of_several_calls(
     assert requests.count == len(invocations(emulator)) < 24
 
 
+def test_the_halves_of_a_refused_request_are_attempts_of_their_own(
+    door: Door, emulator: Emulator, collected: Collected
+) -> None:
+    emulator.add_endpoint("echo", echo="id", poison=13, slots=1, queue=64, service_time_s=0.02)
+    settings = QUICK.replace(batching=Batching(max_in_flight=1))
+    client = door.open("echo", pat(emulator), settings, observers=[collected.observer])
+    door.many(client, ({"inputs": [{"id": n, "b": 0.5}]} for n in range(24)))
+    points = collected.metrics()["http.client.request.duration"].values()
+    counts = [point.count for point in points if isinstance(point, HistogramDataPoint)]
+    posts = [record for record in invocations(emulator) if record.endpoint == "echo"]
+    assert sum(counts) == len(posts)
+
+
 def test_without_an_sdk_nothing_is_kept_and_nothing_fails(door: Door, emulator: Emulator) -> None:
     client = door.open("demo", pat(emulator), QUICK, observers=[OpenTelemetry()])
     assert len(door.predict(client).predictions) == 1

@@ -14,6 +14,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
+from pytest_httpx import HTTPXMock
 
 from servingclient import (
     AsyncServingClient,
@@ -30,7 +31,8 @@ from servingclient import (
 from servingclient.emulator import Emulator, faults
 from servingclient.integrations.opentelemetry import OpenTelemetry
 from servingclient.settings import Batching, Hedge, Retry
-from tests.doors.kit import Door, Overheard, errors, found_in, invocations, pat
+from servingclient.transport import patched
+from tests.doors.kit import Door, Overheard, Who, errors, found_in, invocations, pat
 from tests.telemetry.exporters.conftest import Collected
 
 QUICK = Settings(retry=Retry(backoff_base_s=0.001, throttled_base_s=0.001))
@@ -159,24 +161,62 @@ def test_what_a_transport_does_is_inside_of_the_span(
     assert str(line).startswith(parent_line(span))
 
 
-@pytest.mark.parametrize("httpx_too", [True, False])
+@pytest.mark.parametrize("first", ["ours", "theirs"])
 def test_with_httpx_instrumented_too_a_call_is_one_span(
-    door: Door, emulator: Emulator, collected: Collected, httpx_too: bool
+    door: Door,
+    emulator: Emulator,
+    collected: Collected,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
 ) -> None:
+    if first == "theirs":  # patched before anyone could learn what httpx was like
+        monkeypatch.setattr(patched, "_known_sync", None)
+        monkeypatch.setattr(patched, "_known_async", None)
+    else:
+        assert not patched.sync_patched()
+        assert not patched.async_patched()
     instrumentor = HTTPXClientInstrumentor()
-    if httpx_too:
-        instrumentor.instrument(tracer_provider=collected.tracing)
+    instrumentor.instrument(tracer_provider=collected.tracing)
     try:
         client = door.open("demo", pat(emulator), QUICK, observers=[collected.observer])
         door.predict(client)
+        assert client.stats().lanes.idle >= 1, "over a connection of the client's own"
         door.close(client)
     finally:
-        if httpx_too:
-            instrumentor.uninstrument()
+        instrumentor.uninstrument()
     calls = [one for one in collected.spans if "invocations" in str(attributes(one))]
     assert [one.name for one in calls] == ["POST demo"]
     (record,) = invocations(emulator)
     assert record.headers["traceparent"].startswith(parent_line(calls[0]))
+
+
+def test_without_a_tracer_of_ours_httpx_is_still_followed(
+    door: Door, emulator: Emulator, collected: Collected
+) -> None:
+    instrumentor = HTTPXClientInstrumentor()
+    instrumentor.instrument(tracer_provider=collected.tracing)
+    try:
+        client = door.open("demo", pat(emulator), QUICK)
+        door.predict(client)
+        door.close(client)
+    finally:
+        instrumentor.uninstrument()
+    assert [one.name for one in collected.spans if "invocations" in str(attributes(one))]
+
+
+def test_a_mock_is_heeded_whoever_follows_the_calls(
+    door: Door, collected: Collected, httpx_mock: HTTPXMock
+) -> None:
+    host = "https://example.cloud.databricks.com"
+    url = f"{host}/serving-endpoints/demo/invocations"
+    httpx_mock.add_response(url=url, method="POST", json={"predictions": [4]})
+    who = Who(host, {"token": "dapi-x"})
+    settings = QUICK.replace(describe=False)
+    client = door.open("demo", who, settings, observers=[collected.observer])
+    assert door.predict(client).predictions == [4]
+    (request,) = httpx_mock.get_requests()
+    (span,) = collected.spans
+    assert request.headers["traceparent"].startswith(parent_line(span))
 
 
 # -- ends that are no answers ----------------------------------------------------------------------
