@@ -328,3 +328,26 @@ def test_an_error_leaves_nothing_to_collect() -> None:
             assert gc.collect() == 0
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_an_interrupt_keeps_no_place_and_no_flight(made: Make, stop: type[BaseException]) -> None:
+    rules = quiet(
+        breaker=Breaker(min_calls=1, open_s=1.0, probe_calls=1), retry=Retry(max_attempts=1)
+    )
+    interrupted = [False]
+
+    def script(*_: Any) -> Answer | Breaks:
+        if interrupted[0]:
+            interrupted[0] = False
+            raise stop
+        return Answer() if len(api.sends) > 1 else DOWN
+
+    api = made(script, settings=rules)
+    failed(api)
+    api.pass_time(1.1)
+    interrupted[0] = True
+    with pytest.raises(stop):
+        api.get()
+    assert (api.inside, api.flights._flights) == (0, {})
+    assert api.get().source == "origin", "the probe's place is free again"

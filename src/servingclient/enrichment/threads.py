@@ -102,15 +102,19 @@ class ThreadCrew:
                     job = waiting.popleft()
                 except IndexError:
                     return
-                try:
-                    _step.run(cast("Coroutine[Any, Any, None]", job()))
-                except BaseException as error:  # noqa: BLE001 - raised where the caller waits
-                    failed.append(error)
+                _step.run(cast("Coroutine[Any, Any, None]", job()))
+
+        def work_apart() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - raised where the caller waits
+                waiting.clear()
+                failed.append(error)
 
         others = [
             threading.Thread(
                 target=contextvars.copy_context().run,
-                args=(work,),
+                args=(work_apart,),
                 name="servingclient-enrich",
                 daemon=True,
             )
@@ -130,4 +134,7 @@ class ThreadCrew:
         finally:
             waiting.clear()  # interrupted: no further job is begun
         if failed:
-            raise failed[0]
+            try:
+                raise failed[0]
+            finally:
+                failed.clear()  # its traceback holds this frame
