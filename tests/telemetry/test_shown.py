@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
+from rich.console import Console
 
 from servingclient.telemetry import table
 from servingclient.telemetry.card import sparkline
@@ -76,6 +78,14 @@ def test_the_table_of_a_busy_client() -> None:
 
 def test_the_table_of_a_new_client() -> None:
     assert str(empty()) == EMPTY
+
+
+def test_rich_prints_the_same_words_and_takes_none_for_markup() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(full(endpoint="[red]fraud[/]", kind="[bold]"))
+    words = [line.split() for line in console.export_text().splitlines() if line.strip()]
+    plain = [line.split() for line in str(full("[red]fraud[/]", "[bold]")).splitlines() if line]
+    assert words == plain
 
 
 def test_windows_longer_than_its_life_are_left_out() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from servingclient._stats import (
     BatchingStats,
@@ -15,6 +16,9 @@ from servingclient._stats import (
 )
 from servingclient.telemetry.tally import SLOT_S, SLOTS, Recent
 from servingclient.telemetry.traffic import Traffic
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,11 @@ class Stats:
         from servingclient.telemetry.table import text
 
         return text(self)
+
+    def __rich__(self) -> Group:
+        from servingclient.telemetry.terminal import tables
+
+        return tables(self)
 
     def _repr_html_(self) -> str:
         from servingclient.telemetry.card import card
