@@ -20,6 +20,7 @@ from servingclient import (
     AsyncMapResult,
     AsyncServingClient,
     Block,
+    EndpointFigures,
     Explanation,
     MapResult,
     Prediction,
@@ -29,6 +30,10 @@ from servingclient import (
     Throttled,
 )
 from servingclient.emulator import Emulator
+from servingclient.integrations.call_log import CallLog
+from servingclient.integrations.datadog import DatadogReporter
+from servingclient.integrations.opentelemetry import OpenTelemetry
+from servingclient.integrations.prometheus import PrometheusExporter, PrometheusWorker
 from servingclient.settings import Payload, Pool, Retry
 
 
@@ -185,3 +190,14 @@ def explain() -> None:
 async def explain_async() -> None:
     async with AsyncServingClient("model") as client:
         assert_type(await client.explain([{"a": 1.5}]), Explanation)
+
+
+async def every_exporter() -> None:
+    ServingClient("model", observers=[CallLog(), PrometheusWorker()])
+    with DatadogReporter() as reporter:
+        exporters = (OpenTelemetry(), PrometheusExporter(), reporter)
+        client = AsyncServingClient("model", observers=exporters)
+    figures = await client.endpoint_figures(timeout=5.0)
+    assert_type(figures, EndpointFigures)
+    assert_type(figures.qps, float | None)
+    assert_type(ServingClient("model").endpoint_figures(), EndpointFigures)

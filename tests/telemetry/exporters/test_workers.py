@@ -49,7 +49,7 @@ def service(tmp_path: Path) -> Iterator[Callable[[str], bytes]]:
         )
         said, ready = read_along(process)
         try:
-            assert ready.wait(15), "".join(said)
+            assert ready.wait(40), "".join(said)
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
                 yield lambda path: client.get(path).raise_for_status().content
         finally:
@@ -81,6 +81,7 @@ def total(text: bytes, name: str) -> float:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(60)  # two interpreters start, and import what a service imports
 def test_each_worker_tells_of_all(service: Callable[[str], bytes]) -> None:
     pids: set[Any] = set()
     calls = 0
