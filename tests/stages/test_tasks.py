@@ -250,3 +250,29 @@ def test_it_goes_on_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
     assert length(4) == 4
     assert hands._executor is not parents
     hands.refuse()
+
+
+async def test_what_waits_for_a_thread_is_dropped_with_its_caller() -> None:
+    hands = TaskHands(1)
+    go, entered = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    ran: list[str] = []
+
+    def blocks(_: Any) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        assert go.wait(LONG_S)
+
+    first = asyncio.ensure_future(hands.run(plain(blocks), (0,), LONG_S))
+    await entered.wait()
+    cancelled = asyncio.ensure_future(hands.run(plain(ran.append), ("cancelled",), LONG_S))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    with pytest.raises(NotDone):
+        await hands.run(plain(ran.append), ("late",), 0.001)
+    go.set()
+    await first
+    await hands.run(plain(ran.append), ("last",), LONG_S)
+    assert ran == ["last"]
+    await closing(hands)
