@@ -26,7 +26,27 @@ from servingclient.enrichment.redis_url import Place
 from servingclient.errors import WrongLoopError
 
 
-class _Tls(Connection):
+class _Held:
+    """Keeps its transport in reach. redis-py lets go of it wherever a reply is no good, and
+    TLS then says goodbye over several rounds of the loop, which may end before them.
+    """
+
+    line: Any = None
+
+    async def _connect(self) -> None:
+        await super()._connect()  # type: ignore[misc]
+        self.line = self._writer.transport  # type: ignore[attr-defined]
+
+
+class _Tcp(_Held, Connection):
+    pass
+
+
+class _Unix(_Held, UnixDomainSocketConnection):
+    pass
+
+
+class _Tls(_Tcp):
     """Encrypted with a context that all connections share."""
 
     def __init__(self, *, context: Any, **given: Any) -> None:
@@ -41,9 +61,7 @@ class TaskLinks:
     """Connections that tasks of one loop share; see ``redis_links.Links``."""
 
     def __init__(self, place: Place, ca_file: str | None) -> None:
-        self._kind: Any = (
-            UnixDomainSocketConnection if place.path else _Tls if place.tls else Connection
-        )
+        self._kind: Any = _Unix if place.path else _Tls if place.tls else _Tcp
         self._options = options(place)
         self._options |= {"socket_timeout": None, "socket_connect_timeout": DIAL_S}
         if place.tls:
@@ -159,10 +177,8 @@ class TaskLinks:
         self._open -= 1
         if self._waiting:
             self._dial_one()
-        writer = getattr(connection, "_writer", None)
-        if writer is not None:
-            # TLS says goodbye over several rounds of the loop, which may end before them
-            writer.transport.abort()
+        if connection.line is not None:
+            connection.line.abort()
         with contextlib.suppress(Exception):  # it is gone either way
             await connection.disconnect(nowait=True)
 

@@ -37,6 +37,8 @@ class Dead:
 
 
 class DeadTask(Dead):
+    line = None
+
     async def connect(self) -> None:  # type: ignore[override]
         pass
 
