@@ -11,11 +11,14 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
-from servingclient._types import RawHeaders, joined
+from servingclient._types import RawHeaders
 
 _DIRECTIVE: Final = re.compile(
     r"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\";]*)))?[ \t]*(?:,|$)"
 )
+_TELLING: Final = frozenset({b"cache-control", b"expires", b"vary", b"etag"})
+_READ: Final = _TELLING | {b"age", b"date"}
+_STRICT: Final = frozenset({"must-revalidate", "proxy-revalidate", "no-cache"})
 _SECONDS: Final = re.compile(r"[0-9]{1,12}")
 _ETAG: Final = re.compile(r"(?:W/)?\"[\x21\x23-\x7e]{0,254}\"")
 
@@ -49,26 +52,25 @@ NOTHING_SAID: Final = Said()
 
 def said(headers: RawHeaders) -> Said:
     """Read ``Cache-Control``, ``Expires`` against ``Date``, ``Age``, ``Vary`` and ``ETag``."""
-    directives = _directives(joined(headers, b"cache-control"))
-    age_s = _seconds(joined(headers, b"age")) or 0.0
-    etag = joined(headers, b"etag")
-    no_store = "no-store" in directives or joined(headers, b"vary").strip() == "*"
-    fresh_s = _lifetime(headers, directives)
+    lines = _lines(headers)
+    if not lines.keys() & _TELLING:
+        return NOTHING_SAID
+    directives = _directives(lines.get(b"cache-control", ""))
+    age_s = _seconds(lines.get(b"age", "")) or 0.0
+    etag = lines.get(b"etag", "")
+    fresh_s = _lifetime(lines, directives)
     if fresh_s is not None:
         fresh_s = max(0.0, fresh_s - age_s)
     revalidate_s = _given(directives, "stale-while-revalidate")
     on_error_s = _given(directives, "stale-if-error")
-    strict = {"must-revalidate", "proxy-revalidate", "no-cache"} & directives.keys()
-    if strict:
+    if _STRICT & directives.keys():
         # Section 5.2.2.2: once stale it must not be used unchecked. RFC 5861 lets stale-if-error
         # stand beside must-revalidate without saying who wins: the stricter does.
         revalidate_s = on_error_s = 0.0
-    if "no-cache" in directives:
-        fresh_s = 0.0
     return Said(
-        store=not no_store,
+        store="no-store" not in directives and lines.get(b"vary", "").strip() != "*",
         share="private" not in directives,
-        fresh_s=fresh_s,
+        fresh_s=0.0 if "no-cache" in directives else fresh_s,
         revalidate_s=revalidate_s,
         on_error_s=on_error_s,
         age_s=age_s,
@@ -76,16 +78,26 @@ def said(headers: RawHeaders) -> Said:
     )
 
 
-def _lifetime(headers: RawHeaders, directives: dict[str, str | None]) -> float | None:
+def _lines(headers: RawHeaders) -> dict[bytes, str]:
+    """The lines that matter here, repeats joined."""
+    found: dict[bytes, str] = {}
+    for name, value in headers:
+        lower = name.lower()
+        if lower in _READ:
+            text = value.decode("latin-1")
+            found[lower] = f"{found[lower]}, {text}" if lower in found else text
+    return found
+
+
+def _lifetime(lines: dict[bytes, str], directives: dict[str, str | None]) -> float | None:
     # s-maxage is meant for caches that many share; of the two the shorter is right for both kinds.
     told = [_given(directives, name) for name in ("s-maxage", "max-age")]
     known = [seconds for seconds in told if seconds is not None]
     if known:
         return min(known)
-    expires = joined(headers, b"expires")
-    if not expires:
+    if b"expires" not in lines:
         return None
-    until, now = _instant(expires), _instant(joined(headers, b"date"))
+    until, now = _instant(lines[b"expires"]), _instant(lines.get(b"date", ""))
     if until is None or now is None:
         return 0.0
     return max(0.0, (until - now).total_seconds())
