@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
@@ -309,7 +309,7 @@ class AsyncEnrichmentClient:
 
     def cached(
         self, *, ttl: float | None = None, key: Callable[..., Any] | None = None
-    ) -> Callable[[Callable[P, Awaitable[R]]], CachedFunction[P, Awaitable[R]]]:
+    ) -> Callable[[Callable[P, Awaitable[R]]], CachedFunction[P, Coroutine[Any, Any, R]]]:
         """Keep the values of an async function of yours, by the same rules.
 
         They stay in this process. One task awaits it for all who want the same value; what it
@@ -329,7 +329,7 @@ class AsyncEnrichmentClient:
 
         def decorate(
             function: Callable[P, Awaitable[R]],
-        ) -> CachedFunction[P, Awaitable[R]]:
+        ) -> CachedFunction[P, Coroutine[Any, Any, R]]:
             plan = FunctionPlan(function, key, ttl_s, lookup.world.now, awaits=True)
 
             @wraps(function)
@@ -346,7 +346,7 @@ class AsyncEnrichmentClient:
                 api.forget(lambda other, _: other == place)
 
             wrapper.invalidate = invalidate  # type: ignore[attr-defined]
-            return cast("CachedFunction[P, Awaitable[R]]", wrapper)
+            return cast("CachedFunction[P, Coroutine[Any, Any, R]]", wrapper)
 
         return decorate
 
