@@ -113,6 +113,16 @@ def test_a_load_test_that_does_not_tell(more: dict[str, Any], told: str, tmp_pat
         recorded(path)
 
 
+def test_statistics_of_locust_are_read_for_all_requests(tmp_path: Path) -> None:
+    path = tmp_path / "run_stats.csv"
+    header, one, whole = LOCUST.splitlines()
+    slower = one.replace(
+        ",40,42,45,47,55,65,75,85,94,95,95", ",400,420,450,470,550,650" + ",950" * 5
+    )
+    path.write_text(f"{header}\n{whole}\n{slower}\n")
+    assert of_times(recorded(path)).quantile_s(0.5) == pytest.approx(0.040, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
