@@ -319,14 +319,19 @@ def test_a_stop_iteration_ends_no_call_quietly(make: Make) -> None:
         Around(make(), preprocess=raises(StopIteration("mine"))).predict()
 
 
-def test_a_coroutine_cannot_be_awaited_by_a_blocking_client(make: Make) -> None:
+@pytest.mark.parametrize("name", ["preprocess", "enrich", "postprocess"])
+@pytest.mark.parametrize("fallback", ["raise", "null"])
+def test_a_coroutine_cannot_be_awaited_by_a_blocking_client(
+    make: Make, name: str, fallback: str
+) -> None:
     async def later(rows: Any) -> Any:
         return rows
 
     world = make()
-    with pytest.raises(ConfigError, match=r"^enrich returned a coroutine.*AsyncServingClient"):
-        Around(world, enrich=lambda rows: later([*rows])).predict()
-    assert world.sends == []
+    functions = {"enrich": list, name: lambda rows: later([*rows])}
+    with pytest.raises(ConfigError, match=f"^{name} returned a coroutine.*AsyncServingClient"):
+        Around(world, **functions, on_enrichment_error=fallback).predict()
+    assert len(world.sends) == (name == "postprocess")
 
 
 # -- what becomes of a failed enrichment ----------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from servingclient._explain import shown_s
 from servingclient._prediction import Prediction
-from servingclient.errors import DeadlineExceeded, PayloadError
+from servingclient.errors import ConfigError, DeadlineExceeded, PayloadError
 from servingclient.stages.functions import Stage, Stages
 from servingclient.telemetry.recorder import Recorder
 
@@ -45,7 +46,6 @@ class Hands(Protocol):
 
         Raises:
             NotDone: It would take longer than ``left_s``. A blocking one always runs to its end.
-            ConfigError: It needs to be awaited and cannot be.
         """
 
 
@@ -118,6 +118,7 @@ class Staging:
         Raises:
             DeadlineExceeded: The time is up.
             PayloadError: A function returned nothing.
+            ConfigError: A function must be awaited, and the client is a blocking one.
             Exception: What a function raised.
         """
         stages, now = self.stages, self._now
@@ -159,6 +160,8 @@ class Staging:
         return self._checked(stage, await self._ran(stage, arguments, span, None))
 
     def _checked(self, stage: Stage, made: Any) -> Any:
+        """Refuse what no inputs can be; a mistake in the function is no failed enrichment."""
+        _refuse_coroutine(stage, made)
         if made is None:
             error = PayloadError(
                 f"{stage.name} returned None instead of inputs, so nothing was sent. Does it lack "
@@ -181,7 +184,11 @@ class Staging:
             Exception: What the function raised.
         """
         stage = self.stages.postprocess
-        return values if stage is None else await self._ran(stage, (values,), span, answered)
+        if stage is None:
+            return values
+        made = await self._ran(stage, (values,), span, answered)
+        _refuse_coroutine(stage, made)
+        return made
 
     async def _ran(
         self, stage: Stage, arguments: tuple[Any, ...], span: Span, answered: Prediction | None
@@ -262,3 +269,13 @@ class Staging:
             error.request_id = answered.request_id
             error.status_code = answered.status
         return error
+
+
+def _refuse_coroutine(stage: Stage, made: Any) -> None:
+    """An event loop has awaited it; a lambda hides from a blocking client that it must be."""
+    if inspect.iscoroutine(made):
+        made.close()
+        raise ConfigError(
+            f"{stage.name} returned a coroutine, which ServingClient cannot await. Give a plain "
+            "function, or use AsyncServingClient."
+        )

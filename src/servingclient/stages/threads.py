@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from servingclient.errors import ClientClosedError, ConfigError
+from servingclient.errors import ClientClosedError
 from servingclient.stages.functions import Stage
 
 
@@ -30,14 +29,7 @@ class ThreadHands:
 
     async def run(self, stage: Stage, arguments: tuple[Any, ...], left_s: float) -> Any:
         """See ``Hands.run``; a function that blocks cannot be ended."""
-        made = stage.function(*arguments)
-        if inspect.iscoroutine(made):
-            made.close()
-            raise ConfigError(
-                f"{stage.name} returned a coroutine, which ServingClient cannot await. Give a "
-                "plain function, or use AsyncServingClient."
-            )
-        return made
+        return stage.function(*arguments)
 
     def refuse(self) -> None:
         """Begin nothing more."""
