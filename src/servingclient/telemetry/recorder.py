@@ -110,7 +110,9 @@ class Recorder:
         with self._guard:
             now_s = self._now()
             recent = self._windows.recent(now_s)
-            return Traffic.of([self._windows.total()], now_s - recent.since_s), recent
+            return Traffic.of(
+                [self._windows.past(), recent.slots[-1].tally], now_s - recent.since_s
+            ), recent
 
     def renew(self) -> None:
         """Forget all: what the parent of a forked child did is not the child's."""

@@ -161,11 +161,9 @@ class Windows:
             self._closed.append(closed)
         return self._tally
 
-    def total(self) -> Tally:
-        """All since the start."""
-        total = self._past.copy()
-        total.merge(self._tally)
-        return total
+    def past(self) -> Tally:
+        """All since the start but for the present slot, which ``recent`` has."""
+        return self._past.copy()
 
     def recent(self, now_s: float) -> Recent:
         """The last 5 min. Changes nothing here."""
