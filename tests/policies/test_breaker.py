@@ -359,6 +359,19 @@ def test_r8_probes_of_an_earlier_round_decide_nothing_in_a_later_one():
     assert not admitted(breaker, now_s)
 
 
+def test_who_waited_while_it_opened_may_not_go():
+    breaker = Breaker(RULES)
+    waiting = admitted(breaker, 0.0, 3)
+    assert all(breaker.stands(one) for one in waiting)
+    while call(breaker, 0.0, ok=False):
+        pass
+    assert not any(breaker.stands(one) for one in waiting)
+    first, second, _ = admitted(breaker, 5.0)
+    assert breaker.stands(second)
+    breaker.settle(first, False, 5.0)
+    assert not breaker.stands(second)
+
+
 # -- how often an API that is down is asked -------------------------------------------------------
 
 

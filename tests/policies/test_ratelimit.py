@@ -263,6 +263,17 @@ def test_no_pause_is_longer_than_the_longest(text: str):
     assert made.reserve(0.0) <= 2.0
 
 
+def test_a_pause_can_be_asked_for_by_those_who_wait():
+    made = bucket(calls_per_s=1.0, burst_calls=1)
+    assert waits(made, 0.0, 2) == [0.0, 1.0]
+    assert not made.paused(0.0)
+    learned(made=made, status=429, now_s=0.5, Retry_After="10")
+    assert made.paused(1.0)
+    made.unreserve(1.0, 1.0)
+    assert waits(made, 1.0, 2) == [9.5, 10.5]
+    assert not made.paused(10.5)
+
+
 def test_a_later_hint_makes_a_pause_longer_and_never_shorter():
     made = learned(status=429, Retry_After="10")
     learned(made=made, status=429, now_s=1.0, Retry_After="2")

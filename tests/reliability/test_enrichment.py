@@ -250,6 +250,27 @@ def test_row_23_a_crowd_at_half_open_sends_three(emu: Emulator, colour: str) -> 
     assert len(api.requests) - before[0] <= 3
 
 
+@pytest.mark.parametrize("waiting", ["for a place", "for the rate limit"])
+def test_row_23_calls_that_wait_when_it_opens_are_not_sent(
+    waiting: str, emu: Emulator, asking: Callable[..., Asking]
+) -> None:
+    by_rate = waiting == "for the rate limit"
+    settings = SETTINGS.replace(
+        breaker=Breaker(min_calls=5),
+        max_calls=100 if by_rate else 2,
+        rate_limit=RateLimit(calls_per_s=100.0 if by_rate else None, burst_calls=1),
+        retry=Retry(max_attempts=1),
+    )
+    api, client = emu.external, asking(settings)
+    api.go_down()
+    found = client.get_many(range(100), on_error="return", concurrency=100)
+    assert all(isinstance(one, ServingError) for one in found.values())
+    sent = len(api.requests)
+    assert 5 <= sent <= 20
+    assert sum(isinstance(one, CircuitOpen) for one in found.values()) == 100 - sent
+    assert client.client.stats().breaker == "open"
+
+
 # -- a limit --------------------------------------------------------------------------------------
 
 
@@ -283,6 +304,21 @@ def test_a_pause_asked_for_is_everybodys(emu: Emulator, asking: Callable[..., As
         with pytest.raises(Throttled):
             client.get(user)
     assert len(api.requests) == 1
+
+
+def test_a_pause_holds_for_those_who_wait_already(
+    emu: Emulator, asking: Callable[..., Asking]
+) -> None:
+    settings = SETTINGS.replace(rate_limit=RateLimit(calls_per_s=50.0, burst_calls=1))
+    api, client = emu.external, asking(settings, ttl_s=60.0)
+    api.script(faults.ok(), faults.ok(), faults.throttled(retry_after=1))
+    found = client.get_many(range(1, 21), concurrency=20)
+    assert all(one.source == "origin" for one in found.values())
+    refused = next(one for one in api.requests if one.status == 429)
+    after = [one for one in api.requests if one.received_at_s > refused.decided_at_s]
+    early = [one for one in after if one.received_at_s < refused.decided_at_s + 1.0]
+    assert len(after) == 18
+    assert len(early) <= 5  # those that left before the refusal arrived
 
 
 # -- and the predictions --------------------------------------------------------------------------

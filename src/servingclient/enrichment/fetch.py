@@ -153,7 +153,7 @@ class Fetcher:
         leave = self._admitted(call, began_s)
         settled = False
         try:
-            await self._in_turn(call, began_s)
+            await self._in_turn(call, leave, began_s)
             try:
                 target, secrets = await self._target(call)
                 sent_s = ports.now()
@@ -185,20 +185,48 @@ class Fetcher:
             raise explain.circuit_open(self._what(call.request), breaker.retry_after_s(now_s))
         return leave
 
-    async def _in_turn(self, call: _Call, now_s: float) -> None:
+    async def _in_turn(self, call: _Call, leave: Pass | None, now_s: float) -> None:
         """Wait for what the rate limit says, then for a place."""
-        ports, left_s = self._ports, call.deadline_s - now_s
-        wait_s = ports.bucket.reserve(now_s, max(0.0, left_s))
-        if wait_s > 0.0 and wait_s >= left_s:
-            raise explain.too_fast(self._what(call.request), wait_s, left_s)
+        ports = self._ports
+        go_s = await self._paced(call, now_s)
         try:
-            if wait_s > 0.0:
-                await ports.sleep(wait_s)
             if not ports.gate.try_enter():
                 await ports.gate.enter(call.deadline_s, 1, len(call.request.body))
         except BaseException:  # it does not go after all: the token is another's
-            ports.bucket.unreserve(ports.now(), now_s + wait_s)
+            ports.bucket.unreserve(ports.now(), go_s)
             raise
+        breaker = ports.breaker
+        if leave is not None and breaker is not None and not breaker.stands(leave):
+            # opened while this call waited, and with it a thousand others
+            now_s = ports.now()
+            ports.gate.leave()
+            ports.bucket.unreserve(now_s, go_s)
+            raise explain.circuit_open(self._what(call.request), breaker.retry_after_s(now_s))
+
+    async def _paced(self, call: _Call, now_s: float) -> float:
+        """Wait for what the rate limit says, anew when the API asks for a pause meanwhile.
+
+        Returns:
+            The instant the token is for.
+        """
+        ports = self._ports
+        while True:
+            left_s = call.deadline_s - now_s
+            wait_s = ports.bucket.reserve(now_s, max(0.0, left_s))
+            go_s = now_s + wait_s
+            if wait_s <= 0.0:
+                return go_s
+            if wait_s >= left_s:
+                raise explain.too_fast(self._what(call.request), wait_s, left_s)
+            try:
+                await ports.sleep(wait_s)
+            except BaseException:
+                ports.bucket.unreserve(ports.now(), go_s)
+                raise
+            now_s = ports.now()
+            if not ports.bucket.paused(now_s):
+                return go_s
+            ports.bucket.unreserve(now_s, go_s)
 
     async def _target(self, call: _Call) -> tuple[Target, tuple[str, ...]]:
         request, secrets = call.request, self._secrets

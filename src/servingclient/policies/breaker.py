@@ -122,6 +122,13 @@ class Breaker:
                 until_s = self._leases.pop(pass_.number, now_s)
                 self._replaced += until_s > now_s
 
+    def stands(self, pass_: Pass) -> bool:
+        """Whether a call that had to wait since it was let through may still go.
+
+        Not when the breaker has opened or closed meanwhile: a thousand calls may stand in a queue.
+        """
+        return pass_.generation == self._generation
+
     def retry_after_s(self, now_s: float) -> float:
         """Seconds until a call may be let through; 0 when one would be now."""
         with self._guard:

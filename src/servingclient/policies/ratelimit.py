@@ -103,6 +103,13 @@ class Bucket:
                 self._go(go_s, now_s)
             return go_s - now_s
 
+    def paused(self, now_s: float) -> bool:
+        """Whether the API has asked to be left alone now, maybe after a call was told to leave.
+
+        Such a call gives its token back and takes another.
+        """
+        return now_s < self._pause_s
+
     def unreserve(self, now_s: float, go_s: float) -> None:
         """Give a token back, because its call did not leave after all.
 
