@@ -14,10 +14,9 @@ from tests.enrichment.redis.conftest import Colour, Server, entry, far
 from tests.enrichment.redis.proxy import Proxy
 
 BUDGET_S = 0.05
-NOTICED_S = 0.03
-"""What took so long has waited for Redis; being left alone takes a thousandth of it."""
-
-CALLS = 60
+BEARABLE_S = 0.9
+"""No call takes that long, however busy the machine; a Redis that is waited for takes longer."""
+CALLS = 40
 
 
 def black_hole(proxy: Proxy) -> None:
@@ -58,14 +57,25 @@ WRONG = {
 }
 
 
-def times_s(colour: Colour, cache: Any, count: int) -> list[float]:
-    """How long each of some look-ups took that found nothing."""
-    took: list[float] = []
-    for _ in range(count):
-        started_s = time.perf_counter()
+def waited(colour: Colour, cache: Any) -> int:
+    """Make calls that find nothing; how many of them asked Redis, and so had to wait for it."""
+    links = cache._asking._links
+    asked: list[Any] = []
+    real = links.run
+
+    async def noted(commands: Any, deadline_s: float) -> Any:
+        if commands[0][0] == "HGETALL":  # a look-up; a probe asks for something else
+            asked.append(commands)
+        return await real(commands, deadline_s)
+
+    links.run = noted
+    for _ in range(CALLS):
+        started_s = time.monotonic()
         assert colour.run(cache.get_many(["k"], far())) == [None]
-        took.append(time.perf_counter() - started_s)
-    return took
+        assert time.monotonic() - started_s < BEARABLE_S
+        colour.pause()  # so that probes are made, and fail, meanwhile
+    links.run = real
+    return len(asked)
 
 
 @pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
@@ -77,13 +87,8 @@ def test_one_call_waits_and_no_other(
     while warm and not colour.run(_kept(cache)):
         colour.pause()
     fault(proxy)
-    started_s = time.perf_counter()
-    took_s = times_s(colour, cache, CALLS)
-    whole_s = time.perf_counter() - started_s
+    assert waited(colour, cache) == 1
     assert cache.bypassed
-    # once, and again for as often as a probe may have been answered in time by chance: never here
-    assert sum(one > NOTICED_S for one in took_s) <= 2, took_s
-    assert whole_s < 10 * BUDGET_S
 
 
 async def _kept(cache: Any) -> bool:
@@ -97,9 +102,8 @@ def test_nonsense_is_a_miss_and_soon_nobody_asks(
 ) -> None:
     fault(proxy)
     cache = colour.open(RedisCache(proxy.url, budget_s=BUDGET_S))
-    took_s = times_s(colour, cache, CALLS)
+    assert waited(colour, cache) <= 3
     assert cache.bypassed
-    assert sum(one > NOTICED_S for one in took_s) <= 3, took_s
 
 
 def test_an_answer_too_many_is_nobodys(proxy: Proxy, admin: redis.Redis, colour: Colour) -> None:
@@ -118,9 +122,8 @@ def test_nobody_there(server: Server, colour: Colour) -> None:
     with Proxy(server.path) as gone:
         url = gone.url
     cache = colour.open(RedisCache(url, budget_s=BUDGET_S))
-    took_s = times_s(colour, cache, CALLS)
+    assert waited(colour, cache) <= 3
     assert cache.bypassed
-    assert sum(one > NOTICED_S for one in took_s) <= 1
 
 
 @pytest.mark.parametrize("fault", [*SLOW.values(), hanging_up], ids=[*SLOW, "hangs up"])
@@ -129,7 +132,7 @@ def test_it_is_used_again_when_it_is_well(
 ) -> None:
     cache = colour.open(RedisCache(proxy.url, budget_s=BUDGET_S))
     fault(proxy)
-    times_s(colour, cache, CALLS)
+    assert waited(colour, cache) <= 3
     assert cache.bypassed
     proxy.script = type(proxy.script)()
     end_s = time.monotonic() + 15
