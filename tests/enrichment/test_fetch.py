@@ -291,6 +291,13 @@ def test_a_post_that_only_looks_up_is_kept_by_its_body(made: Make) -> None:
     assert post(api, {}, cacheable=True).source == "origin"
 
 
+def test_a_post_is_never_conditional(made: Make) -> None:
+    api = made(Answer(headers={"ETag": '"e"', "Cache-Control": "no-cache"}))
+    for _ in range(2):
+        assert post(api, {}, cacheable=True).source == "origin"
+    assert all("If-None-Match" not in dict(target.headers) for _, target, _ in api.sends)
+
+
 def test_nothing_there_is_an_error_where_it_is_no_answer(made: Make) -> None:
     with pytest.raises(NotFound):
         post(made(Answer(404)), {}, cacheable=False)

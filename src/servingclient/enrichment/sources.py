@@ -43,7 +43,8 @@ class OneEach:
         (asked,) = part
         request: Request = asked.what
         known = asked.known
-        if self._heed and known is not None and known.etag is not None:
+        # to a POST a server answers 412 and not 304 (RFC 9110 section 13.1.2)
+        if self._heed and known is not None and known.etag and request.method == "GET":
             request = request._replace(etag=known.etag)
         fetched = await self._fetcher.fetch(request, deadline_s)
         said = fetched.said if self._heed else NOTHING_SAID
