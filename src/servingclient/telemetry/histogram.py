@@ -85,8 +85,7 @@ class Histogram:
             self._counts[0] += len(values)
             self._note(len(values), 0.0, 0.0, 0.0)
             return
-        total, ordered = sum(values), sorted(values)  # which costs half of min and max
-        low, high = ordered[0], ordered[-1]
+        total, low, high = sum(values), min(values), max(values)
         if not (low >= 0.0 and total < _TOO_LARGE):  # a sum with a NaN in it is one
             raise ValueError("a histogram takes numbers from 0 to 3e38")
         self._counts.update(buckets_of(values))
