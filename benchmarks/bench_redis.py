@@ -38,7 +38,7 @@ from servingclient.enrichment.ports import SharedCache
 from servingclient.settings import Caching
 
 IDS = 1000
-FULL, QUICK = Effort(10), Effort(2, 0.02, tries=1, warm=0)
+FULL, QUICK = Effort(10), Effort(1, 0.01, tries=1, warm=0)
 MANY, SINGLE = "get_many of 1,000", "get, one by one"
 CACHE_MANY, CACHE_SINGLE = "cache alone, 1,000", "cache alone, one by one"
 BARE = "redis-py GET, one by one"
@@ -314,7 +314,7 @@ FIRST = 20
 
 def under(fault: Callable[[], Any], *, quick: bool) -> Added:
     first, later = [], []
-    calls, rounds = (200, 2) if quick else (2000, 7)
+    calls, rounds = (100, 1) if quick else (2000, 7)
     for _ in range(rounds):
         with (
             fault() as url,
