@@ -186,6 +186,14 @@ def test_a_wait_that_does_not_fit_fails_at_once(made: Make) -> None:
     assert len(api.sends) == 1
 
 
+def test_a_wait_that_closing_ended_is_not_begun_again(made: Make) -> None:
+    api = made(Answer(429, headers={"Retry-After": "3"}), settings=ONCE)
+    failed(api)
+    api.woken = api.full = True
+    assert isinstance(failed(api), QueueFull)
+    assert len(api.slept) == 1
+
+
 def test_the_rate_is_kept(made: Make) -> None:
     rules = quiet(rate_limit=RateLimit(calls_per_s=2.0, burst_calls=1), timeout_s=100.0)
     api = made(Answer(takes_s=0.0), settings=rules)

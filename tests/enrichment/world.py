@@ -162,6 +162,7 @@ class FakeApi:
         self.rand_s = 0.5
         self.inside = 0
         self.full = False
+        self.woken = False
         self.behind: list[Callable[[], Awaitable[None]]] = []
         self._now = [START_S] if clock is None else clock._now
         self.script = script if callable(script) else _scripted(script)
@@ -259,6 +260,8 @@ class FakeApi:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         await self._pause()
+        if self.woken:
+            return
         self._now[0] += seconds
 
     async def _pause(self) -> None:
