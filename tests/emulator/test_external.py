@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable
 
 import pytest
 
 from servingclient.emulator import Emulator, faults
+from servingclient.emulator.__main__ import _as_exports, _as_json
 from tests.emulator.peer import Answer, connected, post, read
 
 
@@ -260,6 +262,19 @@ def test_it_has_a_host_of_its_own() -> None:
         assert emu.external.base_url not in (emu.host, emu.serving_host)
         assert ask(emu, "/users/7").status == 200
         assert read(emu, "/users/7").status == 404
+
+
+def test_the_command_says_where_it_is(emu: Emulator) -> None:
+    url = emu.external.base_url
+    assert f"# external API: {url}\n" in _as_exports(emu, "pat")
+    assert json.loads(_as_json(emu))["external_url"] == url
+
+
+def test_its_port_can_be_chosen() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Emulator(tls=False, external_port=port) as emu:
+        assert emu.external.base_url == f"http://127.0.0.1:{port}"
 
 
 def test_before_the_start_it_is_nowhere() -> None:
