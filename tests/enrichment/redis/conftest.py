@@ -39,7 +39,6 @@ class Server:
     path: str
     tls_port: int
     ca_file: str
-    pid: int
 
     @property
     def url(self) -> str:
@@ -48,6 +47,16 @@ class Server:
     @property
     def admin(self) -> redis.Redis:
         return redis.Redis(unix_socket_path=self.path)
+
+
+WATCHED = '"$@" & server=$!; cat >/dev/null; kill $server; wait $server'
+"""Ends the server when its input ends, and so also when the tests were killed."""
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait(10)
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[bytes], Server]:
@@ -65,8 +74,10 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Server]:
     command += ["--tls-key-file", str(folder / "key.pem")]
     command += ["--tls-ca-cert-file", str(folder / "ca.pem"), "--dir", str(folder)]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    server = Server(str(path), port, str(folder / "ca.pem"), process.pid)
+        process = subprocess.Popen(
+            ["sh", "-c", WATCHED, "sh", *command], stdin=subprocess.PIPE, stdout=log, stderr=log
+        )
+    server = Server(str(path), port, str(folder / "ca.pem"))
     deadline_s = time.monotonic() + 10
     pause = asyncio.new_event_loop()
     with contextlib.closing(pause):
@@ -75,8 +86,7 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Server]:
                 it.ping()
                 return process, server
             pause.run_until_complete(asyncio.sleep(0.02))
-    process.kill()
-    process.wait()
+    end(process)
     raise RuntimeError((folder / "log").read_text())
 
 
@@ -92,8 +102,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         rules = ["~servingclient:*", "+@read", "+@write", "+@connection", "+@transaction", "+eval"]
         admin.execute_command("ACL", "SETUSER", "app", "on", f">{PASSWORD}", *rules)
     yield server
-    process.terminate()
-    process.wait(10)
+    end(process)
 
 
 @pytest.fixture
