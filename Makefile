@@ -12,6 +12,7 @@ VENV := .venv
 PEER := .venv-peer
 BENCH := .venv-bench
 WHEEL := .venv-wheel
+ENGINES := .venv-engines
 BIN := $(VENV)/bin
 
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
@@ -22,11 +23,12 @@ WORKERS ?= 2
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage demo bench bench-call bench-overload format clean
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage engines demo bench bench-call bench-overload format clean
 
 help:
 	@echo "make setup | test | demo | bench [ARGS=...] | bench-call | bench-overload | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
+	@echo "apart from it: engines (Spark, Locust, Ray)"
 
 # ---------------------------------------------------------------- environments, each built once per change of its inputs
 
@@ -54,6 +56,11 @@ $(BENCH)/.stamp: pyproject.toml constraints-peer.txt
 	$(BENCH)/bin/pip install $(PIP_FLAGS) -c constraints-peer.txt -e '.[bench]' mlflow-skinny
 	@touch $@
 
+$(ENGINES)/.stamp: pyproject.toml constraints-engines.txt
+	$(call new_venv,$(ENGINES))
+	$(ENGINES)/bin/pip install $(PIP_FLAGS) -c constraints-engines.txt -e '.[engines]'
+	@touch $@
+
 # ---------------------------------------------------------------- tests, the fastest first
 
 test: lint types imports unit peers test-wheel
@@ -76,6 +83,11 @@ unit: setup
 
 peers: setup peer
 	$(BIN)/python -m pytest -m peer tests/peers $(ARGS)
+
+# Scoring and load on real engines. Spark needs Java 17 on the path: its tests say so and are skipped
+# without. Not part of `test`.
+engines: $(ENGINES)/.stamp
+	$(ENGINES)/bin/python -m pytest -p no:cacheprovider tests/engines $(ARGS)
 
 # The wheel as a user gets it: first alone, with no extra installed, then under the suite. The tools
 # of the suite are borrowed from .venv by path; a path in a .pth file does not run the .pth files
@@ -121,6 +133,6 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) $(ENGINES) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

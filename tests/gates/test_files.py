@@ -75,7 +75,7 @@ def test_no_lock_file(tracked: list[Path]) -> None:
 
 def test_constraints_are_plain(request: pytest.FixtureRequest) -> None:
     plain = re.compile(r'[a-z0-9-]+==[\w.!+]+( ; python_version (<|>=) "3\.\d+")?')
-    for name in ("constraints.txt", "constraints-peer.txt"):
+    for name in ("constraints.txt", "constraints-peer.txt", "constraints-engines.txt"):
         lines = (request.config.rootpath / name).read_text().splitlines()
         pins = [line for line in lines if line and not line.startswith("#")]
         assert pins
