@@ -55,34 +55,32 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         started.set()
         await self._ended.wait()
         server.close()
-        # who was accepted just now begins before it is ended: it would leave its connection open
-        coming = asyncio.all_tasks() - self._tasks - {asyncio.current_task()}
-        if coming:
-            await asyncio.wait(coming)
-        await asyncio.sleep(0)
+        for _ in range(5):  # who was accepted just now arrives here some rounds of the loop later
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for writer in self._writers:
+            writer.transport.abort()
         await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.append(writer)
         task = asyncio.create_task(self._carry(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            up_reader, up_writer = await asyncio.open_unix_connection(self.socket_path)
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
+        up_reader, up_writer = await asyncio.open_unix_connection(self.socket_path)
+        self._writers.append(up_writer)
         back = asyncio.create_task(self._answer(up_reader, writer))
         try:
             with contextlib.suppress(ConnectionError):
