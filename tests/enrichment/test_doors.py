@@ -164,6 +164,28 @@ def test_a_crowd_on_a_failing_key_asks_twice(door: Door) -> None:
         assert len(api.requests) <= (30 if door.colour == "sync" else 2)
 
 
+def test_when_a_leader_fails_one_other_tries_for_all(door: Door) -> None:
+    held = Held()
+    answers = [reply(b"{}", status="500 No"), reply(b"[1]")]
+
+    async def answer(conn: Any, request: Request) -> None:
+        await asyncio.to_thread(held.free.wait, 10)
+        await conn.send(answers.pop(0))
+
+    with ScriptedServer(answer) as api:
+        client = door.open(api, ONCE)
+
+        def release() -> None:
+            api.wait_until(lambda: len(api.requests) == 1)
+            held.free.set()
+
+        found = door.crowd(lambda: client.get("/a"), 20, release)
+        failed = [one for one in found if isinstance(one, Exception)]
+        assert [type(one).__name__ for one in failed] == ["ServerError"]
+        assert {repr(one.value) for one in found if one not in failed} == {"[1]"}
+        assert len(api.requests) == 2
+
+
 def test_a_leader_with_little_time_hands_over(door: Door) -> None:
     held = Held()
     with ScriptedServer(held) as api:

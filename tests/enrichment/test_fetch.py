@@ -194,6 +194,16 @@ def test_a_wait_that_closing_ended_is_not_begun_again(made: Make) -> None:
     assert len(api.slept) == 1
 
 
+def test_who_cannot_enter_gives_the_token_back(made: Make) -> None:
+    rules = quiet(rate_limit=RateLimit(calls_per_s=0.1, burst_calls=1))
+    api = made(settings=rules)
+    api.full = True
+    assert isinstance(failed(api), QueueFull)
+    api.full = False
+    assert api.get().source == "origin"
+    assert api.slept == []
+
+
 def test_the_rate_is_kept(made: Make) -> None:
     rules = quiet(rate_limit=RateLimit(calls_per_s=2.0, burst_calls=1), timeout_s=100.0)
     api = made(Answer(takes_s=0.0), settings=rules)
