@@ -247,3 +247,25 @@ def test_the_head_of_a_stream_must_come_by_the_deadline(drive: Drive):
         assert caught.value.kind is FaultKind.TIMEOUT
         assert time.monotonic() - started < 0.75
         assert eventually(lambda: driver.settle() or driver.in_use() == 0)
+
+
+@pytest.mark.parametrize(("first_s", "then_s"), [(0.6, 1.0), (1.0, 0.6), (5.0, 0.5)])
+def test_a_time_out_left_over_from_another_call_does_not_count(first_s: float, then_s: float):
+    """A blocking lane keeps the kernel's time-out where it nearly fits; it must not show."""
+
+    async def two_calls(driver: Driver, target) -> tuple[str, float]:
+        await driver.wire.send(target, body_of(1), time.monotonic() + first_s)
+        started = time.monotonic()
+        with pytest.raises(WireFault) as caught:
+            await driver.wire.send(target, body_of(2), started + then_s)
+        return caught.value.kind.value, time.monotonic() - started
+
+    with ScriptedServer(by_turn(echo(), silence)) as server:
+        driver = Driver("lane", settings_of())
+        with ThreadPoolExecutor(1) as elsewhere:  # the main thread waits otherwise
+            kind, took_s = elsewhere.submit(
+                _step.run, two_calls(driver, target_of(server))
+            ).result()
+        driver.close()
+    assert kind == "timeout"
+    assert then_s <= took_s < then_s + 0.25
