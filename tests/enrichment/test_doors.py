@@ -33,7 +33,7 @@ from servingclient import (
     Tls,
     UnexpectedRedirect,
 )
-from servingclient.settings import Retry
+from servingclient.settings import RateLimit, Retry
 from tests.enrichment.kit import LOCAL, Door, Held, api_of
 from tests.enrichment.world import FakeShared
 from tests.scripted.certificates import Authority
@@ -669,6 +669,36 @@ def test_closing_ends_what_runs(door: Door) -> None:
             found = door.run(both())
         held.free.set()
         assert {type(one) for one in found} == {ClientClosedError}
+
+
+def test_closing_ends_a_wait_for_the_rate_limit(door: Door) -> None:
+    with api_of() as api:
+        # left alone it would wait longer than a test may take
+        slow = RateLimit(calls_per_s=0.02, burst_calls=1)
+        client = door.open(api, ONCE.replace(rate_limit=slow, timeout_s=60.0))
+        door.run(client.get("/first"))
+        flights = client._api.lookup.world.flights._flights
+
+        if door.colour == "sync":
+
+            def end() -> None:
+                while not flights:
+                    threading.Event().wait(0.001)
+                client.close()
+
+            found = door.crowd(lambda: client.get("/a"), 1, end)
+        else:
+
+            async def both() -> list[Any]:
+                task = asyncio.ensure_future(client.get("/a"))
+                while not flights:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0)
+                await client.aclose()
+                return await asyncio.gather(task, return_exceptions=True)
+
+            found = door.run(both())
+        assert [type(one) for one in found] == [ClientClosedError]
+        assert len(api.requests) == 1
 
 
 def test_one_more_than_may_wait_is_turned_away(door: Door) -> None:

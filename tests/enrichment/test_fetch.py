@@ -259,6 +259,15 @@ def test_what_is_no_fault_of_the_api_opens_nothing(made: Make, step: Answer) -> 
     assert api.stats.breaker == "closed"
 
 
+def test_connections_that_died_idle_open_nothing(made: Make) -> None:
+    rules = quiet(breaker=Breaker(min_calls=2, failure_ratio=0.1))
+    steps = [Breaks(FaultKind.STALE, takes_s=0.0), Answer()] * 10
+    api = made(steps, settings=rules)
+    assert {api.get(id=one).source for one in range(10)} == {"origin"}
+    stats = api.stats
+    assert (stats.breaker, stats.error_rate, stats.requests) == ("closed", 0.0, 20)
+
+
 def test_without_a_breaker_nothing_is_refused(made: Make) -> None:
     api = made(DOWN, settings=quiet(breaker=None, retry=Retry(max_attempts=1)))
     for _ in range(50):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -502,6 +503,20 @@ def test_a_shared_value_past_its_time_is_given_out_and_fetched_behind(made: Make
     one.work_behind()
     assert one.get()[::2] == (2, "fresh"), "had from the shared cache"
     assert len(one.sends) == 1
+
+
+def test_an_early_refresh_is_not_content_with_what_is_shared(made: Make) -> None:
+    shared = FakeShared()
+    rules = quiet(caching={"early_refresh_factor": 1.0})
+    api = made([Answer(value=1, takes_s=1.0), Answer(value=2)], shared=shared, settings=rules)
+    api.get()
+    api.pass_time(57.0)
+    api.rand_s = math.exp(-5.0)
+    assert api.get()[::2] == (1, "fresh")
+    api.rand_s = 0.9  # by which what lies in the shared cache is fresh enough
+    assert api.work_behind() == 1
+    assert len(api.sends) == 2
+    assert api.get().value == 2
 
 
 def test_the_shared_cache_serves_when_the_api_is_down(made: Make) -> None:

@@ -311,9 +311,8 @@ class FakeApi:
 def quiet(**changes: Any) -> EnrichmentSettings:
     """Settings without chance; ``caching`` may be changed by name."""
     base = EnrichmentSettings()
-    caching = replace(
-        base.caching, ttl_jitter=0.0, early_refresh_factor=0.0, **changes.pop("caching", {})
-    )
+    without = {"ttl_jitter": 0.0, "early_refresh_factor": 0.0}
+    caching = replace(base.caching, **without | changes.pop("caching", {}))
     return base.replace(caching=caching, **changes)
 
 
