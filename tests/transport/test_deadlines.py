@@ -260,7 +260,7 @@ def test_a_time_out_left_over_from_another_call_does_not_count(first_s: float, t
             await driver.wire.send(target, body_of(2), started + then_s)
         return caught.value.kind.value, time.monotonic() - started
 
-    with ScriptedServer(by_turn(echo(), silence)) as server:
+    with ScriptedServer(by_turn(echo(), stall())) as server:
         driver = Driver("lane", settings_of())
         with ThreadPoolExecutor(1) as elsewhere:  # the main thread waits otherwise
             kind, took_s = elsewhere.submit(
