@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     import httpx
     from databricks.sdk.core import Config
 
+    from servingclient.capacity.doctor import Diagnosis, Probe, Targets
+
 
 class AsyncServingClient:
     """Calls one Databricks Model Serving endpoint, from any number of tasks of one event loop.
@@ -445,6 +447,42 @@ class AsyncServingClient:
         settings = self._story.settings
         limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
         return await read_figures(self._access, self._gate, self._clock.now, self.endpoint, limit_s)
+
+    async def doctor(
+        self,
+        *,
+        probe: Probe | None = None,
+        targets: Targets | None = None,
+        timeout: float | None = None,
+    ) -> Diagnosis:
+        """Hold the endpoint and its calls against targets, and say what to do where one is missed.
+
+        Judges by what this client has seen, by the endpoint's description and by its own figures,
+        both read anew. What cannot be read is told in the result. Prints as a table.
+
+        Args:
+            probe: Calls that may be made to measure; None makes none.
+            targets: What to hold it to; None takes the defaults.
+            timeout: Seconds for each question to the workspace.
+
+        Raises:
+            PayloadError: The probe's inputs cannot be sent.
+            ClientClosedError: The client was closed.
+        """
+        from servingclient.capacity.doctor.gather import Room, diagnose
+
+        settings, door = self._story.settings, self._predict_probe
+        limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
+        now = self._clock.now
+        room = Room(self.endpoint, self._access, self._gate, now, self.stats, door)
+        return await diagnose(room, probe, targets, limit_s)
+
+    async def _predict_probe(self, inputs: Any) -> Prediction:
+        story = self._story
+        timeout_s, idempotent = story.settings.timeout_s, story.settings.idempotent
+        return await self._calls.predict(
+            inputs, None, None, None, None, timeout_s, idempotent, story.rank
+        )
 
     def with_options(self, **changes: Any) -> AsyncServingClient:
         """A copy with other settings that shares connections, queue, token and retry quota.

@@ -27,6 +27,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert told.startswith("usage: servingclient [-h] [--version] COMMAND")
     assert re.findall(r"^    (\w+) ", told, re.MULTILINE) == [
         "demo",
+        "doctor",
         "emulate",
         "loadtest",
         "metrics",
@@ -34,7 +35,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-@pytest.mark.parametrize("command", ["demo", "emulate", "loadtest", "metrics", "plan"])
+@pytest.mark.parametrize("command", ["demo", "doctor", "emulate", "loadtest", "metrics", "plan"])
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])

@@ -17,7 +17,7 @@ from servingclient._types import FaultKind, Origin, WireFault
 from servingclient.auth import description as reading
 from servingclient.auth.book import Book
 from servingclient.auth.credentials import Credentials
-from servingclient.auth.description import Reading
+from servingclient.auth.description import Asked, Reading
 from servingclient.auth.endpoint import Description, standard_path
 from servingclient.auth.figures import Answered, FiguresReading
 from servingclient.auth.headers import check_user_headers, standard_headers
@@ -210,6 +210,23 @@ class Access:
         while self._figures.read < number:  # the flight just joined may have begun before
             await self._fly(deadline_s)
         return self._figures.found
+
+    async def look(self, deadline_s: float) -> Asked | None:
+        """Read the endpoint's description as it is now, with a request that runs no model.
+
+        Returns:
+            What came of it; None where the settings say not to read it, or a login failed before.
+
+        Raises:
+            ServingError: As ``obtain``.
+            WireFault: As ``obtain``.
+        """
+        if self._settings.describe:
+            self._reading.age()
+        await self._fly(deadline_s)
+        if self._settings.describe and self._reading.asked is None:
+            await self._fly(deadline_s)  # the flight just joined had begun before
+        return self._reading.asked
 
     async def close(self) -> None:
         """End what runs behind the calls."""

@@ -36,12 +36,14 @@ class Asked(NamedTuple):
         description: What it says; None when it could not be read.
         token_refused: The credential was refused, not the request.
         outage: Nobody answered in a way that says anything about the endpoint.
+        round_trip_s: Seconds to the first byte of the reply; None when no reply came.
     """
 
     status: int | None
     description: Description | None
     token_refused: bool
     outage: bool
+    round_trip_s: float | None = None
 
 
 async def ask(workspace: Workspace, endpoint: str, token: Token) -> Asked:
@@ -57,17 +59,19 @@ async def ask(workspace: Workspace, endpoint: str, token: Token) -> Asked:
             raise ClientClosedError("The client was closed.") from fault
         _log.warning("description_unreachable host=%s kind=%s", workspace.host, fault.kind.value)
         return Asked(None, None, token_refused=False, outage=True)
-    status = reply.status
+    status, trip_s = reply.status, reply.first_byte_s - reply.sent_s
     if status == 200:
-        return Asked(status, read_description(reply.body), token_refused=False, outage=False)
+        found = read_description(reply.body)
+        return Asked(status, found, token_refused=False, outage=False, round_trip_s=trip_s)
     refused = _says_token_is_bad(status, reply.body)
-    return Asked(status, None, token_refused=refused, outage=status == 429 or status >= 500)
+    outage = status == 429 or status >= 500
+    return Asked(status, None, token_refused=refused, outage=outage, round_trip_s=trip_s)
 
 
 class Reading:
     """The description at hand and when to read it again. Pure: time is an argument."""
 
-    __slots__ = ("_failures", "_rules", "again_s", "description", "forced")
+    __slots__ = ("_failures", "_rules", "again_s", "asked", "description", "forced")
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -75,6 +79,7 @@ class Reading:
         self.description: Description | None = None
         self.again_s = -math.inf
         self.forced = False
+        self.asked: Asked | None = None
 
     def unasked(self) -> None:
         """Never read it; the endpoint is called the standard way."""
@@ -90,8 +95,14 @@ class Reading:
         self.again_s = -math.inf
         self.forced = True
 
+    def age(self) -> None:
+        """Have it read with the next flight, because someone wants to see it as it is now."""
+        self.asked = None
+        self.again_s = -math.inf
+
     def take(self, asked: Asked, now_s: float) -> Description:
         """Use what was read from now on, or what stands in for it."""
+        self.asked = asked
         if asked.outage:
             return self.keep(now_s) or self._stand_in()
         if asked.description is None and self._known() and not self.forced:

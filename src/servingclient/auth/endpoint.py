@@ -36,6 +36,10 @@ class Description(NamedTuple):
         max_request_bytes: Largest request by the service's documentation.
         provisioned_concurrency: Most requests it works on at one time, or None.
         ready: Whether it serves; None when not said.
+        scale_to_zero: Whether one of its models may scale to zero; None when not said.
+        updating: Word of the service for a change of it under way or failed; None when there is
+            none.
+        workload_type: Hardware, such as ``CPU``; None when not said, or where models differ.
     """
 
     id: str | None
@@ -45,6 +49,9 @@ class Description(NamedTuple):
     max_request_bytes: int
     provisioned_concurrency: int | None
     ready: bool | None
+    scale_to_zero: bool | None = None
+    updating: str | None = None
+    workload_type: str | None = None
 
 
 UNDESCRIBED = Description(None, None, None, None, CUSTOM_MODEL_LIMIT_BYTES, None, None)
@@ -74,6 +81,9 @@ def read_description(body: bytes) -> Description | None:
         SMALL_LIMIT_BYTES if small else CUSTOM_MODEL_LIMIT_BYTES,
         _concurrency(entities),
         None if ready is None else ready == "READY",
+        _scale_to_zero(entities),
+        _updating(_text(_dict(value, "state"), "config_update")),
+        _workload_type(entities),
     )
 
 
@@ -148,6 +158,22 @@ def _concurrency(entities: list[dict[str, Any]]) -> int | None:
             most = _SIZES.get(str(entity.get("workload_size")).lower(), 0)
         total += max(most, 0)
     return total or None
+
+
+def _scale_to_zero(entities: list[dict[str, Any]]) -> bool | None:
+    said = [one.get("scale_to_zero_enabled") for one in entities]
+    if any(one is True for one in said):
+        return True
+    return False if said and all(one is False for one in said) else None
+
+
+def _updating(word: str | None) -> str | None:
+    return None if word == "NOT_UPDATING" else word
+
+
+def _workload_type(entities: list[dict[str, Any]]) -> str | None:
+    found = {_text(one, "workload_type") for one in entities}
+    return found.pop() if len(found) == 1 else None
 
 
 def _entities(value: dict[str, Any]) -> list[dict[str, Any]]:

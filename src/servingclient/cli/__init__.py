@@ -10,6 +10,7 @@ from servingclient._version import __version__
 
 _EMULATE = "run a local Databricks Model Serving until it is interrupted"
 _DEMO = "score a real data set through every part of the client, on the emulator"
+_DOCTOR = "what is wrong with an endpoint, and what to do about it"
 _LOADTEST = "what an endpoint can take: load of your choice, or the search for its knee"
 _PLAN = "how much provisioned concurrency a load needs, and what callers will see"
 _METRICS = "what an endpoint says of itself: processor, memory, requests, latency"
@@ -35,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from servingclient.cli.metrics import main as metrics
 
         return metrics(given[1:])
+    if given[:1] == ["doctor"]:  # likewise
+        from servingclient.cli.doctor import main as doctor
+
+        return doctor(given[1:])
     if given[:1] == ["loadtest"]:  # likewise
         from servingclient.cli.loadtest import main as loadtest
 
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     demo = commands.add_parser("demo", help=_DEMO, description=_sentence(_DEMO), epilog=_DEMO_CODES)
     demo.add_argument("--plain", action="store_true", help="no colours, also on a terminal")
+    commands.add_parser("doctor", help=_DOCTOR)
     commands.add_parser("emulate", help=_EMULATE)
     commands.add_parser("loadtest", help=_LOADTEST)
     commands.add_parser("metrics", help=_METRICS)

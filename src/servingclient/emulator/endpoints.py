@@ -80,6 +80,8 @@ class EndpointSpec:
     permission: Permission = "CAN_MANAGE"
     describable: bool = True
     """Whether the description may be read; else its GET is a 403."""
+    metrics: str | None = None
+    """What ``/metrics`` answers in place of the endpoint's own figures, word for word."""
     stream_interval_s: float = 0.0
     """Time between two events of a stream."""
 

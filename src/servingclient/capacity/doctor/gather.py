@@ -1,0 +1,179 @@
+"""Reading all that a doctor judges by: one story, over what a client has at hand.
+
+The model is called only where someone gave a :class:`Probe`. Whatever cannot be read is a sentence
+in the result, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+from servingclient._ports import Gate
+from servingclient._types import WireFault
+from servingclient.auth.description import Asked
+from servingclient.auth.endpoint import Description
+from servingclient.auth.figures import Answered, read_figures
+from servingclient.capacity import checks
+from servingclient.capacity.doctor.diagnosis import Diagnosis
+from servingclient.capacity.doctor.examine import examine
+from servingclient.capacity.doctor.measured import Described, Measured, calls_of
+from servingclient.errors import ClientClosedError, PayloadError, ServingError, WrongLoopError
+from servingclient.settings.targets import Targets
+from servingclient.telemetry.endpoint_metrics import EndpointFigures
+from servingclient.telemetry.snapshot import Stats
+
+_MOST_PROBES: Final = 10_000
+_MOST_FAILURES: Final = 3
+"""Probes in a row that may fail: of an endpoint that is down no more is learnt by asking on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Calls that may be made to measure, one after the other.
+
+    Attributes:
+        inputs: What each sends, as for ``predict``.
+        calls: How many. A P99 takes 100 of them; 20 tell the median and the parts of a call.
+
+    Raises:
+        ConfigError: ``calls`` is no whole number from 1 to 10,000.
+    """
+
+    inputs: Any
+    calls: int = 20
+
+    def __post_init__(self) -> None:
+        checks.whole("Probe.calls", self.calls, most=_MOST_PROBES)
+
+
+class Asks(Protocol):
+    """Reads about the endpoint; ``Access`` does."""
+
+    async def look(self, deadline_s: float) -> Asked | None:
+        """See ``Access.look``."""
+
+    async def figures(self, deadline_s: float) -> Answered:
+        """See ``Access.figures``."""
+
+
+class Room(NamedTuple):
+    """What a client lends its doctor.
+
+    Attributes:
+        endpoint: Its name.
+        access: Reads about it.
+        gate: Its places.
+        now: Its clock, in seconds.
+        stats: Its figures.
+        predict: Makes one call of the given inputs.
+    """
+
+    endpoint: str
+    access: Asks
+    gate: Gate
+    now: Callable[[], float]
+    stats: Callable[[], Stats]
+    predict: Callable[[Any], Awaitable[Any]]
+
+
+async def diagnose(
+    room: Room, probe: Probe | None, targets: Targets | None, timeout_s: float
+) -> Diagnosis:
+    """Read, probe where that is allowed, and examine.
+
+    Raises:
+        ClientClosedError: The client was closed.
+        PayloadError: The probe's inputs cannot be sent.
+    """
+    asked, why_no_token = await _looked(room, timeout_s)
+    described = None if asked is None else asked.description
+    # one that does not serve would hold each probe for as long as the call may take
+    if probe is not None and (described is None or described.ready is not False):
+        await _probed(room, probe)
+    figures = await _figures(room, timeout_s)
+    stats = room.stats()
+    measured = Measured(
+        endpoint=room.endpoint,
+        calls=calls_of(stats),
+        described=None if described is None else _described(described),
+        why_undescribed="" if described is not None else _why(asked, why_no_token),
+        figures=figures,
+        token=stats.token,
+        why_no_token=why_no_token,
+        apis=stats.enrichment,
+        round_trip_s=None if asked is None else asked.round_trip_s,
+    )
+    return examine(measured, targets)
+
+
+async def _looked(room: Room, timeout_s: float) -> tuple[Asked | None, str]:
+    """The description as it is now; else why nobody could sign in to ask for it."""
+    deadline_s = room.now() + timeout_s
+    try:
+        # a place like any call's: a closed client has none, and closing waits for it
+        if not room.gate.try_enter():
+            await room.gate.enter(deadline_s)
+        try:
+            return await room.access.look(deadline_s), ""
+        finally:
+            room.gate.leave()
+    except (ClientClosedError, WrongLoopError):
+        raise
+    except ServingError as error:
+        return None, str(error)
+    except WireFault as fault:
+        return None, f"No answer in time: {fault.detail}."
+
+
+async def _figures(room: Room, timeout_s: float) -> EndpointFigures:
+    try:
+        return await read_figures(room.access, room.gate, room.now, room.endpoint, timeout_s)
+    except (ClientClosedError, WrongLoopError):
+        raise
+    except ServingError as error:
+        return EndpointFigures(why_none=str(error).rstrip("."))
+
+
+async def _probed(room: Room, probe: Probe) -> None:
+    """Make the calls. What they came to stands in the client's figures."""
+    failures = 0
+    for _ in range(probe.calls):
+        try:
+            await room.predict(probe.inputs)
+            failures = 0
+        except (ClientClosedError, WrongLoopError, PayloadError):
+            raise
+        except ServingError:
+            failures += 1
+            if failures == _MOST_FAILURES:
+                return
+
+
+def _described(found: Description) -> Described:
+    return Described(
+        ready=found.ready,
+        updating=found.updating,
+        route_optimized=found.url is not None,
+        scale_to_zero=found.scale_to_zero,
+        most_slots=found.provisioned_concurrency,
+        workload_type=found.workload_type,
+        limit_bytes=found.max_request_bytes,
+    )
+
+
+_MEANINGS: Final = {
+    403: "no permission to see it: ask for CAN VIEW on the endpoint.",
+    404: "the workspace knows no endpoint of that name.",
+}
+
+
+def _why(asked: Asked | None, why_no_token: str) -> str:
+    if asked is None:
+        return why_no_token or "Settings.describe is off, so it is not read."
+    if asked.status is None:
+        return "the workspace gave no answer."
+    if asked.status == 200:
+        return "the workspace answered something else, such as a login page."
+    return _MEANINGS.get(asked.status, f"the workspace answered {asked.status}.")
