@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from servingclient.emulator import Emulator, faults
 from tests.emulator.peer import Answer, call, call_fast, read
 
@@ -81,6 +83,27 @@ def test_features_are_asked_for_by_record(emu: Emulator) -> None:
     assert [list(form) for form in forms(document)] == [["dataframe_records"]]
     answer = document["paths"]["/invocations"]["post"]["responses"]["200"]
     assert list(answer["content"]["application/json"]["schema"]["properties"]) == ["outputs"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "items"),
+    [
+        ("long", {"type": "integer", "format": "int64"}),
+        (
+            {"label": "string"},
+            {"type": "object", "properties": {"label": {"type": "string"}}},
+        ),
+    ],
+)
+def test_what_is_answered_is_told_where_it_is_known(
+    emu: Emulator, outputs: Any, items: Any
+) -> None:
+    emu.add_endpoint("typed", schema={"a": "double"}, outputs=outputs)
+    answer = asked(emu, "typed").json()["paths"]["/invocations"]["post"]["responses"]["200"]
+    reply = answer["content"]["application/json"]["schema"]["properties"]["predictions"]
+    assert reply == {"type": "array", "items": items}
+    with pytest.raises(ValueError, match="unknown column type 'number'"):
+        emu.add_endpoint("typed", outputs="number")
 
 
 def test_there_is_none_without_a_signature_or_before_it_is_ready(emu: Emulator) -> None:

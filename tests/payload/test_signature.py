@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servingclient.payload.signature import Column, Signature, read_signatures
+from servingclient.payload.signature import (
+    Column,
+    Output,
+    Signature,
+    read_outputs,
+    read_signatures,
+)
 
 # As in Databricks' documentation: a served model's own path alone, two forms, three types.
 DOCUMENTED: dict[str, Any] = {
@@ -228,3 +234,58 @@ def test_whatever_stands_in_its_place_is_no_reason_to_fail(value, data):
         place = inner
     for signature in read(document).values():
         assert all(isinstance(column, Column) for column in signature.columns.values())
+
+
+def describing(items: Any) -> bytes:
+    reply = {"type": "object", "properties": {"predictions": {"type": "array", "items": items}}}
+    answer = {"200": {"content": {"application/json": {"schema": reply}}}}
+    return json.dumps(
+        {"paths": {"/served-models/m-1/invocations": {"post": {"responses": answer}}}}
+    ).encode()
+
+
+DOUBLE = {"type": "number", "format": "double"}
+
+
+@pytest.mark.parametrize(
+    ("items", "read"),
+    [
+        (DOUBLE, Output(kind="double")),
+        ({"type": "array", "items": DOUBLE}, Output(items=Output(kind="double"))),
+        (
+            {"type": "object", "properties": {"label": {"type": "string"}, "score": DOUBLE}},
+            Output(fields={"label": Output(kind="string"), "score": Output(kind="double")}),
+        ),
+    ],
+)
+def test_what_is_answered_for_a_row_is_read(items: Any, read: Output) -> None:
+    assert read_outputs(describing(items)) == {"m-1": read, None: read}
+
+
+def nested(levels: int) -> Any:
+    items: Any = DOUBLE
+    for _ in range(levels):
+        items = {"type": "array", "items": items}
+    return items
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        None,
+        {},
+        {"type": "object"},
+        {"type": "array"},
+        {"type": "object", "format": "unknown"},
+        {"type": "object", "properties": {"a": DOUBLE, "b": {"type": "object"}}},
+        {"type": "object", "properties": [1]},
+        nested(200),
+    ],
+)
+def test_what_is_not_told_in_full_is_not_known(items: Any) -> None:
+    assert read_outputs(describing(items)) == {}
+
+
+@given(st.binary(max_size=60))
+def test_no_description_tells_no_output(body: bytes) -> None:
+    assert read_outputs(body) == {}

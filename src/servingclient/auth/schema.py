@@ -14,7 +14,7 @@ from servingclient._types import WireFault
 from servingclient.auth.endpoint import schema_path
 from servingclient.auth.token_state import Token
 from servingclient.auth.workspace import Workspace
-from servingclient.payload.signature import Schema, read_signatures
+from servingclient.payload.signature import Schema, read_outputs, read_signatures
 from servingclient.settings import Token as Rules
 
 
@@ -55,7 +55,8 @@ class SchemaReading:
             self.schema = Schema({}, _answered(status))
             return
         signatures = read_signatures(body)
-        self.schema = Schema(signatures, None if signatures else "the signature names no columns")
+        why_none = None if signatures else "the signature names no columns"
+        self.schema = Schema(signatures, why_none, read_outputs(body))
 
     def keep(self, now_s: float, why: str) -> None:
         """It could not be asked for: go on with the old one, ask again after a growing pause."""

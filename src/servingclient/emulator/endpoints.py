@@ -50,6 +50,9 @@ class EndpointSpec:
     service documents JSON alone, and the reference server answers 415."""
     schema: Mapping[str, str] | None = None
     """Column types to enforce; a name ending in ``?`` is optional."""
+    outputs: str | Mapping[str, str] | None = None
+    """Type of a prediction that the query schema tells, or types by name where it is an object;
+    the model must keep to it. ``None`` tells no more than that there is a list."""
     max_request_bytes: int | None = None
     """``None`` is the documented limit of the kind: 16 MiB, for agents 4 MiB."""
     slots: int | None = None
@@ -97,6 +100,9 @@ class EndpointSpec:
             if model is not None and not callable(model):
                 raise TypeError(f"a model is a function of the rows, not {type(model).__name__}")
         for kind in (self.schema or {}).values():
+            check_type(kind)
+        outputs = self.outputs or {}
+        for kind in (outputs,) if isinstance(outputs, str) else outputs.values():
             check_type(kind)
         if self.kind not in {"custom", "feature", "agent"}:
             raise ValueError(f"unknown kind {self.kind!r}; known are custom, feature, agent")

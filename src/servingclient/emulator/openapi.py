@@ -58,8 +58,9 @@ def _operation(spec: EndpointSpec, schema: Mapping[str, str]) -> dict[str, Any]:
     forms = [_records] if spec.kind == "feature" else [_split, _records]
     reply = "outputs" if spec.kind == "feature" else "predictions"
     body = {"oneOf": [form(schema) for form in forms]}
-    # what the items are follows from the output signature, which the emulator's models have not
-    answer = {"type": "object", "properties": {reply: {"type": "array"}}}
+    # what the items are follows from the output signature; how it is written is not documented
+    rows = {"type": "array"} if spec.outputs is None else _rows_of(spec.outputs)
+    answer = {"type": "object", "properties": {reply: rows}}
     return {
         "requestBody": {"content": {"application/json": {"schema": body}}},
         "responses": {
@@ -69,6 +70,13 @@ def _operation(spec: EndpointSpec, schema: Mapping[str, str]) -> dict[str, Any]:
             }
         },
     }
+
+
+def _rows_of(outputs: str | Mapping[str, str]) -> dict[str, Any]:
+    if isinstance(outputs, str):
+        return {"type": "array", "items": _TYPES[outputs]}
+    fields = {name: _TYPES[kind] for name, kind in outputs.items()}
+    return {"type": "array", "items": {"type": "object", "properties": fields}}
 
 
 def _split(schema: Mapping[str, str]) -> dict[str, Any]:
