@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from servingclient.emulator import Emulator, faults
-from servingclient.errors import ConfigError, ServingError
+from servingclient.errors import BadRequest, ConfigError, ServingError
 from servingclient.loadtest import (
     ClosedLoad,
     Goal,
@@ -49,8 +52,8 @@ def generating(emu: Emulator) -> Generating:
 
 
 def counted(emu: Emulator) -> int:
-    """Requests to the model."""
-    return sum(1 for request in emu.requests if request.path.endswith("/invocations"))
+    """Requests to the model of trials: the very first wakes it."""
+    return sum(1 for request in emu.requests if request.path.endswith("/invocations")) - 1
 
 
 def test_every_call_due_is_made_once(emu: Emulator, generating: Generating) -> None:
@@ -93,9 +96,18 @@ def test_a_trial_that_has_settled_ends(generating: Generating) -> None:
     assert states[-1].load is load
 
 
+def test_a_payload_the_model_refuses_is_told_before_any_load(
+    emu: Emulator, generating: Generating
+) -> None:
+    emu.change_endpoint("demo", schema={"a": "double", "c": "double"})
+    with pytest.raises(BadRequest, match="c"), generating():
+        pass
+    assert counted(emu) == 0
+
+
 def test_refused_payloads_end_it_at_once(emu: Emulator, generating: Generating) -> None:
-    emu.always("demo", faults.plain(400))
     with generating() as generator:
+        emu.always("demo", faults.plain(400))
         test = generator.run(OpenLoad(Profile.constant(20.0, 60.0)), ClosedLoad(1, 60.0))
     (trial,) = test.trials
     assert trial.stopped is not None
@@ -109,7 +121,59 @@ def test_the_number_of_calls_is_bounded(emu: Emulator, generating: Generating) -
     with generating(rules=rules) as generator:
         (trial,) = generator.run(OpenLoad(Profile.constant(100.0, 600.0))).trials
     assert trial.stopped == "100 calls were made, which is the limit"
-    assert counted(emu) < 400
+    assert counted(emu) == 100
+
+
+def test_a_limit_holds_for_slow_answers_and_all_processes(
+    emu: Emulator, generating: Generating
+) -> None:
+    emu.change_endpoint("demo", service_time_s=0.6)
+    rules = QUICK._replace(limits=Limits(max_calls=51))
+    with generating(rules=rules, processes=2) as generator:
+        generator.run(OpenLoad(Profile.constant(400.0, 2.0), "constant"), ClosedLoad(3, 2.0))
+    assert counted(emu) == 51
+
+
+def test_an_endpoint_that_sleeps_is_woken_first(emu: Emulator, generating: Generating) -> None:
+    emu.change_endpoint("demo", cold_start_s=1.5, cold_start="refuse")
+    with generating(timeout_s=0.5) as generator:
+        (trial,) = generator.run(RecordedLoad([0.0, 0.1])).trials
+    assert (trial.calls, trial.errors) == (2, {})
+
+
+def test_calls_under_way_do_not_hold_up_who_leaves(emu: Emulator, generating: Generating) -> None:
+    def enough(state: State) -> None:
+        raise KeyboardInterrupt
+
+    generator = generating(shown=enough)
+    emu.change_endpoint("demo", service_time_s=60.0)
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), generator:
+        generator.run(OpenLoad(Profile.constant(50.0, 60.0)))
+    assert time.monotonic() - began_s < 10.0
+    assert not [t for t in threading.enumerate() if t.name == "servingclient-load"]
+
+
+def test_a_killed_process_is_told_and_leaves_none_behind(
+    emu: Emulator, generating: Generating
+) -> None:
+    def kill(state: State) -> None:
+        if alive := multiprocessing.active_children():
+            alive[0].kill()
+
+    with (
+        pytest.raises(ServingError, match="ended unexpectedly"),
+        generating(processes=2, shown=kill) as generator,
+    ):
+        generator.run(OpenLoad(Profile.constant(50.0, 60.0)))
+    assert multiprocessing.active_children() == []
+
+
+def test_a_trace_shared_by_more_processes_than_calls(emu: Emulator, generating: Generating) -> None:
+    with generating(processes=2) as generator:
+        one, three = generator.run(RecordedLoad([0.0]), RecordedLoad([0.0, 1.0, 2.0])).trials
+    assert (one.calls, one.seconds, one.settled) == (1, 1.0, None)
+    assert (three.calls, three.seconds) == (3, 2.0)
 
 
 def test_an_endpoint_that_refuses_the_credential_says_so(generating: Generating) -> None:

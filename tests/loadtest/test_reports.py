@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -18,6 +19,7 @@ from servingclient.loadtest import (
     Goal,
     Knee,
     LoadTest,
+    Rules,
     Timetable,
     Trial,
     Trust,
@@ -180,12 +182,24 @@ def rows(tmp_path: Path) -> str:
     return str(tmp_path / "rows.csv")
 
 
+def trusting(monkeypatch: pytest.MonkeyPatch, trust: Trust) -> None:
+    """What is believed is not to depend on how busy the machine is that runs this."""
+    monkeypatch.setattr("servingclient.cli.loadtest.Rules", functools.partial(Rules, trust=trust))
+
+
+EASILY = Trust(cpu_share=100.0, late_s=100.0, missing_share=1.0)
+NEVER = Trust(cpu_share=0.0)
 QUICK = ["--warmup-s", "0", "--window-s", "1", "--seconds", "1.2"]
 
 
 def test_the_command_tests_writes_and_compares(
-    emu: Emulator, rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    emu: Emulator,
+    rows: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    trusting(monkeypatch, EASILY)
     result, html = tmp_path / "r.json", tmp_path / "r.html"
     command = ["loadtest", "demo", "--payload", rows, "--qps", "50", *QUICK]
     assert main([*command, "--json", str(result), "--html", str(html)]) == 0
@@ -194,21 +208,37 @@ def test_the_command_tests_writes_and_compares(
     assert "last second" in printed.err
     assert json.loads(result.read_text())["met"] is True
     assert html.read_text().startswith("<!DOCTYPE html>")
+    assert {file.name for file in tmp_path.iterdir()} == {"rows.csv", "r.json", "r.html"}
     assert main([*command, "--compare", str(result), "--quiet"]) == 2  # too short to compare
     assert "measure at least 8" in capsys.readouterr().err
 
 
-def test_the_exit_code_says_how_it_went(
-    emu: Emulator, rows: str, capsys: pytest.CaptureFixture[str]
+def test_a_result_that_cannot_be_written_is_told_before_any_load(
+    emu: Emulator, rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    nowhere = str(tmp_path / "nowhere" / "r.json")
+    assert main(["loadtest", "demo", "--payload", rows, "--qps", "5", "--json", nowhere]) == 2
+    assert "no load was made" in capsys.readouterr().err
+    assert not emu.requests
+
+
+def test_the_exit_code_says_how_it_went(
+    emu: Emulator,
+    rows: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trusting(monkeypatch, EASILY)
     emu.change_endpoint("demo", service_time_s=0.02)  # else two callers fill a core
     command = ["loadtest", "demo", "--payload", rows, *QUICK, "--quiet"]
     assert main([*command, "--callers", "2", "--goal-ms", "0.001"]) == 1
     assert main([*command, "--knee", "40:40", "--trials", "1"]) == 0
     assert "To hold 40 calls/s" in capsys.readouterr().out
+    trusting(monkeypatch, NEVER)
+    assert main([*command, "--callers", "1"]) == 3
     emu.always("demo", faults.plain(400))
     assert main([*command, "--qps", "20"]) == 1
-    assert "was broken off" in capsys.readouterr().out
+    assert "refused the request (400)" in capsys.readouterr().err
     assert main([*command, "--trace", rows]) == 2
     assert "is no trace" in capsys.readouterr().err
 

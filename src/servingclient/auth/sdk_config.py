@@ -124,11 +124,12 @@ class UnifiedAuth:
         return await workspace.redeem(oidc.exchange(token, details))
 
     async def _ask(self, ports: Ports, limit_s: float, *, refused: bool) -> _Answer:
+        allowed_s = limit_s - ports.clock.now()
         try:
             answer = await ports.blocking.call(lambda: self._ask_now(refused), limit_s)
         except WireFault as fault:
             if fault.kind is FaultKind.TIMEOUT:
-                raise _too_slow(limit_s) from fault
+                raise _too_slow(allowed_s) from fault
             raise no_token(fault, "databricks-sdk") from fault
         self._answer = answer
         return answer
@@ -171,9 +172,9 @@ def _opened(given: Mapping[str, str | Secret], rules: Rules) -> Any:
     raise _no_login("could not be set up", said)
 
 
-def _too_slow(limit_s: float) -> TokenRefreshError:
+def _too_slow(allowed_s: float) -> TokenRefreshError:
     error = TokenRefreshError(
-        f"databricks-sdk gave no token within {limit_s:.1f} s. It may be unable to reach the "
+        f"databricks-sdk gave no token within {allowed_s:.1f} s. It may be unable to reach the "
         "workspace: check host and network, and with a certificate authority of your own set "
         "REQUESTS_CA_BUNDLE too, which is what the SDK reads. Or allow more time (timeout_s, "
         "Token.timeout_s)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,9 +62,10 @@ def main(argv: Sequence[str]) -> int:
     given = _parser().parse_args(argv)
     try:
         before = _before(given.compare)
+        _check_writable(given)
         test = _tested(given)
-        _save(test, given)
         print(report.text(test))
+        _save(test, given)
         if test.valid and test.unloaded is not None and test.knee is not None and test.knee.qps:
             print(f"\nTo hold {rate(test.knee.qps)} calls/s:\n{test.recommended(test.knee.qps)}")
         if before is not None:
@@ -94,6 +96,8 @@ def _tested(given: argparse.Namespace) -> LoadTest:
         settings = settings.replace(tls=Tls(ca_file=given.ca_file))
     shown = None if given.quiet else _Progress(sys.stderr).show
     credentials = {} if given.host is None else {"host": given.host}
+    if shown is not None:
+        print("asking once, which wakes an endpoint that sleeps", file=sys.stderr)
     with LoadGenerator(
         given.endpoint,
         inputs=inputs,
@@ -166,13 +170,31 @@ def _print_changes(before: LoadTest, after: LoadTest) -> None:
         print(report.changes(compare(old[trial.load], trial)))
 
 
+def _check_writable(given: argparse.Namespace) -> None:
+    """Minutes of load are not to end with a file that cannot be written."""
+    for path in filter(None, (given.json, given.html)):
+        folder = Path(path).absolute().parent
+        if Path(path).is_dir() or not os.access(folder, os.W_OK):
+            raise ConfigError(f"{path} cannot be written; no load was made.")
+
+
 def _save(test: LoadTest, given: argparse.Namespace) -> None:
     for path, made in ((given.json, test.to_json), (given.html, lambda: page(test))):
         if path is not None:
             try:
-                Path(path).write_text(made(), encoding="utf-8")
+                _write(Path(path), made())
             except OSError as error:
                 raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it or nothing: a file of before stays whole when this is interrupted."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class _Progress:

@@ -52,7 +52,10 @@ class Phase(NamedTuple):
         a rate that does not change.
         """
         slope = (self.to_qps - self.from_qps) / self.seconds
-        root = math.sqrt(max(0.0, self.from_qps**2 + 2.0 * slope * calls))
+        if slope > 0.0:  # no product of two small numbers, which could be 0
+            root = math.hypot(self.from_qps, math.sqrt(2.0 * slope) * math.sqrt(calls))
+        else:
+            root = math.sqrt(max(0.0, self.from_qps**2 + 2.0 * slope * calls))
         return 2.0 * calls / (self.from_qps + root) if calls else 0.0
 
 

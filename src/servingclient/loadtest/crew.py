@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import threading
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from servingclient.errors import ServingError
 from servingclient.loadtest import worker
 from servingclient.loadtest.guards import Limits, broken_off
+from servingclient.loadtest.hiring import End, hire
 from servingclient.loadtest.load import Goal, Load, Timetable
 from servingclient.loadtest.series import Second, Series, settled
 from servingclient.loadtest.trial import Trial, judged
@@ -26,6 +26,8 @@ _LOOKS_S: Final = 0.5
 """Seconds from one look at the figures to the next, when no process reports."""
 _ANSWERS_S: Final = 1.0
 """A window is looked at when its last calls have had so long to end."""
+_LEAVES_S: Final = 5.0
+"""How long a process may take to close its client before it is ended."""
 
 
 class Rules(NamedTuple):
@@ -73,32 +75,20 @@ class Crew:
 
     def __init__(self, job: Job, processes: int = 1) -> None:
         self._pipes: list[Connection] = []
-        self._ends: list[Callable[[float], Any]] = []
+        self._ends: list[End] = []
         self._made = 0
         try:
             for _ in range(processes):
-                self._hire(job, alone=processes == 1)
+                pipe, end = hire(job, alone=processes == 1)
+                self._pipes.append(pipe)
+                self._ends.append(end)
             for pipe in self._pipes:
                 _received(pipe)
+            self._pipes[0].send(worker.Wake())
+            _received(self._pipes[0])
         except BaseException:
             self.close()
             raise
-
-    def _hire(self, job: Job, *, alone: bool) -> None:
-        ours, theirs = multiprocessing.Pipe()
-        self._pipes.append(ours)
-        if alone:
-            thread = threading.Thread(
-                target=worker.work, args=(job, theirs), name="servingclient-load", daemon=True
-            )
-            thread.start()
-            self._ends.append(thread.join)
-        else:
-            context = multiprocessing.get_context("spawn")  # a fork would share the client's state
-            process = context.Process(target=worker.work, args=(job, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            self._ends.append(process.join)
 
     def trial(
         self, load: Load, rules: Rules, *, seed: int = 0, shown: Shown | None = None
@@ -115,10 +105,12 @@ class Crew:
             ServingError: A process could not go on.
         """
         count, start_unix_s = len(self._pipes), time.time() + _START_S
+        left = max(0, rules.limits.max_calls - self._made)
         for which, pipe in enumerate(self._pipes):
             part = load.shared(count, which)
             own_seed = seed * count + which
-            pipe.send(worker.Begin(part, own_seed, rules.goal.latency_s, start_unix_s))
+            most = left // count + (which < left % count)
+            _tell(pipe, worker.Begin(part, own_seed, rules.goal.latency_s, start_unix_s, most))
         trial = _Watched(load, rules, self._pipes, self._made)
         try:
             trial.watch(start_unix_s, shown)
@@ -131,12 +123,9 @@ class Crew:
     def close(self) -> None:
         """Have them close their clients, and wait for their end."""
         for pipe in self._pipes:
-            try:
-                pipe.send(worker.Leave())
-            except OSError:  # it is gone already
-                pass
+            _tell(pipe, worker.Leave())
         for end in self._ends:
-            end(10.0)
+            end(_LEAVES_S)
         for pipe in self._pipes:
             pipe.close()
 
@@ -184,6 +173,7 @@ class _Watched:
                 self._look(elapsed_s)
                 if shown is not None:
                     shown(self._state(elapsed_s))
+        self._why = self._why or self._used_up()
 
     def _take(self, pipe: Connection, message: object) -> None:
         if isinstance(message, worker.Progress):
@@ -202,10 +192,15 @@ class _Watched:
             return
         limits = self._rules.limits
         self._why = broken_off(limits, self._calls, self._errors)
-        if self._why is None and self._made_before + self._calls >= limits.max_calls:
-            self._why = f"{limits.max_calls:,} calls were made, which is the limit"
+        self._why = self._why or self._used_up()
         if self._why is not None or self._settled(elapsed_s):
             self.stop()
+
+    def _used_up(self) -> str | None:
+        most = self._rules.limits.max_calls
+        if self._made_before + self._calls < most:
+            return None
+        return f"{most:,} calls were made, which is the limit"
 
     def _settled(self, elapsed_s: float) -> bool:
         times = self._rules.times
@@ -219,7 +214,7 @@ class _Watched:
         self._stopping = True
         for pipe in self._pipes:
             if id(pipe) not in self._ended:
-                pipe.send(worker.Stop())
+                _tell(pipe, worker.Stop())
 
     def _state(self, elapsed_s: float) -> State:
         last = self.whole.seconds.get(int(elapsed_s) - 1, Second())
@@ -253,6 +248,12 @@ class _Watched:
             ended.due,
             own.errors["QueueFull"] + ended.left,
         )
+
+
+def _tell(pipe: Connection, order: object) -> None:
+    """Give an order; a process that is gone is noticed where its reports are read."""
+    with contextlib.suppress(OSError):
+        pipe.send(order)
 
 
 def _received(pipe: Connection) -> object:

@@ -26,18 +26,27 @@ class Driver:
     Args:
         predict: Makes one call.
         now: A clock that never jumps.
+        most: No more calls are begun.
 
     Attributes:
         ended: Calls that ended since the list was last emptied.
         due: Calls that were due so far.
         began: Calls that began.
+        stopped: No more calls are begun.
     """
 
-    def __init__(self, predict: Predict, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        predict: Predict,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        most: float = math.inf,
+    ) -> None:
         self._predict = predict
         self._now = now
+        self._most = most
         self._start_s = 0.0
-        self._stopped = False
+        self.stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.ended: list[Done] = []
         self.due = self.began = 0
@@ -54,7 +63,7 @@ class Driver:
 
     def stop(self) -> None:
         """Begin no more calls."""
-        self._stopped = True
+        self.stopped = True
 
     async def open_loop(self, instants: Iterator[float], until_s: float = math.inf) -> None:
         """Begin a call at each of ``instants``, whatever became of those before.
@@ -77,7 +86,9 @@ class Driver:
                 await asyncio.sleep(left_s)
             elif self.due % _BURST_CALLS == 0:
                 await asyncio.sleep(0)
-            if self._stopped:
+            if self.due >= self._most:
+                self.stop()
+            if self.stopped:
                 break
             self.due += 1
             task = loop.create_task(self._call(due_s))
@@ -94,7 +105,10 @@ class Driver:
         await asyncio.wait(set(self._tasks))
 
     async def _caller(self, seconds: float) -> None:
-        while not self._stopped and self.elapsed_s < seconds:
+        while not self.stopped and self.elapsed_s < seconds:
+            if self.due >= self._most:
+                self.stop()
+                return
             self.due += 1
             await self._call(self.elapsed_s)
 

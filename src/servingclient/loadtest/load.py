@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from servingclient.errors import ConfigError
@@ -62,14 +63,21 @@ class RecordedLoad:
 
     Attributes:
         times_s: Seconds from the start, in ascending order.
+        seconds: How long it lasts: up to the last call, at least 1 s, unless it is given.
     """
 
     times_s: Sequence[float] = field(repr=False)
+    seconds: float = 0.0
 
-    @property
-    def seconds(self) -> float:
-        """How long it lasts."""
-        return self.times_s[-1]
+    def __post_init__(self) -> None:
+        times = self.times_s
+        if not (times or self.seconds) or any(a > b for a, b in pairwise((0.0, *times))):
+            raise ConfigError(
+                "A recorded load needs instants in ascending order, none before 0 s; recorded(...) "
+                "makes them of those of any clock."
+            )
+        if not self.seconds:
+            object.__setattr__(self, "seconds", max(1.0, float(times[-1])))
 
     @property
     def name(self) -> str:
@@ -82,8 +90,8 @@ class RecordedLoad:
         return False
 
     def shared(self, processes: int, which: int) -> RecordedLoad:
-        """The part of one process: every so-manieth call."""
-        return RecordedLoad(self.times_s[which::processes])
+        """The part of one process: every so-manieth call. All parts last equally long."""
+        return RecordedLoad(self.times_s[which::processes], self.seconds)
 
     def instants(self, seed: int) -> Iterator[float]:
         """When calls are due, in seconds from the start."""

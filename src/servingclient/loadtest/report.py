@@ -61,8 +61,8 @@ def notes(test: LoadTest) -> Iterator[str]:
     for trial in trials(test):
         if trial.stopped:
             yield f"{trial.load} was broken off: {trial.stopped}"
-        elif trial.seconds and not trial.settled and trial.callers is None:
-            yield f"{trial.load} did not settle: its last windows differ by more than 10 %"
+        elif trial.settled is False and trial.callers is None:
+            yield f"{trial.load} did not settle: no three windows in a row within 10 %"
         if trial.errors:
             said = ", ".join(f"{count(n)} {name}" for name, n in sorted(trial.errors.items()))
             yield f"{trial.load}: failed were {said}"

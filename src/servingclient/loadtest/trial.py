@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -68,7 +67,7 @@ class Trial:
         raw: From when it was sent.
         mean_s: Mean latency from when it was sent; None where nothing was answered.
         points: Second by second, warm-up too.
-        settled: The last three windows agreed.
+        settled: The last three windows agreed; None where the load itself changes.
         stopped: Why it was broken off, or None.
         doubts: Why it is not to be believed; empty if it is.
         met: The goal was met: the trial is valid, was not broken off, and enough calls were good.
@@ -88,7 +87,7 @@ class Trial:
     raw: Quantiles
     mean_s: float | None
     points: tuple[Point, ...]
-    settled: bool
+    settled: bool | None
     stopped: str | None
     doubts: tuple[str, ...]
     met: bool
@@ -157,7 +156,7 @@ def judged(
         stopped: Why it was broken off, or None.
     """
     # a second in which a steady load was stopped is left out, the last of another one is not
-    from_s, to_s = times.warmup_s, int(lasted_s) if load.steady else math.ceil(lasted_s)
+    from_s, to_s = times.warmup_s, int(lasted_s) if load.steady else int(lasted_s) + 1
     if to_s <= from_s:  # over before the warm-up was: all of it is shown
         from_s, to_s = 0, int(lasted_s) + 1
     measured, seconds = series.span(from_s, to_s), min(lasted_s, to_s) - from_s
@@ -183,7 +182,7 @@ def judged(
             Point(second, one.calls, one.good, one.latency)
             for second, one in sorted(series.seconds.items())
         ),
-        settled=settled(windows, times.window_s),
+        settled=settled(windows, times.window_s) if load.steady else None,
         stopped=stopped,
         doubts=tuple(doubted),
         met=not stopped and not doubted and good_share >= goal.share,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any, Final, NamedTuple
@@ -25,6 +25,13 @@ _TELLS_S: Final = 0.25
 """Seconds from one report to the next."""
 _GRACE_S: Final = 2.0
 """Seconds beyond its time-out in which a call must have ended."""
+_WAKES_S: Final = 600.0
+"""How long an endpoint that was scaled to zero may take for its first answer: the documentation
+gives no bound, and large models are loaded for minutes."""
+_ASKS_AGAIN_S: Final = 1.0
+"""Pause before an endpoint that is not there yet is asked again."""
+_NOT_THERE_YET: Final = frozenset({503, 504})
+"""What an endpoint is answered for while it starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +84,14 @@ class Begin(NamedTuple):
         seed: Of its arrivals.
         goal_s: Up to this latency an answer is a good one.
         start_unix_s: When to begin, so that several processes do so together.
+        most_calls: No more are begun.
     """
 
     load: Load
     seed: int
     goal_s: float
     start_unix_s: float
+    most_calls: int
 
 
 class Stop(NamedTuple):
@@ -93,8 +102,12 @@ class Leave(NamedTuple):
     """Close the client and end."""
 
 
+class Wake(NamedTuple):
+    """Ask until there is an answer, which an endpoint that was scaled to zero takes long for."""
+
+
 class Ready(NamedTuple):
-    """The client has its token and connections."""
+    """The client has its token and connections, or its first answer."""
 
 
 class Unable(NamedTuple):
@@ -141,37 +154,112 @@ def work(job: Job, pipe: Connection) -> None:
 
 async def _serve(job: Job, pipe: Connection) -> None:
     async with AsyncServingClient(job.endpoint, settings=job.settings, **job.credentials) as client:
-        await client.warmup()
+        await _heard(client.warmup(), pipe)
         pipe.send(Ready())
         while True:
             order = await asyncio.to_thread(pipe.recv)
             if isinstance(order, Leave):
                 return
-            if isinstance(order, Begin):
+            if isinstance(order, Wake):
+                await _heard(_awake(client, job), pipe)
+                pipe.send(Ready())
+            elif isinstance(order, Begin):
                 await _trial(client, job, order, pipe)
+
+
+async def _heard(work: Awaitable[None], pipe: Connection) -> None:
+    """See work to its end, unless whoever gives orders wants no more of it.
+
+    Raises:
+        EOFError: They do not.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait((task,), timeout=_TELLS_S)
+            _listen(pipe)
+    except EOFError:
+        task.cancel()
+        await asyncio.wait((task,))
+        raise
+    task.result()
+
+
+async def _awake(client: AsyncServingClient, job: Job) -> None:
+    """Have one call answered.
+
+    Raises:
+        ServingError: It failed otherwise than by an endpoint that starts, or for too long.
+    """
+    give_up_s = time.monotonic() + _WAKES_S
+    while True:
+        left_s = give_up_s - time.monotonic()
+        try:
+            await client.predict(job.inputs[0], timeout=left_s, **job.options)
+        except ServingError as error:
+            if error.status_code not in _NOT_THERE_YET or left_s < _ASKS_AGAIN_S:
+                raise
+            await asyncio.sleep(_ASKS_AGAIN_S)
+        else:
+            return
+
+
+def _listen(pipe: Connection) -> bool:
+    """Whether no more calls are to begin.
+
+    Raises:
+        EOFError: Whoever gives orders wants nothing any more, or is gone.
+    """
+    if not pipe.poll():
+        return False
+    order = pipe.recv()
+    if isinstance(order, Leave):
+        raise EOFError  # noqa: TRY004 - as if they had hung up
+    return isinstance(order, Stop)
 
 
 async def _trial(client: AsyncServingClient, job: Job, order: Begin, pipe: Connection) -> None:
     inputs = itertools.cycle(job.inputs)
-    driver = Driver(lambda: client.predict(next(inputs), **job.options))
+    driver = Driver(lambda: client.predict(next(inputs), **job.options), most=order.most_calls)
     await asyncio.sleep(max(0.0, order.start_unix_s - time.time()))
     cpu_s = time.process_time()
     driving = asyncio.get_running_loop().create_task(_drive(driver, order))
-    while not driving.done():
-        await asyncio.wait((driving,), timeout=_TELLS_S)
-        _tell(driver, order.goal_s, pipe)
-        if pipe.poll() and isinstance(pipe.recv(), Stop):
-            driver.stop()
-            driving.cancel()
+    await _watched(driving, driver, order.goal_s, pipe)
     lasted_s = min(driver.elapsed_s, order.load.seconds)
-    if not driving.cancelled() and not isinstance(order.load, ClosedLoad):
+    if not driver.stopped and not isinstance(order.load, ClosedLoad):
         lasted_s = order.load.seconds  # the last call began a little before its end
     cpu_share = (time.process_time() - cpu_s) / driver.elapsed_s
-    left = await driver.drain(job.settings.timeout_s + _GRACE_S)
-    _tell(driver, order.goal_s, pipe)
+    draining = asyncio.get_running_loop().create_task(
+        driver.drain(job.settings.timeout_s + _GRACE_S)
+    )
+    await _watched(draining, driver, order.goal_s, pipe)
     if not driving.cancelled():
         driving.result()
+    left = draining.result()
     pipe.send(Ended(lasted_s, cpu_share, driver.due, driver.began, left))
+
+
+async def _watched(
+    task: asyncio.Task[Any], driver: Driver, goal_s: float, pipe: Connection
+) -> None:
+    """Wait for the end of a part of a trial; tell of it meanwhile, and hear when to stop.
+
+    Raises:
+        EOFError: There is nobody to make it for; no call is under way any more.
+    """
+    while not task.done():
+        await asyncio.wait((task,), timeout=_TELLS_S)
+        _tell(driver, goal_s, pipe)
+        try:
+            stop = _listen(pipe)
+        except EOFError:
+            driver.stop()
+            task.cancel()
+            await driver.drain(0.0)
+            raise
+        if stop and not driver.stopped:
+            driver.stop()
+            task.cancel()
 
 
 async def _drive(driver: Driver, order: Begin) -> None:
