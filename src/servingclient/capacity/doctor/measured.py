@@ -13,6 +13,7 @@ from servingclient.telemetry.traffic import Traffic
 
 _FASTEST = 0.05
 """Share of replies that stands for those that met no queue; the very fastest may be luck."""
+_LEAST_SPAN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,5 +177,9 @@ def calls_of(stats: Stats) -> Calls:
 
 
 def _busy_qps(stats: Stats, traffic: Traffic) -> float:
-    """The rate of the window, or of the last 10 s where it has risen since."""
-    return max(traffic.qps, stats.last_10s.qps)
+    """The rate of the window, or of the last 10 s where it has risen since.
+
+    Over less than that it would be none: two calls within 5 ms are not 400 a second.
+    """
+    shown = (traffic, stats.last_10s)
+    return max(window.calls / max(window.span_s, _LEAST_SPAN_S) for window in shown)
