@@ -76,7 +76,8 @@ def test_too_few_slots(door: Door, emulator: Emulator) -> None:
     found = doctor(door, door.open("narrow", principal(emulator)))
     check = found["provisioned concurrency"]
     assert (check.verdict, check.measured, check.target) == ("bad", "16", "at least 28")
-    assert check.action.startswith("Raise the provisioned concurrency to 28 (100 a second x 180 ms")
+    assert check.action == "Raise the provisioned concurrency to 28."
+    assert check.why.startswith("100 a second x 180 ms (the model's mean) = 18 busy slots")
     assert bad(found) == {
         "latency P50",
         "latency P90",

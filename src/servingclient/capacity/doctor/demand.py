@@ -9,7 +9,7 @@ from servingclient.capacity.planning import plan
 from servingclient.errors import ConfigError
 from servingclient.settings.planning import UTILISATION
 from servingclient.settings.targets import Targets
-from servingclient.telemetry.table import rate, seconds
+from servingclient.telemetry.table import percent, rate, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def demand(measured: Measured, targets: Targets) -> Demand | None:
     busy = qps * held_s
     basis = (
         f"{rate(qps)} a second x {seconds(held_s)} ({what}) = {busy:.3g} busy slots, at most "
-        f"{UTILISATION:.0%} of all"
+        f"{percent(UTILISATION)} of all"
     )
     optimized = None if measured.described is None else measured.described.route_optimized
     try:

@@ -45,8 +45,8 @@ def examine(measured: Measured, targets: Targets | None = None) -> Diagnosis:
 
 def _notes(measured: Measured) -> Iterator[str]:
     figures = measured.figures
-    if measured.why_undescribed:
-        yield f"No description: {measured.why_undescribed}"
+    if measured.described is None:
+        yield f"There is no description. {measured.why_undescribed}"
     if figures.why_none is not None:
         yield f"No figures of the endpoint's own: {figures.why_none}."
     elif figures.skipped:

@@ -164,8 +164,8 @@ def _described(found: Description) -> Described:
 
 
 _MEANINGS: Final = {
-    403: "no permission to see it: ask for CAN VIEW on the endpoint.",
-    404: "the workspace knows no endpoint of that name.",
+    403: "No permission to see it: ask for CAN VIEW on the endpoint.",
+    404: "The workspace knows no endpoint of that name.",
 }
 
 
@@ -173,7 +173,7 @@ def _why(asked: Asked | None, why_no_token: str) -> str:
     if asked is None:
         return why_no_token or "Settings.describe is off, so it is not read."
     if asked.status is None:
-        return "the workspace gave no answer."
+        return "The workspace gave no answer."
     if asked.status == 200:
-        return "the workspace answered something else, such as a login page."
-    return _MEANINGS.get(asked.status, f"the workspace answered {asked.status}.")
+        return "The workspace answered something else, such as a login page."
+    return _MEANINGS.get(asked.status, f"The workspace answered {asked.status}.")

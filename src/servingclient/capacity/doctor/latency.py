@@ -8,6 +8,7 @@ from typing import Final
 
 from servingclient.capacity.doctor.demand import Demand
 from servingclient.capacity.doctor.diagnosis import Check, Dominant, Split
+from servingclient.capacity.doctor.load import raised
 from servingclient.capacity.doctor.measured import Measured
 from servingclient.settings.planning import GPU_WORTH_A_TRY_S
 from servingclient.settings.targets import Targets
@@ -38,7 +39,7 @@ def latency(
             thin = count < _enough(share)
             if thin:
                 why += f"; of so few the {name[8:]} is next to the longest, so this only warns"
-            action = _action(split, need)
+            action = _action(measured, split, need)
             yield Check(name, seconds(found_s), target, "warn" if thin else "bad", action, why)
 
 
@@ -59,16 +60,15 @@ def _enough(share: float) -> int:
     return math.ceil(round(1.0 / (1.0 - share), 6))
 
 
-def _action(split: Split, need: Demand | None) -> str:
+def _action(measured: Measured, split: Split, need: Demand | None) -> str:
     part = split.dominant
     if part is None:
         return _NOT_KNOWN
     assert split.whole_s is not None
     took_s = dict(split.parts())[part]
     share = percent(min(round(took_s / split.whole_s, 2), 1.0)) if split.whole_s else "most"
-    return (
-        f"{_LARGEST[part].format(took=seconds(took_s), share=share)} {_remedy(part, took_s, need)}"
-    )
+    largest = _LARGEST[part].format(took=seconds(took_s), share=share)
+    return f"{largest} {_remedy(part, took_s, measured, need)}"
 
 
 _LARGEST: Final[dict[Dominant, str]] = {
@@ -80,26 +80,31 @@ _LARGEST: Final[dict[Dominant, str]] = {
 }
 
 
-def _remedy(part: Dominant, took_s: float, need: Demand | None) -> str:
+def _remedy(part: Dominant, took_s: float, measured: Measured, need: Demand | None) -> str:
     if part == "client":
         return (
             "See queue_s, token_s, connect_s, backoff_s and the stages in client.stats(): the "
             "largest says whether to raise the limit, keep the client, or cache what is asked."
         )
-    if part == "network":
-        return (
-            "Call from the region of the workspace, keep one client, send smaller requests, use a "
-            "route-optimized endpoint."
-        )
     if part == "queue":
-        to = "" if need is None or need.slots is None else f" to {need.slots}"
-        return f"Raise the provisioned concurrency{to}; a faster model would free slots too."
+        return f"{raised(measured, need)} A faster model would free slots too."
     if part == "model":
-        more = ""
-        if took_s >= GPU_WORTH_A_TRY_S:
-            more = ", try a GPU workload type"
-        return (
-            "Make the model faster: smaller or quantized, pre- and post-processing off the "
-            f"endpoint, fewer rows a request{more}. More concurrency does not shorten it."
-        )
+        return _faster_model(took_s, measured)
+    described = measured.described
+    optimized = described is not None and described.route_optimized
+    own = "" if optimized else ", use a route-optimized endpoint"
+    if part == "network":
+        return f"Call from the workspace's region, keep one client, send smaller requests{own}."
+    if optimized:
+        return "It is documented to stay below 20 ms: ask Databricks, with ids of slow requests."
     return "Use a route-optimized endpoint: its documented overhead is 20 ms instead of 50 ms."
+
+
+def _faster_model(took_s: float, measured: Measured) -> str:
+    kind = None if measured.described is None else measured.described.workload_type
+    on_gpu = kind is not None and kind.startswith("GPU")
+    more = ", try a GPU workload type" if took_s >= GPU_WORTH_A_TRY_S and not on_gpu else ""
+    return (
+        "Make the model faster: smaller or quantized, pre- and post-processing off the endpoint, "
+        f"fewer rows a request{more}. More concurrency does not shorten it."
+    )

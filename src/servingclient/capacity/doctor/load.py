@@ -28,7 +28,7 @@ def load(measured: Measured, targets: Targets, need: Demand | None) -> Iterator[
 
 
 def raised(measured: Measured, need: Demand | None) -> str:
-    """The advice to raise the concurrency, with the figure where it is known."""
+    """The advice to raise the concurrency, with the size where it is known."""
     if need is None or need.slots is None:
         return "Raise the provisioned concurrency."
     slots = measured.slots
@@ -37,7 +37,7 @@ def raised(measured: Measured, need: Demand | None) -> str:
             f"The mean load fits {slots:g} slots, so calls come in bunches: spread them, or raise "
             "the provisioned concurrency all the same."
         )
-    return f"Raise the provisioned concurrency to {need.slots:,} ({need.basis})."
+    return f"Raise the provisioned concurrency to {need.slots:,}."
 
 
 def _rate(measured: Measured, targets: Targets) -> Check:
@@ -50,7 +50,7 @@ def _rate(measured: Measured, targets: Targets) -> Check:
         return Check(name, f"{rate(qps)}/s", "what the slots carry", "unknown", why=why)
     wanted = max(qps, targets.qps or 0.0)
     target = f"at most {rate(carried)}/s"
-    why = f"what {measured.slots:g} slots carry when {UTILISATION:.0%} busy"
+    why = f"what {measured.slots:g} slots carry when {percent(UTILISATION)} busy"
     if wanted <= carried:
         return Check(name, f"{rate(qps)}/s", target, "ok", why=why)
     if wanted > qps:
@@ -174,7 +174,10 @@ def _route(measured: Measured, targets: Targets) -> Check:
     wanted = max(qps or 0.0, targets.qps or 0.0)
     if described.route_optimized:
         most = sizes.MOST_QPS_ROUTE_OPTIMIZED
-        return Check(name, "on", f"at most {most:,}/s", "ok" if wanted <= most else "bad")
+        if wanted <= most:
+            return Check(name, "on", f"at most {most:,}/s", "ok")
+        action = "Send several rows in each request, or divide the load over several endpoints."
+        return Check(name, f"on, {rate(wanted)}/s", f"at most {most:,}/s", "bad", action)
     limit = sizes.MOST_QPS_STANDARD
     shown = "off" if qps is None else f"off, {rate(qps)}/s"
     target = f"off up to {limit}/s"

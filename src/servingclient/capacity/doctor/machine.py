@@ -74,9 +74,10 @@ def _percent(
 def scale_to_zero(measured: Measured, targets: Targets) -> Check:
     """Whether it may sleep, and whether a call had to wake it."""
     name, target, described = "scale to zero", "off in production", measured.described
-    if described is None or described.scale_to_zero is None:
-        why = measured.why_undescribed or "The description does not say."
-        return Check(name, "–", target, "unknown", why=why)
+    if described is None:
+        return Check(name, "–", target, "unknown", why=measured.why_undescribed)
+    if described.scale_to_zero is None:
+        return Check(name, "–", target, "unknown", why="The description does not say.")
     if not described.scale_to_zero:
         return Check(name, "off", target, "ok")
     action = "Switch scale-to-zero off and set a minimum concurrency: the service gives no bound."

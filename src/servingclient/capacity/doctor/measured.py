@@ -109,7 +109,7 @@ class Measured:
     endpoint: str
     calls: Calls = field(default_factory=Calls)
     described: Described | None = None
-    why_undescribed: str = ""
+    why_undescribed: str = "The description was not read."
     figures: EndpointFigures = field(default_factory=EndpointFigures)
     token: TokenStats | None = None
     why_no_token: str = ""
