@@ -1,4 +1,4 @@
-"""Write the tables of docs/settings.md, errors.md and howto-monitoring.md from the code.
+"""Write the tables of docs/settings.md, errors.md, howto-doctor.md and howto-monitoring.md.
 
     python docs/render.py            # rewrite them
     python docs/render.py --check    # exit code 1 where they are out of date
@@ -21,6 +21,7 @@ from typing import get_args, get_type_hints
 from servingclient import errors
 from servingclient.errors import ServingError
 from servingclient.settings import EnrichmentSettings, Settings
+from servingclient.settings.targets import Targets
 from servingclient.telemetry.exported import METRICS
 
 HERE = Path(__file__).parent
@@ -53,15 +54,20 @@ def groups_of(root: type) -> Iterator[tuple[str, type]]:
 def settings_table(group: type, place: str) -> str:
     """One group: name, default and reason of each field."""
     title = f"`{group.__name__}`" + (f" (`{place}`)" if group not in ROOTS else "")
+    about = markdown(first_paragraph(group))
+    head = "| setting | default | what it does, and why this default |"
+    lines = [f"## {title}", "", about, "", head, *defaults(group), "", *presets(group)]
+    return "\n".join(lines)
+
+
+def defaults(group: type) -> list[str]:
+    """The lines of a table below its head: name, default and reason of each field."""
     reasons = dict(documented(group))
     rows = [
         f"| `{field.name}` | {shown(field)} | {markdown(reasons[field.name])} |"
         for field in fields(group)
     ]
-    head = ["| setting | default | what it does, and why this default |", "|---|---|---|"]
-    about = markdown(first_paragraph(group))
-    lines = [f"## {title}", "", about, "", *head, *rows, "", *presets(group)]
-    return "\n".join(lines)
+    return ["|---|---|---|", *rows]
 
 
 def documented(group: type) -> Iterator[tuple[str, str]]:
@@ -172,9 +178,15 @@ def metrics_table() -> str:
     return "\n".join(["| name | kind | unit | labels | what |", "|---|---|---|---|---|", *rows])
 
 
+def targets_table() -> str:
+    """What the doctor holds an endpoint to."""
+    return "\n".join(["| target | default | what it is, and why |", *defaults(Targets)])
+
+
 PAGES = {
     "settings.md": settings_tables,
     "errors.md": errors_tables,
+    "howto-doctor.md": targets_table,
     "howto-monitoring.md": metrics_table,
 }
 

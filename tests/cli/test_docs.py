@@ -30,7 +30,7 @@ def render() -> dict[str, Any]:
     return runpy.run_path(str(DOCS / "render.py"), run_name="render")
 
 
-RENDERED = ("settings.md", "errors.md", "howto-monitoring.md")
+RENDERED = ("settings.md", "errors.md", "howto-doctor.md", "howto-monitoring.md")
 
 
 @pytest.mark.parametrize("name", RENDERED)

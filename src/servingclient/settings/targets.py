@@ -32,11 +32,10 @@ class Targets:
     """Share of attempts that met no room (429, 503 with Retry-After, 504). Retries hide them from
     callers, not from the latency."""
     queue_depth: float = 1.0
-    """Requests that wait on average, at the endpoint or in the client: at the utilisation a plan
-    allows, fewer than one waits."""
+    """Requests that wait on average, at the endpoint or in the client: at the utilisation and
+    spread a plan takes for granted fewer wait, from the smallest size on (Erlang C)."""
     queue_share: float = 0.25
-    """Time waited for a slot, as a share of the model's time: beyond it one more replica is cheaper
-    than the wait."""
+    """Time waited for a slot, as a share of the model's time: likewise it is less than that."""
     slowdown: float = 3.0
     """Median reply against the fastest 5 % since the start. A model whose times vary like an
     exponential reaches more by itself, so this alone is a hint and no finding."""
@@ -55,7 +54,7 @@ class Targets:
     """Rate as a share of what standard endpoints get together, from which the move to a
     route-optimized one is due: it takes a new endpoint."""
     reused_share: float = 0.9
-    """Calls that find a connection open: another costs three round trips to open."""
+    """Calls that find a connection open: another costs two or three round trips to open."""
     cold_start_s: float = 5.0
     """First byte after so long is taken for a cold start where the endpoint may scale to zero:
     waking up usually takes 10 to 20 s."""
