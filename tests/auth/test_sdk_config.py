@@ -120,7 +120,7 @@ def test_a1_a_login_that_hangs_is_given_up_on(world: World) -> None:
     config, release = Config(), threading.Event()
     config.authenticate = lambda: release.wait(5)  # type: ignore[method-assign,assignment]
     with pytest.raises(
-        TokenRefreshError, match=r"databricks-sdk gave no token within .* REQUESTS_CA_BUNDLE"
+        TokenRefreshError, match=r"databricks-sdk gave no token within 0\.\d s\. .* REQUESTS_CA_BUNDLE"
     ):
         world.obtain(access_of(world, config))
     release.set()

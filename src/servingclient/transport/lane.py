@@ -15,6 +15,7 @@ from servingclient.transport.readiness import (
     AT_ONCE,
     LONGEST_WAIT_S,
     await_room,
+    kernel_waits,
     readable_check,
     timeval,
 )
@@ -45,6 +46,7 @@ class Lane:
     __slots__ = (
         "_buffer",
         "_closed",
+        "_kernel_waits",
         "_parser",
         "_read_timeout_s",
         "_readable",
@@ -72,7 +74,8 @@ class Lane:
         self._readable = readable_check(sock)
         self._read_timeout_s = -1.0
         self._closed = False
-        if not AT_ONCE:
+        self._kernel_waits = kernel_waits(sock)
+        if not self._kernel_waits:
             sock.setblocking(False)
 
     def exchange(self, head: bytes, body: bytes, deadline_s: float) -> Reply:
@@ -163,7 +166,7 @@ class Lane:
         if left_s <= 0.0:
             raise self.late()
         try:
-            if AT_ONCE and threading.get_ident() != readiness.main_thread:
+            if self._kernel_waits and threading.get_ident() != readiness.main_thread:
                 if not left_s / 2.0 <= self._read_timeout_s <= left_s + _TIMEOUT_SLACK_S:
                     self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(left_s))
                     self._read_timeout_s = left_s

@@ -8,6 +8,7 @@ a system call (2 us of 28).
 
 from __future__ import annotations
 
+import _socket  # the module socket names gevent's class where that is in its place
 import os
 import select
 import selectors
@@ -37,6 +38,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_main_thread)
 
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+def kernel_waits(sock: socket.socket) -> bool:
+    """Whether a wait in ``sock`` is the kernel's, and its flags and time-outs are obeyed.
+
+    The sockets that gevent and eventlet put in their place (Locust runs on gevent) never block:
+    they wait in a loop of their own, which knows neither ``SO_RCVTIMEO`` nor ``MSG_DONTWAIT``.
+    """
+    return bool(AT_ONCE) and isinstance(sock, _socket.SocketType)
 
 
 class Descriptor(Protocol):

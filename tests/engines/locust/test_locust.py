@@ -1,0 +1,109 @@
+"""A real master and two real workers, and what their statistics say."""
+
+from __future__ import annotations
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from servingclient.emulator import Emulator
+
+pytest.importorskip("locust", reason="locust is not installed: make engines has it")
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def emu() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        emulator.change_endpoint("demo", schema={"a": "double", "b": "double"})
+        yield emulator
+
+
+def begin(emu: Emulator, *options: str, file: Path = HERE / "locustfile.py") -> subprocess.Popen:
+    told = {
+        "EMULATOR_HOST": emu.host,
+        "EMULATOR_TOKEN": emu.token,
+        "EMULATOR_CA": str(emu.ca_file),
+    }
+    command = [sys.executable, "-m", "locust", "-f", str(file), *options]
+    return subprocess.Popen(
+        command,
+        env=os.environ | told,  # noqa: TID251 - handed down
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen, timeout_s: float = 18.0) -> str:
+    try:
+        return process.communicate(timeout=timeout_s)[0]
+    finally:
+        process.kill()
+
+
+def table(file: Path) -> Mapping[str, Mapping[str, str]]:
+    with file.open(newline="") as text:
+        return {row["Name"]: row for row in csv.DictReader(text)}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@pytest.mark.timeout(60)
+def test_a_master_and_two_workers(emu: Emulator, tmp_path: Path) -> None:
+    port = str(free_port())
+    worker = ("--worker", "--master-host", "127.0.0.1", "--master-port", port)
+    workers = [begin(emu, *worker) for _ in range(2)]
+    load = ("-u", "8", "-r", "8", "-t", "3s", "--headless", "--only-summary")
+    master = ("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port)
+    files = ("--csv", str(tmp_path / "run"), "--stop-timeout", "5", "--exit-code-on-error", "0")
+    told = ended(begin(emu, *master, "--expect-workers", "2", *load, *files), 50)
+    said = [ended(process) for process in workers]
+
+    rows = table(tmp_path / "run_stats.csv")
+    count = {name: int(row["Request Count"]) for name, row in rows.items()}
+    invocations = [r for r in emu.requests if r.path.endswith("/invocations")]
+    assert set(rows) == {"demo", "good", "bad", "Aggregated"}, told
+    assert count["Aggregated"] == len(invocations)
+    assert count["demo"] > 10
+    assert count["good"] >= count["bad"] > 10
+    assert [int(rows[name]["Failure Count"]) for name in ("demo", "good")] == [0, 0]
+    assert rows["bad"]["Failure Count"] == rows["bad"]["Request Count"]
+    assert {row["Type"] for row in rows.values()} == {"PREDICT", ""}
+    assert float(rows["demo"]["Min Response Time"]) > 0.0
+    assert float(rows["demo"]["Average Content Size"]) > 10.0
+    failures = table(tmp_path / "run_failures.csv")
+    assert [(name, row["Error"]) for name, row in failures.items()] == [("bad", "BadRequest")]
+    assert "Traceback" not in "".join([told, *said])
+    # a client for each class in each worker, however many users it has
+    assert 1 <= sum(r.kind == "describe" for r in emu.requests) <= 4
+
+
+BROKEN = """
+from servingclient.integrations.locust import ServingUser
+class Nothing(ServingUser):
+    endpoint = "{endpoint}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"), [("", "names no endpoint"), ("demo", "has nothing to send")]
+)
+def test_a_class_that_lacks_something_is_told(
+    emu: Emulator, tmp_path: Path, endpoint: str, says: str
+) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN.format(endpoint=endpoint))
+    load = ("--headless", "-u", "1", "-t", "3s")
+    process = begin(emu, *load, file=tmp_path / "broken.py")
+    assert says in ended(process)
+    assert process.returncode != 0
+    assert not emu.requests
