@@ -110,7 +110,8 @@ def score(
     )
     sent = frames.sent(columns, names, plan.signature)
     frames.check_types(df.schema, sent, plan.work.settings.payload)
-    scoring = Scoring(plan.work, sent, kept, prediction_column, error_column)
+    used = [name for name in names if name in kept or name in sent]
+    scoring = Scoring(plan.work, used, sent, kept, prediction_column, error_column)
     schema = types.StructType(
         [
             *(df.schema[name] for name in kept),
@@ -118,9 +119,7 @@ def score(
             types.StructField(error_column, types.StringType()),
         ]
     )
-    used = [name for name in names if name in kept or name in sent]
-    narrow = df if used == names else df.select([df[frames.quoted(name)] for name in used])
-    return narrow.mapInArrow(scoring, schema)
+    return frames.narrow(df, used).mapInArrow(scoring, schema)
 
 
 def score_udf(

@@ -64,8 +64,9 @@ def spark_types() -> Any:
         import pyarrow as pa  # noqa: F401 - looked for here, so that no task has to fail for it
         from pyspark.sql import types
     except ImportError as absent:
+        package = (absent.name or "pyspark").partition(".")[0]
         raise ConfigError(
-            f"Scoring on Spark needs {absent.name}, which is not installed here. Install it with: "
+            f"Scoring on Spark needs {package}, which is not installed here. Install it with: "
             "pip install 'servingclient[spark]' (on the driver and on all executors)."
         ) from None
     return types

@@ -145,9 +145,17 @@ def check_types(schema: Any, names: Iterable[str], settings: Payload) -> None:
             )
 
 
-def quoted(name: str) -> str:
-    """A name as Spark takes it whatever it holds: a dot would lead into a struct."""
-    return "`" + name.replace("`", "``") + "`"
+def narrow(df: Any, names: list[str]) -> Any:
+    """The frame with these columns alone, under names ``mapInArrow`` takes.
+
+    pyspark looks them up unquoted there, where ``a.b`` would be field ``b`` of column ``a``.
+    """
+    plain = not any(mark in name for name in names for mark in ".`")
+    if plain and names == list(df.columns):
+        return df
+    quoted = ["`" + name.replace("`", "``") + "`" for name in names]
+    aliases = names if plain else [f"c{number}" for number in range(len(names))]
+    return df.select([df[one].alias(alias) for one, alias in zip(quoted, aliases, strict=True)])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -124,6 +124,7 @@ class Scoring:
 
     Attributes:
         work: What every worker is told.
+        names: Columns of the rows that come in, in order.
         sent: Columns to send.
         kept: Columns of the result.
         prediction_column: Name of the column of predictions.
@@ -131,6 +132,7 @@ class Scoring:
     """
 
     work: Work
+    names: Sequence[str]
     sent: Sequence[str]
     kept: Sequence[str]
     prediction_column: str
@@ -139,13 +141,22 @@ class Scoring:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Score the rows of one partition."""
         waiting = Waiting(lambda batch: batch.num_rows)
-        portions = tables(waiting.noted(batches), self.sent, self.work.rows_per_request)
+        portions = tables(
+            waiting.noted(self._named(batches)), self.sent, self.work.rows_per_request
+        )
         for block in self.work.scored(paced(portions, self.work.pace)):
             values, errors = self.work.columns(block.predictions)
             start = 0
             for batch, offset, rows in waiting.answered(len(block.predictions)):
                 yield self._batch(batch.slice(offset, rows), values[start:], errors[start:])
                 start += rows
+
+    def _named(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches under the names of the frame; see ``frames.narrow``."""
+        import pyarrow as pa
+
+        for batch in batches:
+            yield pa.RecordBatch.from_arrays(batch.columns, names=list(self.names))
 
     def _batch(self, rows: pa.RecordBatch, values: pa.Array, errors: pa.Array) -> pa.RecordBatch:
         import pyarrow as pa
