@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from servingclient._beside import explain, warmup
 from servingclient._call import Story
 from servingclient._open import (
     changed_settings,
@@ -387,7 +388,8 @@ class AsyncServingClient:
             PayloadError: The input cannot be sent.
         """
         settings = self._story.settings
-        return await self._story.explain(
+        return await explain(
+            self._story,
             inputs,
             params,
             client_request_id,
@@ -408,7 +410,7 @@ class AsyncServingClient:
         """
         settings = self._story.settings
         limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
-        await self._story.warmup(limit_s)
+        await warmup(self._story, limit_s)
 
     def stats(self) -> Stats:
         """What this client has counted and holds now.

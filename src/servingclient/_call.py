@@ -12,7 +12,7 @@ import math
 from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
-from servingclient import _ahead, _explain, _hedging, _tracing
+from servingclient import _ahead, _hedging, _tracing
 from servingclient._failures import Call, Failures, TryFailed
 from servingclient._open import rank_of
 from servingclient._ports import CallEnded, Grant, World, tell
@@ -22,10 +22,8 @@ from servingclient.errors import ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.encode import check_size, encode
-from servingclient.payload.explain import Subject, explained
 from servingclient.payload.fit import fitted
 from servingclient.payload.pack import pack
-from servingclient.payload.report import Explanation
 from servingclient.policies.compression import NO_STATUS
 from servingclient.policies.deadline import attempt_deadline
 from servingclient.policies.retry import settle
@@ -299,65 +297,6 @@ class Story:
         began_s = self.world.now()
         await _ahead.learn(self.world, deadline_s, priority)
         return self.world.now() - began_s
-
-    async def explain(
-        self,
-        inputs: object,
-        params: Mapping[str, object] | None,
-        client_request_id: str | None,
-        usage_context: Mapping[str, str] | None,
-        served_model: str | None,
-        timeout_s: float,
-        priority: int,
-    ) -> Explanation:
-        """How ``inputs`` would become a request; the doors say what each argument is."""
-        world, deadline_s = self.world, self.world.now() + timeout_s
-        limit_bytes = self._own_limit_bytes
-        if limit_bytes is None:
-            limit_bytes = await _ahead.limit_bytes(world, served_model, deadline_s, priority)
-        await self.learn(deadline_s, priority)
-        given = (inputs, params, client_request_id, usage_context)
-        began_s = world.now()
-        body = self.encoded(given, served_model)
-        subject = Subject(
-            self.endpoint,
-            *given,
-            served_model,
-            body,
-            world.now() - began_s,
-            world.access.schema if self.fits else None,
-            limit_bytes,
-            self.settings.bulk,
-            world.compression.state,
-        )
-        return explained(subject, self.settings.payload)
-
-    async def warmup(self, timeout_s: float) -> None:
-        """Have route, token and connections at hand before the first call."""
-        world = self.world
-        gate = world.gate
-        started_s = world.now()
-        deadline_s = started_s + timeout_s
-        try:
-            try:
-                # A place like any call's: a closed client has none, and closing waits for it.
-                if not gate.try_enter():
-                    await gate.enter(deadline_s)
-                try:
-                    grant = await world.access.obtain(None, deadline_s)
-                    count = max(1, self.settings.pool.prewarm)
-                    await world.wire.warm(grant.target.origin, count, deadline_s)
-                finally:
-                    gate.leave()
-            except WireFault as fault:
-                spent_s = world.now() - started_s
-                raise _explain.fault_error(
-                    fault, self.endpoint, 0, spent_s=spent_s, in_time=spent_s < timeout_s
-                ) from None
-        except ServingError as error:
-            error.endpoint = self.endpoint
-            error.elapsed_s = world.now() - started_s
-            raise
 
     async def _try(self, call: Call) -> Reply:
         """One try: a place in the queue, a grant, an exchange."""

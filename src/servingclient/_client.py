@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from servingclient._beside import explain, warmup
 from servingclient._call import Story
 from servingclient._open import (
     changed_settings,
@@ -393,7 +394,8 @@ class ServingClient:
         """
         settings = self._story.settings
         return run(
-            self._story.explain(
+            explain(
+                self._story,
                 inputs,
                 params,
                 client_request_id,
@@ -415,7 +417,7 @@ class ServingClient:
         """
         settings = self._story.settings
         limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
-        run(self._story.warmup(limit_s))
+        run(warmup(self._story, limit_s))
 
     def stats(self) -> Stats:
         """What this client has counted and holds now.

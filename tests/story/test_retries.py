@@ -23,6 +23,7 @@ from servingclient import (
     TLSError,
     UnexpectedRedirect,
 )
+from servingclient._beside import warmup
 from servingclient._types import FaultKind, WireFault
 from tests.story.world import (
     BUSY,
@@ -385,7 +386,7 @@ def test_other_calls_reuse_again(make: Make) -> None:
 
 def test_warmup_gets_token_and_connections(make: Make) -> None:
     world = make(token_s=0.2)
-    world.run(world.story.warmup(5.0))
+    world.run(warmup(world.story, 5.0))
     assert world.fetches == 1
     assert world.warmed == [4]
 
@@ -394,7 +395,7 @@ def test_a_failed_warmup_is_a_typed_error(make: Make) -> None:
     world = make()
     world.warm_fault = WireFault(FaultKind.NOT_CONNECTED, "refused", sent="no", host="h")
     with pytest.raises(ConnectionFailed) as caught:
-        world.run(world.story.warmup(5.0))
+        world.run(warmup(world.story, 5.0))
     assert caught.value.endpoint == ENDPOINT
     assert caught.value.sent == "no"
     assert caught.value.elapsed_s is not None
