@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from servingclient import _step
 from servingclient._types import WireFault
-from servingclient.errors import ConfigError, ServingError
+from servingclient.errors import ConfigError, NotFound, ServingError
 from servingclient.integrations.spark import budget
 from servingclient.integrations.spark.progress import Progress
 from servingclient.integrations.spark.results import fitting
@@ -172,9 +172,19 @@ def _ask(endpoint: str, login: Login, settings: Settings) -> _Told:
     with login.client(endpoint, settings) as client:
         client.warmup()  # has the errors a user would see
         access = client._access  # noqa: SLF001 - what an endpoint is like no door tells
-        with suppress(ServingError, WireFault):  # no schema is an answer too
-            _step.run(access.learn(client._clock.now() + settings.timeout_s))  # noqa: SLF001
+        until_s = client._clock.now() + settings.timeout_s  # noqa: SLF001 - likewise
+        asked = None
+        with suppress(ServingError, WireFault):  # what cannot be had is an answer too
+            _step.run(access.learn(until_s))
+            asked = _step.run(access.look(until_s))
         described, schema = access.description, access.schema
+    if asked is not None and asked.status == 404:
+        error = NotFound(
+            f"There is no {endpoint!r} in the workspace (404), so no row was sent. Check the "
+            "endpoint's name and the workspace."
+        )
+        error.endpoint, error.status_code = endpoint, asked.status
+        raise error
     return _Told(
         None if described is None else described.provisioned_concurrency,
         None if schema is None else schema.of(None),
