@@ -215,7 +215,8 @@ class Access:
         """Read the endpoint's description as it is now, with a request that runs no model.
 
         Returns:
-            What came of it; None where the settings say not to read it, or a login failed before.
+            What came of it; None where the settings say not to read it, or where there is no token
+            for that although calls still have one.
 
         Raises:
             ServingError: As ``obtain``.
@@ -225,7 +226,7 @@ class Access:
             self._reading.age()
         await self._fly(deadline_s)
         if self._settings.describe and self._reading.asked is None:
-            await self._fly(deadline_s)  # the flight just joined had begun before
+            await self._fly(deadline_s)  # the flight just joined may have begun before
         return self._reading.asked
 
     async def close(self) -> None:

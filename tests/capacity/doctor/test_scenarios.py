@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from servingclient import Concurrency, EnrichmentClient, EnrichmentSettings, Settings
+from servingclient import Concurrency, EnrichmentClient, EnrichmentSettings, Retry, Settings
 from servingclient.capacity.doctor import Diagnosis, Probe, Targets
 from servingclient.emulator import Emulator, faults
-from servingclient.errors import ClientClosedError, PayloadError
+from servingclient.errors import ClientClosedError, PayloadError, ServerError
 from servingclient.transport.clock import ThreadClock
 from tests.capacity.doctor.said import metrics
 from tests.doors.kit import Door, pat, principal
@@ -152,12 +152,14 @@ def test_a_cold_start_that_held_a_call(door: Door, emulator: Emulator) -> None:
 
 
 def test_a_cold_start_that_refused_a_call(door: Door, emulator: Emulator) -> None:
-    emulator.add_endpoint("sleepy", slots=4, cold_start_s=0.05, cold_start="refuse")
-    client = door.open("sleepy", principal(emulator))
-    call(door, client, 3)
+    emulator.add_endpoint("sleepy", slots=4, cold_start_s=60.0, cold_start="refuse")
+    once = Settings(retry=Retry(max_attempts=1))
+    client = door.open("sleepy", principal(emulator), once)
+    with pytest.raises(ServerError):
+        door.predict(client, ROWS)
     found = doctor(door, client, targets=PATIENT)
-    assert "scale to zero" in bad(found)
-    assert "answered 503" in found["scale to zero"].why
+    assert bad(found) == {"scale to zero", "error rate"}
+    assert "1 x 503" in found["scale to zero"].why
 
 
 # -- 5 slow model ----------------------------------------------------------------------------------
@@ -221,7 +223,8 @@ def test_a_slow_external_api(door: Door, emulator: Emulator) -> None:
 
 def test_a_burst_of_429(door: Door, emulator: Emulator) -> None:
     emulator.add_endpoint("crowded", slots=4)
-    client = door.open("crowded", principal(emulator))
+    quick = Settings(retry=Retry(throttled_base_s=0.001))
+    client = door.open("crowded", principal(emulator), quick)
     refusal, answer = faults.throttled(retry_after="0"), faults.ok()
     emulator.script("crowded", *[refusal, answer, answer] * 8)
     call(door, client, 16)

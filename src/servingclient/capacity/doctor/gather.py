@@ -163,6 +163,7 @@ def _described(found: Description) -> Described:
     )
 
 
+_NOT_READ: Final = "Settings.describe is off, or there is no token to ask the workspace with."
 _MEANINGS: Final = {
     403: "No permission to see it: ask for CAN VIEW on the endpoint.",
     404: "The workspace knows no endpoint of that name.",
@@ -171,7 +172,7 @@ _MEANINGS: Final = {
 
 def _why(asked: Asked | None, why_no_token: str) -> str:
     if asked is None:
-        return why_no_token or "Settings.describe is off, so it is not read."
+        return why_no_token or _NOT_READ
     if asked.status is None:
         return "The workspace gave no answer."
     if asked.status == 200:

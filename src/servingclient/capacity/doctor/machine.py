@@ -84,7 +84,7 @@ def scale_to_zero(measured: Measured, targets: Targets) -> Check:
     longest_s = measured.calls.first_byte_longest_s
     refused = measured.calls.failed_attempts.get("503", 0)
     if refused:
-        why = f"{refused:,} attempts were answered 503, as they are while it wakes up"
+        why = f"{refused:,} x 503, which is the answer while it wakes up"
         return Check(name, "on, cold start seen", target, "bad", action, why)
     if longest_s is not None and longest_s >= targets.cold_start_s:
         why = f"a call waited {seconds(longest_s)} for its first byte, as waking up takes"
