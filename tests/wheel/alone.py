@@ -16,7 +16,10 @@ import servingclient
 NOT_CORE = ["rich", "trustme", "pytest", "numpy", "pandas", "polars", "pyarrow", "redis"]
 
 # modules that are for those who have the package anyway
-NEEDS = {"servingclient.integrations.pytest_plugin": "pytest"}
+NEEDS = {
+    "servingclient.integrations.locust": "locust",
+    "servingclient.integrations.pytest_plugin": "pytest",
+}
 
 
 def check(claim: bool, text: str) -> None:

@@ -20,6 +20,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+from locust import User
+from locust.exception import RescheduleTask, StopTest
+
 from servingclient._client import ServingClient
 from servingclient._ports import AttemptEnded, CallEnded
 from servingclient._prediction import Prediction
@@ -27,15 +30,6 @@ from servingclient.errors import ConfigError, ServingError
 from servingclient.loadtest.running import IN_FLIGHT, TIMEOUT_S
 from servingclient.loadtest.worker import load_settings
 from servingclient.settings import Settings
-
-try:
-    from locust import User
-    from locust.exception import RescheduleTask, StopTest
-except ImportError:
-    raise ConfigError(
-        "Load from Locust needs locust, which is not installed here. Install it with: pip install "
-        "'servingclient[locust]' (on the master and on all workers)."
-    ) from None
 
 _KIND: Final = "PREDICT"
 """What stands in Locust's column of request types."""
