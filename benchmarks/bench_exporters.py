@@ -174,6 +174,7 @@ class Client:
     """Has figures, as a client that has been called for five minutes."""
 
     endpoint = "model"
+    apis = ()
 
     def __init__(self) -> None:
         self.stats = asked()

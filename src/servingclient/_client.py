@@ -40,6 +40,7 @@ from servingclient.policies.concurrency import Limiter
 from servingclient.policies.hedge import HedgePolicy
 from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
+from servingclient.stages.copies import Copies
 from servingclient.stages.functions import (
     Api,
     OnEnrichmentError,
@@ -176,6 +177,7 @@ class ServingClient:
             slots = partial(slots_of, settings, self._access)
             most = settings.queue.max_calls
             self._batcher = ThreadBatcher(settings.batching, most, self._gate, slots)
+        self._copies = Copies()
         self._follow(Story(endpoint, settings, world), stages)
         self._readers = watching.readers
         self._original: ServingClient | None = None
@@ -189,6 +191,7 @@ class ServingClient:
         self._staging = Staging(story.endpoint, stages, self._hands, world.now, world.recorder)
         self._calls = calls_around(calls_of(story, self._batcher), story, self._staging)
         self._open = opening_around(self._calls, story)
+        self._copies.given(self, stages.apis)
 
     @property
     def endpoint(self) -> str:
@@ -199,6 +202,11 @@ class ServingClient:
     def settings(self) -> Settings:
         """The settings in force."""
         return self._story.settings
+
+    @property
+    def apis(self) -> tuple[Api, ...]:
+        """The ``apis`` given to it and to its copies: exporters tell of all of them."""
+        return self._copies.apis()
 
     def predict(
         self,

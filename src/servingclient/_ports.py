@@ -359,6 +359,10 @@ class Figured(Protocol):
     def endpoint(self) -> str:
         """Name of the endpoint."""
 
+    @property
+    def apis(self) -> tuple[Any, ...]:
+        """Clients of external APIs, its copies' too: ``stages.functions.Api``."""
+
     def stats(self) -> Any:
         """What it has counted and holds now: ``telemetry.snapshot.Stats``."""
 

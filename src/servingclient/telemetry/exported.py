@@ -1,7 +1,7 @@
 """What exporters tell of a client: the metrics, and their values in a snapshot. Pure.
 
 Names are those of this table, with dots; an exporter writes them as its system does. No label ever
-holds an id, an address with a path, or anything of an input.
+holds an id or anything of an input. An external API is told by the base URL its client was given.
 """
 
 from __future__ import annotations
@@ -102,12 +102,28 @@ Value = float | Histogram
 Figures = Mapping[Key, Value]
 
 
+_Found = Iterator[tuple[str, tuple[str, ...], Value]]
+
+
 def figures(stats: Stats) -> dict[Key, Value]:
-    """What a snapshot says, metric by metric."""
+    """What a snapshot says, metric by metric; external APIs apart, which several may share."""
     return {(name, (stats.endpoint, *labels)): value for name, labels, value in _of_client(stats)}
 
 
-_Found = Iterator[tuple[str, tuple[str, ...], Value]]
+def figures_of_api(endpoint: str, stats: EnrichmentStats) -> dict[Key, Value]:
+    """What an external API's figures say, metric by metric.
+
+    Args:
+        endpoint: Whose client has it.
+        stats: Its figures.
+    """
+    return {(name, (endpoint, *labels)): value for name, labels, value in _of_api(stats)}
+
+
+def api_label(url: str) -> str:
+    """An API's base URL without its scheme: host, port and path. Never user or query."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] + parts.path.rstrip("/") if parts.netloc else "unknown"
 
 
 def _of_client(stats: Stats) -> _Found:
@@ -133,8 +149,6 @@ def _of_client(stats: Stats) -> _Found:
         yield "call.hedge_wins", (), stats.hedging.wins
     if stats.batching is not None:
         yield from _of_batches(stats.batching)
-    for api in stats.enrichment:
-        yield from _of_api(api)
 
 
 def _of_traffic(total: Traffic) -> _Found:
@@ -181,7 +195,7 @@ def _of_batches(batching: BatchingStats) -> _Found:
 
 
 def _of_api(api: EnrichmentStats) -> _Found:
-    host = urlsplit(api.api).hostname or "unknown"
+    label = api_label(api.api)
     for result, count in (
         ("hit", api.hits),
         ("miss", api.misses),
@@ -189,14 +203,14 @@ def _of_api(api: EnrichmentStats) -> _Found:
         ("coalesced", api.coalesced),
         ("negative", api.negatives),
     ):
-        yield "cache.requests", (host, result), count
-    yield "enrichment.requests", (host,), api.requests
-    yield "enrichment.throttled", (host,), api.throttled
-    yield "enrichment.refused", (host,), api.refused
+        yield "cache.requests", (label, result), count
+    yield "enrichment.requests", (label,), api.requests
+    yield "enrichment.throttled", (label,), api.throttled
+    yield "enrichment.refused", (label,), api.refused
     if api.p99_s is not None:
-        yield "enrichment.p99", (host,), api.p99_s
+        yield "enrichment.p99", (label,), api.p99_s
     if api.breaker is not None:
-        yield "breaker.state", (host,), _BREAKER.get(api.breaker, 0.0)
+        yield "breaker.state", (label,), _BREAKER.get(api.breaker, 0.0)
 
 
 def together(several: Iterable[Figures]) -> dict[Key, Value]:
