@@ -77,6 +77,7 @@ def client_side(workload: Workload, response_s: float) -> ClientSide:
     in_flight = requests_per_s * response_s  # Little's law
     lanes = math.ceil(in_flight + LANES_SIGMAS * math.sqrt(in_flight))
     needed = max(
+        1,  # a rate may be so small that all else rounds to nothing
         # batched or not, each call is encoded by itself
         math.ceil(workload.qps * workload.burst / (workload.calls_per_core * workload.utilisation)),
         math.ceil(lanes / _MAX_LANES),

@@ -302,6 +302,11 @@ def anything(draw: Any) -> Measured:
     )
 
 
+def test_a_rate_next_to_nothing_needs_the_smallest_size() -> None:
+    found = examine(figures(requests=1e-320))["provisioned concurrency"]
+    assert (found.verdict, found.target) == ("ok", "at least 4")
+
+
 @given(anything())
 def test_any_figures_get_a_diagnosis(measured: Measured) -> None:
     found = examine(measured)

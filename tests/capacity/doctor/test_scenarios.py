@@ -5,18 +5,20 @@ Each scenario names every check that is bad: one more would be a false alarm.
 
 from __future__ import annotations
 
+import socket
+import sys
 import time
 from typing import Any
 
 import pytest
 
-from servingclient import Concurrency, EnrichmentClient, EnrichmentSettings, Retry, Settings
+from servingclient import Concurrency, EnrichmentClient, EnrichmentSettings, Retry, Settings, Token
 from servingclient.capacity.doctor import Diagnosis, Probe, Targets
 from servingclient.emulator import Emulator, faults
 from servingclient.errors import ClientClosedError, PayloadError, ServerError
 from servingclient.transport.clock import ThreadClock
 from tests.capacity.doctor.said import metrics
-from tests.doors.kit import Door, pat, principal
+from tests.doors.kit import Door, Who, pat, principal
 
 ROWS = [{"a": 1.0, "b": 2.0}]
 PATIENT = Targets(p50_s=5.0, p90_s=5.0, p99_s=5.0)
@@ -361,7 +363,7 @@ def test_an_endpoint_that_is_not_there(door: Door, emulator: Emulator) -> None:
 def test_without_the_parser_of_figures(
     door: Door, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "prometheus_client.openmetrics.parser", None)
+    monkeypatch.setitem(sys.modules, "prometheus_client.openmetrics.parser", None)
     found = doctor(door, door.open("demo", principal(emulator)))
     assert "pip install 'servingclient[prometheus]'" in found["CPU"].why
     assert found["state"].verdict == "ok"
@@ -408,3 +410,26 @@ def test_a_closed_client_examines_nothing(door: Door, emulator: Emulator) -> Non
     with pytest.raises(ClientClosedError):
         doctor(door, client)
     assert emulator.requests == []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, "prometheus_client.openmetrics.parser", None)
+        with pytest.raises(ClientClosedError):
+            doctor(door, client)
+
+
+def test_it_takes_no_longer_than_it_may(door: Door, emulator: Emulator) -> None:
+    emulator.describe_always(faults.hang())
+    client = door.open("demo", principal(emulator), Settings(token=Token(try_timeout_s=2.0)))
+    found = doctor(door, client, timeout=0.1)
+    assert not found.examined
+    assert "waiting for a token or route" in found["state"].why
+    assert found["CPU"].verdict == "unknown"
+
+
+def test_a_workspace_nobody_reaches_is_no_bad_token(door: Door, emulator: Emulator) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and never listens
+        who = Who(f"http://127.0.0.1:{taken.getsockname()[1]}", principal(emulator).arguments)
+        found = doctor(door, door.open("demo", who))
+    assert not found.examined
+    assert found["token"].verdict == "unknown"
+    assert found["state"].why.startswith("No connection to 127.0.0.1")

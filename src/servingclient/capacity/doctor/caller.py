@@ -61,7 +61,7 @@ def token(measured: Measured, targets: Targets) -> Check:
         if measured.why_no_token:
             action = "Log in again, or give the service principal CAN QUERY; see the error."
             return Check(name, "none", target, "bad", action, measured.why_no_token)
-        return Check(name, "–", target, "unknown", why="There was no call yet.")
+        return Check(name, "–", target, "unknown", why="None was needed or could be had yet.")
     if found.left_s is None:
         return _fixed(name, target, route_optimized=found.route_optimized)
     shown = f"OAuth, {span(found.left_s)} left"

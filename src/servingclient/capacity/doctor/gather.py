@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+from servingclient._explain import fault_error
 from servingclient._ports import Gate
 from servingclient._types import WireFault
 from servingclient.auth.description import Asked
@@ -19,7 +20,14 @@ from servingclient.capacity import checks
 from servingclient.capacity.doctor.diagnosis import Diagnosis
 from servingclient.capacity.doctor.examine import examine
 from servingclient.capacity.doctor.measured import Described, Measured, calls_of
-from servingclient.errors import ClientClosedError, PayloadError, ServingError, WrongLoopError
+from servingclient.errors import (
+    AuthError,
+    ClientClosedError,
+    ConfigError,
+    PayloadError,
+    ServingError,
+    WrongLoopError,
+)
 from servingclient.settings.targets import Targets
 from servingclient.telemetry.endpoint_metrics import EndpointFigures
 from servingclient.telemetry.snapshot import Stats
@@ -46,6 +54,10 @@ class Probe:
 
     def __post_init__(self) -> None:
         checks.whole("Probe.calls", self.calls, most=_MOST_PROBES)
+
+
+_NO_TOKEN: Final = (AuthError, ConfigError)
+"""Nobody could sign in, or with a credential the endpoint does not take; not that time ran out."""
 
 
 class Asks(Protocol):
@@ -87,7 +99,7 @@ async def diagnose(
         ClientClosedError: The client was closed.
         PayloadError: The probe's inputs cannot be sent.
     """
-    asked, why_no_token = await _looked(room, timeout_s)
+    asked, error = await _looked(room, timeout_s)
     described = None if asked is None else asked.description
     # one that does not serve would hold each probe for as long as the call may take
     if probe is not None and (described is None or described.ready is not False):
@@ -98,33 +110,39 @@ async def diagnose(
         endpoint=room.endpoint,
         calls=calls_of(stats),
         described=None if described is None else _described(described),
-        why_undescribed="" if described is not None else _why(asked, why_no_token),
+        why_undescribed="" if described is not None else _why(asked, error),
         figures=figures,
         token=stats.token,
-        why_no_token=why_no_token,
+        why_no_token=str(error) if isinstance(error, _NO_TOKEN) else "",
         apis=stats.enrichment,
         round_trip_s=None if asked is None else asked.round_trip_s,
     )
     return examine(measured, targets)
 
 
-async def _looked(room: Room, timeout_s: float) -> tuple[Asked | None, str]:
-    """The description as it is now; else why nobody could sign in to ask for it."""
-    deadline_s = room.now() + timeout_s
+async def _looked(room: Room, timeout_s: float) -> tuple[Asked | None, ServingError | None]:
+    """The description as it is now; else why it could not be asked for."""
+    started_s = room.now()
+    deadline_s = started_s + timeout_s
     try:
         # a place like any call's: a closed client has none, and closing waits for it
         if not room.gate.try_enter():
             await room.gate.enter(deadline_s)
         try:
-            return await room.access.look(deadline_s), ""
+            return await room.access.look(deadline_s), None
         finally:
             room.gate.leave()
     except (ClientClosedError, WrongLoopError):
         raise
     except ServingError as error:
-        return None, str(error)
+        return None, error
     except WireFault as fault:
-        return None, f"No answer in time: {fault.detail}."
+        spent_s = room.now() - started_s
+        in_time = spent_s < timeout_s
+        found = fault_error(fault, room.endpoint, 0, spent_s=spent_s, in_time=in_time)
+        if isinstance(found, ClientClosedError):
+            raise found from None
+        return None, found
 
 
 async def _figures(room: Room, timeout_s: float) -> EndpointFigures:
@@ -170,9 +188,9 @@ _MEANINGS: Final = {
 }
 
 
-def _why(asked: Asked | None, why_no_token: str) -> str:
+def _why(asked: Asked | None, error: ServingError | None) -> str:
     if asked is None:
-        return why_no_token or _NOT_READ
+        return _NOT_READ if error is None else str(error)
     if asked.status is None:
         return "The workspace gave no answer."
     if asked.status == 200:
