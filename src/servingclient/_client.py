@@ -483,6 +483,7 @@ class ServingClient:
             timeout: Seconds for each question to the workspace.
 
         Raises:
+            ConfigError: An argument is of the wrong kind.
             PayloadError: The probe's inputs cannot be sent.
             ClientClosedError: The client was closed.
         """

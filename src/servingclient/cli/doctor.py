@@ -14,9 +14,8 @@ from typing import Any, Final, Protocol
 from servingclient import ServingClient, Settings, Tls
 from servingclient.capacity.doctor import Diagnosis, Probe, Targets
 from servingclient.errors import ConfigError, ServingError
-from servingclient.loadtest import payloads
 
-_GOOD, _BAD, _NOT_EXAMINED = 0, 1, 2
+_GOOD, _BAD, _NOT_EXAMINED, _INTERRUPTED = 0, 1, 2, 130
 _TIMEOUT_S: Final = 30.0
 _CALLS: Final = 20
 
@@ -44,9 +43,7 @@ def main(argv: Sequence[str]) -> int:
     given = _parser().parse_args(argv)
     try:
         targets = targets_of(given.target)
-        probe = None
-        if given.payload is not None:
-            probe = Probe(payloads.read(given.payload, rows=given.rows)[0], given.calls)
+        probe = _probe(given)
         settings = Settings.from_env()
         if given.ca_file is not None:
             settings = settings.replace(tls=Tls(ca_file=given.ca_file))
@@ -55,6 +52,16 @@ def main(argv: Sequence[str]) -> int:
     except ServingError as error:
         print(f"servingclient doctor: {error}", file=sys.stderr)
         return _NOT_EXAMINED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _probe(given: argparse.Namespace) -> Probe | None:
+    if given.payload is None:
+        return None
+    from servingclient.loadtest import payloads
+
+    return Probe(payloads.read(given.payload, rows=given.rows)[0], given.calls)
 
 
 def _looks(

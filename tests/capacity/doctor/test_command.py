@@ -110,6 +110,11 @@ def test_ctrl_c_ends_watching_with_the_code_of_the_last_look(
     assert cli.main(["doctor", "fraud", "--watch", "0"]) == 2
 
 
+def test_ctrl_c_before_the_end_of_the_only_look(signed_in: Emulator, looks: list[Any]) -> None:
+    looks.append(KeyboardInterrupt())
+    assert cli.main(["doctor", "fraud"]) == 130
+
+
 def test_it_waits_between_two_looks(
     signed_in: Emulator, looks: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

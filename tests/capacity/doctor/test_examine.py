@@ -140,6 +140,12 @@ TABLE = [
     # rate, route, slots
     (figures(requests=6000.0), "queries per second", "bad", "several rows in each request"),
     (figures(requests=6000.0), "provisioned concurrency", "bad", "concurrency to 8."),
+    (
+        figures(requests=6000.0, provisioned_concurrency=6.0),
+        "provisioned concurrency",
+        "warn",
+        "concurrency to 8.",
+    ),
     (figures(requests=9601.0), "route optimization", "warn", "Plan the move"),
     (figures(requests=12_001.0), "route optimization", "bad", "Create a route-optimized"),
     (figures(requests=12_000.0), "route optimization", "warn", "Plan the move"),

@@ -15,7 +15,7 @@ import pytest
 from servingclient import Concurrency, EnrichmentClient, EnrichmentSettings, Retry, Settings, Token
 from servingclient.capacity.doctor import Diagnosis, Probe, Targets
 from servingclient.emulator import Emulator, faults
-from servingclient.errors import ClientClosedError, PayloadError, ServerError
+from servingclient.errors import ClientClosedError, ConfigError, PayloadError, ServerError
 from servingclient.transport.clock import ThreadClock
 from tests.capacity.doctor.said import metrics
 from tests.doors.kit import Door, Who, pat, principal
@@ -402,6 +402,14 @@ def test_a_probe_that_cannot_be_sent_is_an_error(door: Door, emulator: Emulator)
     client = door.open("demo", principal(emulator))
     with pytest.raises(PayloadError):
         doctor(door, client, probe=Probe(object()))
+
+
+@pytest.mark.parametrize("wrong", [{"probe": ROWS}, {"targets": {"p99_s": 0.2}}, {"timeout": -1}])
+def test_arguments_of_another_kind(door: Door, emulator: Emulator, wrong: Any) -> None:
+    client = door.open("demo", principal(emulator))
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        doctor(door, client, **wrong)
+    assert emulator.requests == []
 
 
 def test_a_closed_client_examines_nothing(door: Door, emulator: Emulator) -> None:

@@ -96,9 +96,12 @@ async def diagnose(
     """Read, probe where that is allowed, and examine.
 
     Raises:
+        ConfigError: ``probe`` or ``targets`` is of another kind.
         ClientClosedError: The client was closed.
         PayloadError: The probe's inputs cannot be sent.
     """
+    _check("probe", probe, Probe)
+    _check("targets", targets, Targets)
     asked, error = await _looked(room, timeout_s)
     described = None if asked is None else asked.description
     # one that does not serve would hold each probe for as long as the call may take
@@ -118,6 +121,14 @@ async def diagnose(
         round_trip_s=None if asked is None else asked.round_trip_s,
     )
     return examine(measured, targets)
+
+
+def _check(name: str, given: object, kind: type) -> None:
+    if given is not None and not isinstance(given, kind):
+        raise ConfigError(
+            f"{name} must be a {kind.__name__} of servingclient.capacity.doctor, not "
+            f"{type(given).__name__}."
+        )
 
 
 async def _looked(room: Room, timeout_s: float) -> tuple[Asked | None, ServingError | None]:

@@ -14,6 +14,7 @@ from servingclient.telemetry.traffic import Traffic
 _FASTEST = 0.05
 """Share of replies that stands for those that met no queue; the very fastest may be luck."""
 _LEAST_SPAN_S = 10.0
+"""A rate is one only over some time; the shortest window of a client's figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
