@@ -23,10 +23,10 @@ WORKERS ?= 2
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage engines demo bench bench-call bench-overload format clean
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage engines demo bench bench-call bench-overload bench-spark format clean
 
 help:
-	@echo "make setup | test | demo | bench [ARGS=...] | bench-call | bench-overload | format | clean"
+	@echo "make setup | test | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
 	@echo "apart from it: engines (Spark, Locust, Ray)"
 
@@ -127,6 +127,9 @@ bench-call: $(BENCH)/.stamp
 
 bench-overload: $(BENCH)/.stamp
 	$(BENCH)/bin/python benchmarks/bench.py --only overload $(ARGS)
+
+bench-spark: $(ENGINES)/.stamp
+	$(ENGINES)/bin/python benchmarks/bench_spark.py $(ARGS)
 
 format: setup
 	$(BIN)/ruff check --fix-only .
