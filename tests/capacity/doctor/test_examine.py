@@ -148,6 +148,7 @@ TABLE = [
     ),
     (figures(requests=9601.0), "route optimization", "warn", "Plan the move"),
     (figures(requests=12_001.0), "route optimization", "bad", "Create a route-optimized"),
+    (replace(figures(requests=0.0), calls=Calls()), "route optimization", "ok", ""),
     (figures(requests=12_000.0), "route optimization", "warn", "Plan the move"),
     (calls(qps=201.0), "route optimization", "bad", "Create a route-optimized"),
     (
@@ -257,6 +258,12 @@ PARTS = {"client": 0.002, "network": 0.005, "queue": 0.002, "model": 0.04, "serv
             {"client": 0.002},
         ),
         (calls(first_byte_mean_s=0.01), {**PARTS, "client": 0.042, "network": 0.0}),
+        (calls(mean_s=0.04), {**PARTS, "client": 0.0}),
+        (calls(first_byte_mean_s=0.001, mean_s=None), {**PARTS, "client": 0.044, "network": 0.0}),
+        (
+            replace(calls(first_byte_mean_s=0.003), figures=EndpointFigures(), round_trip_s=0.004),
+            {"client": 0.049, "network": 0.003},
+        ),
         (UNKNOWN, {}),
     ],
 )

@@ -113,6 +113,17 @@ def test_queueing_is_seen_on_a_real_queue(door: Door, emulator: Emulator) -> Non
     assert bad(found) >= {"queueing"}
 
 
+def test_without_queue_times_the_median_is_held_against_the_fastest(
+    door: Door, emulator: Emulator
+) -> None:
+    emulator.add_endpoint("terse", slots=4, metrics="cpu_usage_percentage 7\n# EOF\n")
+    client = door.open("terse", principal(emulator))
+    call(door, client, 5)
+    check = doctor(door, client)["queueing"]
+    assert check.target == "median at most 3 x unloaded"
+    assert " x (" in check.measured
+
+
 # -- 3 a standard endpoint at 400 a second ---------------------------------------------------------
 
 

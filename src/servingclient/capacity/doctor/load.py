@@ -191,7 +191,8 @@ def _route(measured: Measured, targets: Targets) -> Check:
     if wanted > targets.route_share * limit:
         action = "Plan the move to a route-optimized endpoint: it takes a new one."
         return Check(name, shown, target, "warn", action, why)
-    return Check(name, shown, target, "ok" if wanted else "unknown", why=why)
+    known = qps is not None or targets.qps is not None
+    return Check(name, shown, target, "ok" if known else "unknown", why=why)
 
 
 def _slots(measured: Measured, need: Demand | None) -> Check:
