@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from opentelemetry import context, metrics, propagate, trace
+from opentelemetry import context, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Status, StatusCode
@@ -15,6 +15,7 @@ from opentelemetry.trace import Status, StatusCode
 from servingclient._ports import Role
 from servingclient._types import Attempt, Origin, Target
 from servingclient.errors import ServingError
+from servingclient.integrations.otel_metrics import Instruments
 from servingclient.telemetry.exported import PREFIX
 
 _log = logging.getLogger("servingclient.export")
@@ -32,13 +33,13 @@ class CallSpan:
     """
 
     __slots__ = (
+        "_before",
         "_began_s",
-        "_calls",
         "_context",
         "_endpoint",
+        "_instruments",
         "_origin",
         "_propagator",
-        "_requests",
         "_role",
         "_token",
         "span",
@@ -46,20 +47,19 @@ class CallSpan:
 
     def __init__(
         self,
-        requests: metrics.Histogram,
-        calls: metrics.Histogram,
+        instruments: Instruments,
         propagator: TextMapPropagator | None,
         endpoint: str,
         age_s: float,
         role: Role,
     ) -> None:
-        self._requests = requests
-        self._calls = calls
+        self._instruments = instruments
         self._propagator = propagator
         self._endpoint = endpoint
         self._role = role
         self._began_s: float | None = time.perf_counter() - age_s
         self._origin: Origin | None = None
+        self._before: Context | None = None
         self._context: Context | None = None
         self._token: Any = None
         self.span: trace.Span = trace.INVALID_SPAN
@@ -67,7 +67,8 @@ class CallSpan:
     def enter(self, span: trace.Span) -> None:
         """Follow the call with ``span``, which the running code is inside of from now on."""
         self.span = span
-        inside = trace.set_span_in_context(span)
+        self._before = context.get_current()
+        inside = trace.set_span_in_context(span, self._before)
         if _QUIET is not None and span.get_span_context().is_valid:
             inside = context.set_value(_QUIET, True, inside)
         self._context = inside
@@ -123,6 +124,15 @@ class CallSpan:
         if token is not None:
             context.detach(token)
 
+    def _broken_off(self) -> None:
+        """Its coroutine was closed, by who ran it or by the collector amid anything. A token is
+        good only where it was given out, so what was current before is made current, if we still
+        are.
+        """
+        self._token = None
+        if self._before is not None and context.get_current() is self._context:
+            context.attach(self._before)
+
     def ended(
         self,
         attempts: Sequence[Attempt],
@@ -134,7 +144,7 @@ class CallSpan:
         if began_s is None:
             return
         if isinstance(error, GeneratorExit):
-            self._token = None  # the collector ends it, in a context that is not ours to change
+            self._broken_off()
         self.left()
         try:
             if self.span.is_recording():
@@ -143,7 +153,7 @@ class CallSpan:
             if self._role != "member":
                 self._record_attempts(attempts)
             if self._role != "shared":
-                self._calls.record(time.perf_counter() - began_s, self._outcome(error))
+                self._instruments.calls.record(time.perf_counter() - began_s, self._outcome(error))
         except Exception as failure:  # noqa: BLE001 - see above
             complain(failure)
 
@@ -179,7 +189,7 @@ class CallSpan:
                 about["http.response.status_code"] = attempt.status
             if attempt.cause is not None:
                 about["error.type"] = str(attempt.status or "no_reply")
-            self._requests.record(attempt.duration_s, about)
+            self._instruments.requests.record(attempt.duration_s, about)
 
     def _outcome(self, error: BaseException | None) -> dict[str, str]:
         about = {f"{PREFIX}endpoint": self._endpoint}

@@ -46,6 +46,10 @@ class Collected:
         self._meters = MeterProvider([self._reader], shutdown_on_exit=False)
         self.observer = OpenTelemetry(self.tracing, self._meters)
 
+    def another(self) -> OpenTelemetry:
+        """A further observer with the same providers."""
+        return OpenTelemetry(self.tracing, self._meters)
+
     @property
     def spans(self) -> list[ReadableSpan]:
         """Those that ended, in that order."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
+import weakref
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 from servingclient import BadRequest, Settings
 from servingclient.emulator import Emulator, faults
 from servingclient.integrations.opentelemetry import OpenTelemetry
+from servingclient.integrations.otel_metrics import instruments_of
 from servingclient.settings import Batching, Hedge, Retry
 from servingclient.telemetry.exported import METRICS, PREFIX, SECONDS
 from tests.doors.kit import WORD, Door, invocations, pat
@@ -131,3 +137,90 @@ def test_without_an_sdk_nothing_is_kept_and_nothing_fails(door: Door, emulator: 
     assert len(door.predict(client).predictions) == 1
     (record,) = invocations(emulator)
     assert "traceparent" not in record.headers
+
+
+def test_observers_of_one_provider_tell_of_all_clients(
+    door: Door, emulator: Emulator, collected: Collected
+) -> None:
+    emulator.add_endpoint("other")
+    first = door.open("demo", pat(emulator), QUICK, observers=[collected.another()])
+    second = door.open("demo", pat(emulator), QUICK, observers=[collected.another()])
+    third = door.open("other", pat(emulator), QUICK, observers=[collected.another()])
+    for client in (first, second, second, third):
+        door.predict(client)
+    told = collected.metrics()
+    attempts = {at(endpoint="demo"): 3, at(endpoint="other"): 1}
+    assert told["servingclient.call.attempts"] == attempts
+    calls = told["servingclient.call.duration"].items()
+    assert {key: getattr(point, "count", None) for key, point in calls} == attempts
+    demo, other = ({name for name in told if at(endpoint=end) in told[name]} for end in METERED)
+    assert demo == other
+    assert len(demo) > 30
+
+
+METERED = ("demo", "other")
+
+
+def test_what_is_collected_right_after_closing_is_all(
+    door: Door, emulator: Emulator, collected: Collected
+) -> None:
+    client = door.open("demo", pat(emulator), QUICK, observers=[collected.observer])
+    collected.metrics()
+    for _ in range(3):
+        door.predict(client)
+    door.close(client)
+    assert collected.metrics()["servingclient.call.attempts"] == {at(endpoint="demo"): 3}
+
+
+def test_one_reading_serves_all_instruments(
+    door: Door, emulator: Emulator, collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = door.open("demo", pat(emulator), QUICK, observers=[collected.observer])
+    asked = []
+    stats = client.stats
+    monkeypatch.setattr(client, "stats", lambda: asked.append(1) or stats())
+    monkeypatch.setattr("servingclient.integrations.otel_metrics.time.monotonic", lambda: 7.0)
+    collected.metrics()
+    assert len(asked) == 1
+    monkeypatch.setattr("servingclient.integrations.otel_metrics.time.monotonic", lambda: 7.3)
+    collected.metrics()
+    assert len(asked) == 2
+
+
+def test_a_provider_that_goes_takes_its_instruments_along() -> None:
+    provider = MeterProvider(shutdown_on_exit=False)
+    made = weakref.ref(instruments_of(provider))
+    assert instruments_of(provider) is made()
+    provider.shutdown()
+    del provider
+    gc.collect()
+    assert made() is None
+
+
+LATE = """
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from servingclient import ServingClient
+from servingclient.integrations.opentelemetry import OpenTelemetry
+
+def client():
+    return ServingClient("demo", host="http://127.0.0.1:9", token="t", observers=[OpenTelemetry()])
+
+early = client()
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+late = client()
+for one in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics:
+    if one.name == "servingclient.retry_quota.available":
+        print([point.value for point in one.data.data_points])
+early.close(), late.close()
+"""
+
+
+def test_a_provider_may_be_set_between_two_clients() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE], capture_output=True, text=True, timeout=15, check=True
+    )
+    assert done.stdout == "[1000]\n"
+    assert done.stderr == ""

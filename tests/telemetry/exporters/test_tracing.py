@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Iterator
 from typing import Any
 
@@ -607,3 +608,28 @@ def test_spans_hold_no_input_and_no_secret(
 def _clean() -> Iterator[None]:
     yield
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+async def test_a_closed_coroutine_leaves_no_span_current(
+    emulator: Emulator, collected: Collected, overheard: Overheard
+) -> None:
+    who = pat(emulator)
+    async with AsyncServingClient(
+        "demo", host=who.host, **who.arguments, observers=[collected.observer]
+    ) as client:
+        await client.predict([{"a": 1.0}])
+        with trace.get_tracer("test", tracer_provider=collected.tracing).start_as_current_span(
+            "request"
+        ) as outer:
+            running = client.predict([{"a": 1.0}])
+            running.send(None)
+            assert trace.get_current_span() is not outer
+            running.close()
+            assert trace.get_current_span() is outer
+            elsewhere = client.predict([{"a": 1.0}])
+            context_of_its_own = contextvars.copy_context()
+            context_of_its_own.run(elsewhere.send, None)
+            elsewhere.close()
+            assert trace.get_current_span() is outer
+    assert [span.name for span in collected.spans].count("POST demo") == 3
+    assert "detach" not in overheard.text
