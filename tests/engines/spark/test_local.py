@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import warnings
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from servingclient import AuthError, ConfigError, NotFound, Payload, Settings
 from servingclient.emulator import Emulator
 from servingclient.integrations.spark import Progress, score, score_udf
+from servingclient.integrations.spark.scoring import Login, Scoring, Work, _workers
 from tests.engines.spark.conftest import running
 from tests.engines.spark.kit import (
     assert_each_once,
@@ -166,6 +170,40 @@ def test_predictions_are_of_the_promised_type(
     ]
 
 
+def test_every_type_goes_through_spark(spark: Any, frame: Make, emu: Emulator, login: Any) -> None:
+    answer = {
+        "f": 0.5,
+        "s": -3.0,
+        "b": 127,
+        "t": False,
+        "d": 12.345,
+        "day": "2024-02-29",
+        "n": "2024-02-29T01:02:03.5",
+        "z": "2024-02-29T01:02:03+01:00",
+        "x": "aGVsbG8=",
+        "l": [1, None],
+        "m": {"k": [{"y": "z"}]},
+    }
+    emu.add_endpoint("all", model=lambda rows: [answer for _ in rows])
+    promised = (
+        "f float, s smallint, b tinyint, t boolean, d decimal(6,2), day date, n timestamp_ntz,"
+        " z timestamp, x binary, l array<bigint>, m map<string, array<struct<y: string>>>"
+    )
+    spark.conf.set("spark.sql.session.timeZone", "America/New_York")
+    try:
+        scored = score(frame(1), "all", **login, result_type=promised)
+        (row,) = scored.selectExpr(
+            "prediction.*", "prediction_error e", "unix_timestamp(prediction.z) u"
+        ).collect()
+    finally:
+        spark.conf.unset("spark.sql.session.timeZone")
+    assert row.e is None
+    assert (row.f, row.s, row.b, row.t, row.d) == (0.5, -3, 127, False, Decimal("12.34"))
+    assert (row.day, row.n) == (dt.date(2024, 2, 29), dt.datetime(2024, 2, 29, 1, 2, 3, 500_000))  # noqa: DTZ001 - without zone
+    assert row.u == dt.datetime(2024, 2, 29, 0, 2, 3, tzinfo=dt.timezone.utc).timestamp()
+    assert (bytes(row.x), row.l, row.m["k"][0].y) == (b"hello", [1, None], "z")
+
+
 def test_the_type_is_what_the_endpoint_tells(
     spark: Any, frame: Make, emu: Emulator, login: Any
 ) -> None:
@@ -223,6 +261,27 @@ def test_requests_a_second_are_shared_out(
 
 
 # ------------------------------------------------------------------------------- again, and less
+
+
+def test_it_reads_no_further_than_it_needs(emu: Emulator, login: Any) -> None:
+    from pyspark.sql.types import DoubleType
+
+    read = answered = furthest = 0
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal read, furthest
+        for _ in range(100):
+            read += 200
+            furthest = max(furthest, read - answered)
+            yield pa.RecordBatch.from_pydict({"a": [1.0] * 200, "b": [2.0] * 200})
+
+    work = Work("model", Login(**login), Settings.batch(), DoubleType(), 100, 3, None, "run", None)
+    for batch in Scoring(work, ["a", "b"], ["a", "b"], ["b"], "p", "e")(batches()):
+        assert batch.to_pydict() == {"b": [2.0] * 100, "p": [3.0] * 100, "e": [None] * 100}
+        answered += batch.num_rows
+    assert answered == 20_000
+    assert furthest <= 100 * (2 * 3 + 1) + 200 + 200  # the job's window, and a batch at each end
+    _workers.popitem()[1].client.close()
 
 
 def test_each_action_scores_anew_unless_cached(

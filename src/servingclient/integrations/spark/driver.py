@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from servingclient import _step
 from servingclient._types import WireFault
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import DataType
 
-_DDL: dict[Kind, str] = {
+_ASK_S: Final = 60.0
+"""For the driver's questions: someone waits at a notebook, while requests of a job have minutes."""
+_DDL: Final[dict[Kind, str]] = {
     "long": "bigint",
     "integer": "int",
     "double": "double",
@@ -170,9 +172,10 @@ def _ask(endpoint: str, login: Login, settings: Settings) -> _Told:
         ServingError: It cannot be asked.
     """
     with login.client(endpoint, settings) as client:
-        client.warmup()  # has the errors a user would see
+        limit_s = min(settings.timeout_s, _ASK_S)
+        client.warmup(timeout=limit_s)  # has the errors a user would see
         access = client._access  # noqa: SLF001 - what an endpoint is like no door tells
-        until_s = client._clock.now() + settings.timeout_s  # noqa: SLF001 - likewise
+        until_s = client._clock.now() + limit_s  # noqa: SLF001 - likewise
         asked = None
         with suppress(ServingError, WireFault):  # what cannot be had is an answer too
             _step.run(access.learn(until_s))
