@@ -28,6 +28,35 @@ def made(predictions=(1.5, 2.5), headers=HEADERS, attempts=ATTEMPTS, timing=TIMI
     return Prediction(values, headers, attempts, timing, status)
 
 
+class Broken:
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("cannot be compared")
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([1.0, 2.0]),
+        pd.DataFrame({"a": [1, 2]}),
+        pd.Series([1, 2]),
+        [np.array([1, 2])],
+        {"a": pd.DataFrame({"a": [1]})},
+        Broken(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_postprocess_made_of_it_is_compared_without_an_error(value):
+    one, same, other = made(value), made(value), made(copy.deepcopy(value))
+    assert one == same
+    assert one != other
+    assert one != made([1.5, 2.5])
+    assert one != made(value, status=201)
+    assert made(1) == made(1)
+    assert made(1) != made(2)
+
+
 def test_everything_known_about_the_call_is_at_hand():
     prediction = made()
     assert prediction.predictions == [1.5, 2.5]

@@ -175,7 +175,8 @@ class Prediction:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Prediction):
             return NotImplemented
-        return self._parts() == other._parts()
+        mine, others = self._parts(), other._parts()
+        return mine[1:] == others[1:] and _same(mine[0], others[0])
 
     __hash__ = None  # type: ignore[assignment] # predictions are lists and dicts
 
@@ -233,6 +234,18 @@ def staged(
     _, headers, attempts, timing, status, _ = prediction._parts()  # noqa: SLF001 - of this module
     timing = (*timing[:_TOTAL], total_s, *stages_s)
     return _restored(values, headers, attempts, timing, status, enrichment_error)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal. A ``postprocess`` may make arrays or frames, which compare
+    value by value and have no truth: of these only the very same is equal.
+    """
+    if one is other:
+        return True
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001 - ValueError of numpy and pandas; others raise as they like
+        return False
 
 
 def _restored(

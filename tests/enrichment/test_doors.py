@@ -30,11 +30,12 @@ from servingclient import (
     QueueFull,
     ResponseFormatError,
     ResponseTooLarge,
+    Throttled,
     Tls,
     UnexpectedRedirect,
 )
-from servingclient.settings import RateLimit, Retry
-from tests.enrichment.kit import LOCAL, Door, Held, api_of
+from servingclient.settings import Caching, RateLimit, Retry
+from tests.enrichment.kit import LOCAL, Door, Held, api_of, told
 from tests.enrichment.world import FakeShared
 from tests.scripted.certificates import Authority
 from tests.scripted.server import Request, ScriptedServer, echo, reply
@@ -642,6 +643,38 @@ def test_a_closed_client_says_so(door: Door) -> None:
             more = {"json": 1} if call == client.post else {}
             with pytest.raises(ClientClosedError):
                 door.run(call("/a", **more))
+
+
+def test_a_client_closed_during_a_pause_says_so(door: Door) -> None:
+    with api_of(lambda _: reply(b"{}", "Retry-After: 30", status="429 Slow")) as api:
+        client = door.open(api, ONCE)
+        with pytest.raises(Throttled):
+            door.run(client.get("/a"))
+        door.close(client)
+        with pytest.raises(ClientClosedError):
+            door.run(client.get("/a"))
+
+
+def test_a_crowd_with_an_old_value_waits_for_one_try(door: Door) -> None:
+    free = threading.Event()
+    asked: list[float] = []
+
+    async def slow(conn: Any, request: Any) -> None:
+        asked.append(1.0)
+        if len(asked) > 1:
+            await asyncio.to_thread(free.wait, 10)
+        conn.processed(request)
+        await conn.send(told(request))
+
+    with ScriptedServer(slow) as api:
+        caching = Caching(stale_while_revalidate_s=0.0, ttl_jitter=0.0)
+        client = door.open(api, ONCE.replace(caching=caching), ttl=0.001)
+        door.run(client.get("/a"))
+        threading.Event().wait(0.01)  # past its time
+        found = door.crowd(lambda: client.get("/a", timeout=5.0), 4)
+        free.set()
+        assert {one.source for one in found} == {"stale"}
+        assert len(asked) <= 3, "the first, one try for all, one behind them"
 
 
 def test_closing_ends_what_runs(door: Door) -> None:

@@ -181,6 +181,8 @@ def test_a_wait_that_does_not_fit_fails_at_once(made: Make) -> None:
     second = failed(api)
     assert isinstance(second, Throttled)
     assert "nothing was sent" in str(second)
+    assert "the API asked for a pause" in str(second)
+    assert "calls_per_s" not in str(second)
     assert second.retry_after_s == pytest.approx(30.0, abs=0.2)
     assert api.now() == began_s
     assert len(api.sends) == 1
@@ -192,6 +194,56 @@ def test_a_wait_that_closing_ended_is_not_begun_again(made: Make) -> None:
     api.woken = api.full = True
     assert isinstance(failed(api), QueueFull)
     assert len(api.slept) == 1
+
+
+def test_a_rate_of_ones_own_is_called_that(made: Make) -> None:
+    rules = quiet(rate_limit=RateLimit(calls_per_s=0.1, burst_calls=1))
+    api = made(settings=rules)
+    api.get(id=1)
+    error = failed(api)
+    assert "raise RateLimit.calls_per_s" in str(error)
+    assert "asked for a pause" not in str(error)
+
+
+def test_a_limit_the_api_told_is_called_that(made: Make) -> None:
+    told = {"X-RateLimit-Limit": "9", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "30"}
+    rules = quiet(rate_limit=RateLimit(calls_per_s=100.0))
+    api = made(Answer(headers=told), settings=rules)
+    api.get(id=1)
+    assert "the API asked for a pause" in str(failed(api))
+
+
+def test_a_wait_for_all_the_time_there_is_takes_no_token(made: Make) -> None:
+    rules = quiet(rate_limit=RateLimit(calls_per_s=0.5, burst_calls=1), retry=Retry(max_attempts=1))
+    api = made(Answer(takes_s=0.0), settings=rules)
+    api.get(id=1)
+    for _ in range(3):
+        assert isinstance(failed(api, timeout=2.0), Throttled)
+    assert api.slept == []
+    assert api.get(id=2, timeout=2.5).source == "origin"
+    assert api.slept == [2.0], "those who gave up took nobody's turn"
+
+
+def test_a_closed_client_says_so_whatever_else_there_is_to_say(made: Make) -> None:
+    paused = made(Answer(429, headers={"Retry-After": "30"}), settings=ONCE)
+    failed(paused)
+    rules = quiet(breaker=Breaker(min_calls=1), retry=Retry(max_attempts=1))
+    broken = made(DOWN, settings=rules)
+    failed(broken)
+    assert isinstance(failed(broken), CircuitOpen)
+    for api in (paused, broken):
+        api.api.fetcher.refuse()
+        assert isinstance(failed(api), ClientClosedError)
+
+
+def test_what_failed_before_is_the_cause(made: Make) -> None:
+    rules = quiet(breaker=Breaker(min_calls=2))
+    api = made(Answer(500), settings=rules)
+    error = failed(api)
+    assert isinstance(error, CircuitOpen)
+    assert isinstance(error.__cause__, ServerError)
+    assert len(error.attempts) == 2
+    assert failed(api).__cause__ is None
 
 
 def test_who_cannot_enter_gives_the_token_back(made: Make) -> None:

@@ -129,3 +129,23 @@ def test_what_may_not_be_stored_is_of_no_use_at_once() -> None:
 def test_a_negative_answer_has_no_validator() -> None:
     assert made(Said(etag='"e"'), negative=True).etag is None
     assert made(Said(etag='"e"')).etag == '"e"'
+
+
+@pytest.mark.parametrize(
+    ("own_s", "heard", "revalidate_s"),
+    [
+        (None, NOTHING_SAID, 60.0),
+        (None, Said(fresh_s=10.0), 10.0),
+        (None, Said(fresh_s=0.0), 0.0),
+        (None, Said(fresh_s=600.0), 60.0),
+        (None, Said(fresh_s=10.0, revalidate_s=30.0), 30.0),
+        (None, Said(fresh_s=10.0, revalidate_s=300.0), 60.0),
+        (5.0, Said(fresh_s=0.0), 5.0),
+        (5.0, Said(fresh_s=0.0, revalidate_s=1.0), 1.0),
+    ],
+)
+def test_how_long_beyond_its_time(own_s: float | None, heard: Said, revalidate_s: float) -> None:
+    rules = Caching(stale_while_revalidate_s=own_s, ttl_jitter=0.0)
+    answer = Answer("v", 1, negative=False, said=heard)
+    entry = entry_of(answer, rules, ttl_s=60.0, now_s=0.0, took_s=0.1, rand=0.0)
+    assert entry.revalidate_s == revalidate_s

@@ -13,6 +13,7 @@ from servingclient import (
     ConfigError,
     ConnectionFailed,
     DeadlineExceeded,
+    ResponseFormatError,
     ServerError,
 )
 from servingclient.settings import Breaker, RateLimit, Retry
@@ -270,8 +271,14 @@ def test_not_modified_renews_the_value(made: Make) -> None:
 
 def test_not_modified_that_was_not_asked_for_is_an_error(made: Make) -> None:
     api = made(Answer(304, body=b""))
-    with pytest.raises(Exception, match="304"):
+    with pytest.raises(ResponseFormatError, match=r"nothing has changed \(304\)") as caught:
         api.get()
+    assert "redirect" not in str(caught.value)
+
+
+def test_a_value_the_api_calls_past_its_time_is_asked_for_again(made: Make) -> None:
+    api = made(Answer(headers={"Cache-Control": "max-age=0"}))
+    assert sources(api, {}, {}, {}) == ["origin"] * 3
 
 
 # -- failures ----------------------------------------------------------------------------------
@@ -420,6 +427,13 @@ def test_bad_arguments_of_many(made: Make, options: dict[str, Any]) -> None:
     api = made()
     with pytest.raises(ConfigError):
         api.get_many(**{"ids": [1]} | options)
+    assert not api.sends
+
+
+def test_a_bad_id_is_named_by_its_place_and_kind(made: Make) -> None:
+    api = made()
+    with pytest.raises(ConfigError, match=r"ids\[2\] \(of type float\): .* not float"):
+        api.get_many([1, 2, 3.25, 4])
     assert not api.sends
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servingclient.enrichment.templates import Template, params_of, query_of
-from servingclient.errors import ConfigError
+from servingclient.errors import ConfigError, PayloadError
 
 USER = Template("/users/{id}")
 WHO = UUID("12345678-1234-5678-1234-567812345678")
@@ -95,6 +95,15 @@ def test_missing_and_surplus_values_are_named(values: dict[str, int], words: str
         "/users/{params}",
         "/users/{timeout}",
         "/users?id={id}",
+        "//evil.com/{id}",
+        "//",
+        "/users//{id}",
+        "/users/%2e%2e/{id}",
+        "/users/%2E./{id}",
+        "/users/.%2e",
+        "/users/%2e",
+        "/users/..%2fadmin/{id}",
+        "/users/x%5c..",
         "/users#{id}",
         "/a b",
         "/é",
@@ -109,7 +118,19 @@ def test_a_malformed_template_is_refused(text: object) -> None:
         Template(text)
 
 
-@pytest.mark.parametrize("text", ["/", "/users/", "/v1/{a}/b/{c}.json", "/x:y/{id}", "/a%20b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/",
+        "/users/",
+        "/v1/{a}/b/{c}.json",
+        "/x:y/{id}",
+        "/a%20b",
+        "/...",
+        "/.well-known/{a}",
+        "/a%2Fb",
+    ],
+)
 def test_a_template_may_look_so(text: str) -> None:
     plan = Template(text)
     values = dict.fromkeys(plan.names, "v")
@@ -159,3 +180,9 @@ def test_other_parameters_are_refused(params: object) -> None:
 def test_half_a_pair_is_refused_in_parameters() -> None:
     with pytest.raises(ConfigError, match="surrogate"):
         query_of((("a", "\ud800"),))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), np.float64("nan")])
+def test_a_parameter_that_is_no_number_is_refused(value: float) -> None:
+    with pytest.raises(PayloadError, match="params: limit is"):
+        params_of({"a": 1.5, "limit": [1.0, value]})

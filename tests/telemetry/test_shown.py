@@ -12,6 +12,7 @@ from rich.console import Console
 
 from servingclient.telemetry import table
 from servingclient.telemetry.card import sparkline
+from servingclient.telemetry.recorder import Recorder
 from tests.telemetry.shown import empty, full
 
 FULL = """\
@@ -78,6 +79,18 @@ def test_the_table_of_a_busy_client() -> None:
 
 def test_the_table_of_a_new_client() -> None:
     assert str(empty()) == EMPTY
+
+
+def test_functions_around_calls_have_a_row_each_and_their_failures() -> None:
+    recorder = Recorder(lambda: 1000.0)
+    recorder.note(1000.0, "enrich", None, 0.25)
+    recorder.note(1000.0, "postprocess", None, 0.002)
+    recorder.note(1000.0, "stage_failed", "preprocess")
+    total, _ = recorder.read()
+    rows = dict(table.traffic_rows(replace(empty(), total=total)))
+    assert (rows["enrich, P99"], rows["postprocess, P99"]) == (("250 ms",), ("2 ms",))
+    assert rows["preprocess failed"] == ("1",)
+    assert "preprocess, P99" not in rows
 
 
 def test_rich_prints_the_same_words_and_takes_none_for_markup() -> None:

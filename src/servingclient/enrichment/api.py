@@ -12,6 +12,7 @@ from servingclient._open import checked_timeout
 from servingclient._stats import EnrichmentStats
 from servingclient.enrichment.arguments import (
     OnError,
+    at_position,
     checked_count,
     checked_text,
     checked_ttl,
@@ -205,8 +206,11 @@ class Api:
         query = params_of(params)
         asked: dict[Key, Asked] = {}
         places: dict[Hashable, Key] = {}
-        for one in ids_of(ids):
-            segments = plan.segments({**values, name: one})
+        for number, one in enumerate(ids_of(ids)):
+            try:
+                segments = plan.segments({**values, name: one})
+            except ConfigError as error:
+                raise at_position("ids", number, one, error) from None
             found = self._asked_get(plan, segments, query, tags, ttl)
             places[one] = found.key
             asked.setdefault(found.key, found)

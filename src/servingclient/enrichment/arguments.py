@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any, Final, Literal
 
 import orjson
@@ -21,11 +24,51 @@ def dumped(json: Any) -> bytes:
         PayloadError: It is nothing that JSON can hold.
     """
     try:
-        return orjson.dumps(json, option=_DUMPED)
+        body = orjson.dumps(json, option=_DUMPED)
     except (TypeError, RecursionError) as error:
         raise PayloadError(
             f"json cannot be sent: {error}. Give dicts, lists, text, numbers, dates and None."
         ) from None
+    lost = _lost(json, "json") if b"null" in body else None  # what orjson makes of NaN
+    if lost is not None:
+        raise PayloadError(
+            f"{lost} is NaN or infinite, which JSON cannot hold. Leave it out, or put None there "
+            "if the API takes that for missing."
+        )
+    return body
+
+
+def _lost(value: Any, where: str) -> str | None:
+    """Where a number would be sent as null, first to last."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else where
+    if isinstance(value, (str, bytes, int)) or value is None:
+        return None
+    if hasattr(value, "tolist"):  # numpy's
+        return _lost(value.tolist(), where)
+    if isinstance(value, Mapping):
+        parts = [(f"{where}[{_named(key)}]", one) for key, one in value.items()]
+        if any(isinstance(key, float) and not math.isfinite(key) for key in value):
+            return f"a key of {where}"
+    elif isinstance(value, (list, tuple)):
+        parts = [(f"{where}[{number}]", one) for number, one in enumerate(value)]
+    elif is_dataclass(value) and not isinstance(value, type):
+        parts = [(f"{where}.{one.name}", getattr(value, one.name, 0)) for one in fields(value)]
+    elif isinstance(value, Enum):
+        parts = [(where, value.value)]
+    else:
+        return None
+    return next(filter(None, (_lost(one, place) for place, one in parts)), None)
+
+
+def _named(key: object) -> str:
+    """A field by its name; what is no name may be of a person."""
+    return repr(key) if isinstance(key, str) and key.isidentifier() else "..."
+
+
+def at_position(what: str, number: int, value: object, error: ConfigError) -> ConfigError:
+    """The error of one of many values, said with its place; the value itself is not shown."""
+    return ConfigError(f"{what}[{number}] (of type {type(value).__name__}): {error}")
 
 
 def ids_of(ids: Iterable[Any]) -> list[Any]:

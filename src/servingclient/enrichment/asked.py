@@ -19,10 +19,11 @@ class Asked:
         ttl_s: How long it stays fresh.
         tags: What it can be invalidated by, as they are kept.
         known: What is kept of it, too old to be given out without asking.
+        spare: It may be given out when there is no other, so the source is not waited for long.
         failures: Fetches of others that failed while this caller waited.
     """
 
-    __slots__ = ("failures", "key", "known", "tags", "ttl_s", "what")
+    __slots__ = ("failures", "key", "known", "spare", "tags", "ttl_s", "what")
 
     def __init__(self, key: Key, what: Any, ttl_s: float, tags: tuple[str, ...] = ()) -> None:
         self.key = key
@@ -30,6 +31,7 @@ class Asked:
         self.ttl_s = ttl_s
         self.tags = tags
         self.known: Entry | None = None
+        self.spare = False
         self.failures = 0
 
     def again(self) -> Asked:

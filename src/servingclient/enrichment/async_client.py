@@ -386,6 +386,7 @@ class AsyncEnrichmentClient:
 
         May be called again.
         """
+        self._api.fetcher.refuse()
         self._gate.refuse()
         self._clock.wake()
         try:

@@ -15,6 +15,7 @@ from typing import Final
 
 from servingclient._types import Origin, is_loopback
 from servingclient.auth.origin import parse_host
+from servingclient.enrichment.templates import leads_elsewhere
 from servingclient.errors import ConfigError
 
 _URL: Final = re.compile(
@@ -41,7 +42,7 @@ def parse_base_url(text: object, *, allow_private: bool) -> tuple[Origin, str]:
     scheme, authority, path = found[1].lower(), found[2], found[3].rstrip("/")
     if "@" in authority:
         raise ConfigError(f"base_url holds user info; {_HOW}, and the credential as auth=.")
-    if any(segment in ("", ".", "..") for segment in path.split("/")[1:]):
+    if any(not segment or leads_elsewhere(segment) for segment in path.split("/")[1:]):
         raise ConfigError(f"base_url has a path with empty or dot segments; {_HOW}.")
     if re.search(r"%(?![0-9A-Fa-f]{2})", path):
         raise ConfigError(f"base_url has a percent sign that begins no escape; {_HOW}.")
@@ -93,7 +94,8 @@ def refusal(host: str, *, allow_private: bool) -> str | None:
         if what in ("multicast", "unspecified")
         else ("; if that is meant, set EnrichmentSettings(allow_private_hosts=True)")
     )
-    return f"a {what} address, which is not called{more}"
+    article = "an" if what == "unspecified" else "a"
+    return f"{article} {what} address, which is not called{more}"
 
 
 def _named_private(host: str) -> str | None:

@@ -19,7 +19,9 @@ _DIRECTIVE: Final = re.compile(
 _TELLING: Final = frozenset({b"cache-control", b"expires", b"vary", b"etag"})
 _READ: Final = _TELLING | {b"age", b"date"}
 _STRICT: Final = frozenset({"must-revalidate", "proxy-revalidate", "no-cache"})
-_SECONDS: Final = re.compile(r"[0-9]{1,12}")
+_SECONDS: Final = re.compile(r"[0-9]+")
+_LONGEST_S: Final = 2.0**31
+"""What any larger number means: RFC 9111 section 1.2.2."""
 _ETAG: Final = re.compile(r"(?:W/)?\"[\x21\x23-\x7e]{0,254}\"")
 
 
@@ -129,7 +131,7 @@ def _directives(text: str) -> dict[str, str | None]:
 
 
 def _seconds(text: str) -> float | None:
-    return float(text) if _SECONDS.fullmatch(text) else None
+    return min(float(text), _LONGEST_S) if _SECONDS.fullmatch(text) else None
 
 
 def _instant(text: str) -> datetime | None:

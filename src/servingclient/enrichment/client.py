@@ -381,6 +381,7 @@ class EnrichmentClient:
 
         May be called again.
         """
+        self._api.fetcher.refuse()
         self._gate.refuse()
         self._behind.close()
         self._clock.wake()

@@ -82,6 +82,16 @@ def _closed(fault: WireFault, what: str, _s: float, _b: int) -> errors.ServingEr
     return errors.ClientClosedError(f"{what}: {fault.detail}. Keep it open while calls run.")
 
 
+def closed(what: str) -> errors.ServingError:
+    """The client was closed before the call could leave."""
+    return fault_error(
+        WireFault(FaultKind.CLOSED, "the client is closed", sent="no"),
+        what,
+        spent_s=0.0,
+        limit_bytes=0,
+    )
+
+
 _FAULTS: Final = {
     FaultKind.NOT_CONNECTED: _not_connected,
     FaultKind.NO_NAME: _not_connected,
@@ -113,6 +123,11 @@ def reply_error(
 
 def _of_status(reply: Reply, detail: ErrorDetail, what: str) -> errors.ServingError:
     status, said = reply.status, _said(detail)
+    if status == 304:
+        return errors.ResponseFormatError(
+            f"{what}: the API answered that nothing has changed (304), to a request that did not "
+            "ask for that. Is a proxy between answering in its place?"
+        )
     if 300 <= status <= 399:
         return _redirect(reply, what)
     if status >= 500 or status == 408:
@@ -204,12 +219,17 @@ def circuit_open(what: str, retry_after_s: float) -> errors.CircuitOpen:
     return error
 
 
-def too_fast(what: str, wait_s: float, left_s: float) -> errors.Throttled:
-    """The rate limit would hold the call up for longer than it has."""
+def too_fast(what: str, wait_s: float, left_s: float, *, asked: bool) -> errors.Throttled:
+    """The rate limit would hold the call up for longer than it has; ``asked`` by the API."""
+    if asked:
+        who = "the API asked for a pause (Retry-After or its rate limit), so it can leave"
+        more = "or allow more time (timeout=)"
+    else:
+        who = "the rate limit lets it leave"
+        more = "allow more time (timeout=), or raise RateLimit.calls_per_s if the API takes more"
     error = errors.Throttled(
-        f"{what}: the rate limit lets it leave in {wait_s:.2f} s, but it has {max(0.0, left_s):.2f}"
-        " s; nothing was sent. Ask less often, allow more time (timeout=), or raise "
-        "RateLimit.calls_per_s if the API takes more."
+        f"{what}: {who} in {wait_s:.2f} s, but it has {max(0.0, left_s):.2f} s; nothing was sent. "
+        f"Ask less often, {more}."
     )
     error.retry_after_s = wait_s
     error.retryable = True

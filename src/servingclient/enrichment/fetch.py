@@ -1,23 +1,26 @@
 """The story of one request to an external API, retries included.
 
-Breaker, rate limit, a place, credential, send, verdict; and after a failure: again or not. Pure:
-written once as ``async def`` over ports, awaited by the async client and stepped by the sync one.
+Breaker, rate limit, a place, credential, send, verdict; and after a failure: again or not. The
+breaker is told of each try that says something of the API: not of those that were cancelled, nor
+of a time-out that came sooner than replies usually do (``patience``). Pure: written once as
+``async def`` over ports, awaited by the async client and stepped by the sync one.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from servingclient._prediction import request_id
 from servingclient._types import Attempt, FaultKind, Origin, Reply, Target, WireFault
 from servingclient.auth.headers import Headers, make_target, standard_headers
 from servingclient.enrichment import explain
+from servingclient.enrichment.answers import GOOD, UNCHANGED, is_absent, is_answer, value_of
 from servingclient.enrichment.auth import provided, secrets_of
 from servingclient.enrichment.cache_control import said
 from servingclient.enrichment.fetch_ports import Ports
+from servingclient.enrichment.patience import Patience
 from servingclient.enrichment.request import Fetched, Request
+from servingclient.enrichment.turns import Turns
 from servingclient.errors import AuthError, ServingError
 from servingclient.payload.errors_body import error_detail
 from servingclient.policies.breaker import Pass
@@ -26,23 +29,36 @@ from servingclient.policies.failure import Failure, FailureClass, classify_fault
 from servingclient.policies.retry import FIRST_TRY, Action, advise, settle
 from servingclient.settings import EnrichmentSettings
 
-_NONE_SUCH: Final = frozenset({404, 410})
-_NO_BODY: Final = frozenset({204, 205})
-_EARLY_S: Final = 0.01
-"""A wait that ends so much before its time was ended by somebody; less is the timer's."""
-_GOOD: Final = frozenset({200, 201, 202, 203, *_NO_BODY})
+_BRIEF_S: Final = 1.0
+"""How long an API is waited for when something past its time can be given out instead, unless its
+replies usually take longer: what is fetched behind the callers has the whole time."""
+_BRIEF_WAIT_S: Final = 0.05
+"""How long the rate limit is waited for then."""
+_GOES_ON: Final = frozenset({FailureClass.STALE, FailureClass.TOKEN})
+"""Failures that say nothing of the API; after them even such a call is made anew, at once."""
 
 
 class _Call:
     """One call while it runs."""
 
-    __slots__ = ("attempts", "deadline_s", "max_idle_s", "request", "started_s", "wait_s")
+    __slots__ = (
+        "attempts",
+        "deadline_s",
+        "max_idle_s",
+        "request",
+        "sent_s",
+        "started_s",
+        "wait_s",
+        "what",
+    )
 
-    def __init__(self, request: Request, started_s: float, deadline_s: float) -> None:
+    def __init__(self, request: Request, what: str, started_s: float, deadline_s: float) -> None:
         self.request = request
+        self.what = what
         self.started_s = started_s
         self.deadline_s = deadline_s
         self.max_idle_s = float("inf")
+        self.sent_s = started_s
         self.wait_s = 0.0
         self.attempts: tuple[Attempt, ...] = ()
 
@@ -90,6 +106,13 @@ class Fetcher:
         self._secrets = secrets_of(headers)
         idle_s = settings.pool.keepalive_unsafe_s
         self._max_idle_s = (idle_s, float("inf"))
+        self._turns = Turns(ports)
+        self._patience = Patience(settings.timeout_s / 2.0)
+        self._closed = False
+
+    def refuse(self) -> None:
+        """Begin no more tries: the client is being closed."""
+        self._closed = True
 
     async def fetch(self, request: Request, deadline_s: float) -> Fetched:
         """Ask, again where that may help.
@@ -97,7 +120,12 @@ class Fetcher:
         Raises:
             ServingError: There is no answer.
         """
-        call = _Call(request, self._ports.now(), deadline_s)
+        began_s = self._ports.now()
+        if request.brief:
+            most_s = max(_BRIEF_S, self._patience.enough_s)
+            deadline_s = min(deadline_s, began_s + most_s)
+        what = f"{request.method} {request.template} of {self.api}"
+        call = _Call(request, what, began_s, deadline_s)
         call.max_idle_s = self._max_idle_s[request.idempotent]
         try:
             return await self._until_answered(call)
@@ -111,14 +139,21 @@ class Fetcher:
     async def _until_answered(self, call: _Call) -> Fetched:
         ports, rules = self._ports, self._settings.retry
         progress = FIRST_TRY
+        last: ServingError | None = None
         while True:
             try:
                 fetched = await self._try(call)
             except _TryFailed as failed:
                 failure, last = failed.failure, failed.error
+            except ServingError as error:  # refused before it was sent
+                if error.__cause__ is None:
+                    error.__cause__ = last
+                raise
             else:
                 settle(progress, ports.quota, rules)
                 return fetched
+            if call.request.brief and failure.cls not in _GOES_ON:
+                raise last
             advice = advise(
                 failure,
                 progress,
@@ -140,8 +175,8 @@ class Fetcher:
 
     def _final(self, call: _Call, last: ServingError, stopped_by: str | None) -> ServingError:
         if stopped_by == "deadline" and not isinstance(last, TimeoutError):
-            what, allowed_s = self._what(call.request), call.deadline_s - call.started_s
-            error = explain.out_of_time(what, allowed_s, len(call.attempts), last)
+            allowed_s = call.deadline_s - call.started_s
+            error = explain.out_of_time(call.what, allowed_s, len(call.attempts), last)
             error.__cause__ = last
             return error
         if stopped_by is not None:
@@ -151,18 +186,24 @@ class Fetcher:
     async def _try(self, call: _Call) -> Fetched:
         """One try. Whatever ends it before the API has said anything gives back what it took."""
         ports = self._ports
+        if self._closed:
+            raise explain.closed(call.what)
         began_s = ports.now()
-        leave = self._admitted(call, began_s)
+        leave = self._turns.admitted(call.what, began_s)
+        latest_s = call.deadline_s
+        if call.request.brief:
+            latest_s = min(latest_s, began_s + _BRIEF_WAIT_S)
         settled = False
         try:
-            await self._in_turn(call, leave, began_s)
+            body = call.request.body
+            await self._turns.taken(call.what, len(body), leave, began_s, latest_s)
             try:
                 target, secrets = await self._target(call)
-                sent_s = ports.now()
+                call.sent_s = sent_s = ports.now()
                 until_s = attempt_deadline(
                     call.deadline_s, self._settings.pool.attempt_timeout_s, sent_s
                 )
-                body, idle_s = call.request.body, call.max_idle_s
+                idle_s = call.max_idle_s
                 reply = await ports.wire.send(target, body, until_s, max_idle_s=idle_s)
             finally:
                 ports.gate.leave()
@@ -178,59 +219,6 @@ class Fetcher:
             if not settled and leave is not None and ports.breaker is not None:
                 ports.breaker.release(leave, ports.now())
 
-    def _admitted(self, call: _Call, now_s: float) -> Pass | None:
-        breaker = self._ports.breaker
-        if breaker is None:
-            return None
-        leave = breaker.admit(now_s)
-        if leave is None:
-            raise explain.circuit_open(self._what(call.request), breaker.retry_after_s(now_s))
-        return leave
-
-    async def _in_turn(self, call: _Call, leave: Pass | None, now_s: float) -> None:
-        """Wait for what the rate limit says, then for a place."""
-        ports = self._ports
-        go_s = await self._paced(call, now_s)
-        try:
-            if not ports.gate.try_enter():
-                await ports.gate.enter(call.deadline_s, 1, len(call.request.body))
-        except BaseException:  # it does not go after all: the token is another's
-            ports.bucket.unreserve(ports.now(), go_s)
-            raise
-        breaker = ports.breaker
-        if leave is not None and breaker is not None and not breaker.stands(leave):
-            # opened while this call waited, and with it a thousand others
-            now_s = ports.now()
-            ports.gate.leave()
-            ports.bucket.unreserve(now_s, go_s)
-            raise explain.circuit_open(self._what(call.request), breaker.retry_after_s(now_s))
-
-    async def _paced(self, call: _Call, now_s: float) -> float:
-        """Wait for what the rate limit says, anew when the API asks for a pause meanwhile.
-
-        Returns:
-            The instant the token is for.
-        """
-        ports = self._ports
-        while True:
-            left_s = call.deadline_s - now_s
-            wait_s = ports.bucket.reserve(now_s, max(0.0, left_s))
-            go_s = now_s + wait_s
-            if wait_s <= 0.0:
-                return go_s
-            if wait_s >= left_s:
-                raise explain.too_fast(self._what(call.request), wait_s, left_s)
-            try:
-                await ports.sleep(wait_s)
-            except BaseException:
-                ports.bucket.unreserve(ports.now(), go_s)
-                raise
-            now_s = ports.now()
-            # ended early, it was the client that closed: the gate will say so
-            if now_s < go_s - _EARLY_S or not ports.bucket.paused(now_s):
-                return go_s
-            ports.bucket.unreserve(now_s, go_s)
-
     async def _target(self, call: _Call) -> tuple[Target, tuple[str, ...]]:
         request, secrets = call.request, self._secrets
         headers = self._headers[request.method]
@@ -241,7 +229,7 @@ class Fetcher:
                 raise
             except Exception as error:
                 raise AuthError(
-                    f"{self._what(request)}: the function of HeaderProvider raised "
+                    f"{call.what}: the function of HeaderProvider raised "
                     f"{type(error).__name__}; nothing was sent. The cause says more."
                 ) from error
             secrets += secrets_of(given)
@@ -268,16 +256,18 @@ class Fetcher:
         well = status < 500
         if leave is not None and ports.breaker is not None:
             ports.breaker.settle(leave, well, now_s)
-        failed = status not in _GOOD and status != 304 and status not in _NONE_SUCH
-        ports.figures.requested(now_s - sent_s, now_s, failed=failed, throttled=status == 429)
+        answers = is_answer(status)
+        if answers:
+            self._patience.replied(now_s - sent_s)
+        ports.figures.requested(now_s - sent_s, now_s, failed=not answers, throttled=status == 429)
         request = call.request
         took_s = now_s - call.started_s
-        if status in _GOOD:
-            value = self._value(request, reply)
+        if status in GOOD:
+            value = value_of(reply, call.what, self._settings.max_value_bytes)
             return Fetched(value, len(reply.body), False, False, said(reply.headers), took_s)
-        if status == 304 and request.etag is not None:
+        if status == UNCHANGED and request.etag is not None:
             return Fetched(None, 0, False, True, said(reply.headers), took_s)
-        if status in _NONE_SUCH and request.absent:
+        if is_absent(status, request):
             return Fetched(None, len(reply.body), True, False, said(reply.headers), took_s)
         detail = error_detail(reply.body, reply.header(b"content-type"), secrets)
         failure = classify_reply(
@@ -288,28 +278,10 @@ class Fetcher:
             cap_s=self._settings.retry.retry_after_cap_s,
             route_optimized=False,
         )
-        error = explain.reply_error(reply, detail, failure, self._what(request))
+        error = explain.reply_error(reply, detail, failure, call.what)
         error.request_id = request_id(reply.headers)
         self._note(call, failure, now_s - sent_s, error.request_id)
         raise _TryFailed(failure, error)
-
-    def _value(self, request: Request, reply: Reply) -> Any:
-        if len(reply.body) > self._settings.max_value_bytes:
-            limit, size = self._settings.max_value_bytes, len(reply.body)
-            raise self._complete(explain.too_large(self._what(request), size, limit), reply)
-        if reply.status in _NO_BODY and not reply.body:
-            return None
-        try:
-            return orjson.loads(reply.body)
-        except orjson.JSONDecodeError:
-            kind = reply.header(b"content-type")
-            found = explain.not_json(self._what(request), len(reply.body), kind)
-        raise self._complete(found, reply)
-
-    def _complete(self, error: ServingError, reply: Reply) -> ServingError:
-        error.status_code, error.sent = reply.status, "yes"
-        error.request_id = request_id(reply.headers)
-        return error
 
     def _faulted(
         self, call: _Call, fault: WireFault, leave: Pass | None, began_s: float
@@ -326,11 +298,13 @@ class Fetcher:
         tells = not own and failure.cls is not FailureClass.STALE
         if not own:
             ports.figures.requested(now_s - began_s, now_s, failed=tells, throttled=False)
+        if kind is FaultKind.TIMEOUT:
+            tells = tells and now_s - call.sent_s >= self._patience.enough_s
         if tells and leave is not None and ports.breaker is not None:
             ports.breaker.settle(leave, kind is FaultKind.TOO_LARGE, now_s)
         error = explain.fault_error(
             fault,
-            self._what(call.request),
+            call.what,
             spent_s=now_s - call.started_s,
             limit_bytes=self._settings.max_value_bytes,
         )
@@ -340,6 +314,3 @@ class Fetcher:
     def _note(self, call: _Call, failure: Failure, spent_s: float, reply_id: str | None) -> None:
         attempt = Attempt(failure.status, call.wait_s, failure.cause, spent_s, reply_id)
         call.attempts += (attempt,)
-
-    def _what(self, request: Request) -> str:
-        return f"{request.method} {request.template} of {self.api}"

@@ -114,7 +114,10 @@ def entry_of(
     revalidate_s = on_error_s = 0.0
     if not answer.negative:
         own_s = rules.stale_while_revalidate_s
-        revalidate_s = _least(ttl_s if own_s is None else own_s, heard.revalidate_s)
+        if own_s is None:
+            # the time to live in force, unless the API says itself how long beyond
+            own_s = ttl_s if heard.revalidate_s is not None else _least(ttl_s, heard.fresh_s)
+        revalidate_s = _least(own_s, heard.revalidate_s)
         on_error_s = _least(rules.stale_if_error_s, heard.on_error_s)
     if not heard.store:
         fresh_s = revalidate_s = on_error_s = 0.0

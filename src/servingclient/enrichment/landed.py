@@ -14,26 +14,44 @@ from servingclient.transport.fork_lock import ForkLock
 
 
 class ThreadLanded:
-    """For threads.
+    """For threads. Most flights are waited for by nobody, and an event costs 2 us to make: the
+    first who waits makes it.
 
     Args:
         clock: On which deadlines are instants.
+        making: Lets one thread at a time make an event.
     """
 
-    __slots__ = ("_clock", "_event")
+    __slots__ = ("_clock", "_done", "_event", "_making")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, making: ForkLock) -> None:
         self._clock = clock
-        self._event = threading.Event()
+        self._making = making
+        self._done = False
+        self._event: threading.Event | None = None
 
     def set(self) -> None:
         """See ``Landed.set``."""
-        self._event.set()
+        self._done = True  # before it looks for who waits: see ``wait``
+        if self._event is not None:
+            self._event.set()
 
     async def wait(self, deadline_s: float) -> bool:
         """See ``Landed.wait``."""
+        ended = self._done
+        if ended:
+            return True
+        event = self._made()
+        if self._done:  # set after it was made: maybe not seen by who ended the flight
+            return True
         left_s = min(deadline_s - self._clock.now(), threading.TIMEOUT_MAX)
-        return self._event.wait(max(0.0, left_s))
+        return event.wait(max(0.0, left_s))
+
+    def _made(self) -> threading.Event:
+        with self._making:
+            if self._event is None:
+                self._event = threading.Event()
+            return self._event
 
     def usable(self) -> bool:
         """See ``Landed.usable``."""
@@ -79,7 +97,8 @@ class TaskLanded:
 
 def thread_flights(clock: Clock) -> Flights[Any]:
     """What is being fetched now by threads."""
-    return _noted(Flights(lambda: ThreadLanded(clock), ForkLock()))
+    making = ForkLock()
+    return _noted(Flights(lambda: ThreadLanded(clock, making), ForkLock()))
 
 
 def task_flights(clock: Clock) -> Flights[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from servingclient._step import run
 from servingclient.enrichment.api import Api, Several, results
-from servingclient.enrichment.arguments import OnError, halts, ids_of
+from servingclient.enrichment.arguments import OnError, at_position, halts, ids_of
 from servingclient.enrichment.asked import Asked
 from servingclient.enrichment.flight import copied
 from servingclient.enrichment.keys import Key
@@ -16,7 +16,7 @@ from servingclient.enrichment.sources import ManyAtOnce
 from servingclient.enrichment.tasks import TaskBehind
 from servingclient.enrichment.templates import Template
 from servingclient.enrichment.values import Enriched
-from servingclient.errors import ClientClosedError, DeadlineExceeded
+from servingclient.errors import ClientClosedError, ConfigError, DeadlineExceeded
 
 
 class _Keyed:
@@ -54,8 +54,11 @@ class _Keyed:
     def _several(self, keys: Iterable[Any], timeout: float | None, on_error: OnError) -> Several:
         asked: dict[Key, Asked] = {}
         places = {}
-        for given in ids_of(keys):
-            one = self._asked(given)
+        for number, given in enumerate(ids_of(keys)):
+            try:
+                one = self._asked(given)
+            except ConfigError as error:
+                raise at_position("keys", number, given, error) from None
             places[given] = one.key
             asked.setdefault(one.key, one)
         return Several(

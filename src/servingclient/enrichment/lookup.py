@@ -26,7 +26,7 @@ from servingclient.enrichment.store import Store
 from servingclient.enrichment.values import Enriched
 from servingclient.enrichment.values import Source as Origin
 from servingclient.enrichment.world import World
-from servingclient.errors import ServingError
+from servingclient.errors import CircuitOpen, ServingError
 from servingclient.settings import EnrichmentSettings
 
 _REFRESH_PAUSE_S: Final = 1.0
@@ -266,6 +266,8 @@ class Lookup:
         """One request: keep what comes of it, and end the flights it is for."""
         if this.halted:
             return
+        for one in part:
+            one.spare = not this.refreshes and self._still_of_use(one)
         try:
             answers = await this.source.fetch(part, this.deadline_s)
         except Exception as error:  # noqa: BLE001 - it is each caller's outcome
@@ -289,10 +291,14 @@ class Lookup:
         error = error.with_traceback(None if trace is None else trace.tb_next)
         bare = copied(error).with_traceback(None)
         for one in part:
+            if one.spare and not isinstance(error, CircuitOpen):
+                this.due.append(one)  # it had one try; behind the callers it has them all
             ticket = this.tickets[one.key]
             fail(ticket, bare)
             if ticket.error is not None and self.settings.caching.error_ttl_s:
                 self.store.put_failure(one.key, bare)
+            if one.spare:  # nor do others wait for longer, who can be given the same
+                ticket.error = bare
             self._give_failed(this, one, error if len(part) == 1 else copied(bare))
 
     def _entry(self, one: Asked, got: Got) -> Entry:

@@ -18,6 +18,7 @@ class Request(NamedTuple):
         idempotent: Whether asking twice does no harm.
         etag: Validator of what is known already, or None.
         absent: Whether 404 and 410 say that there is no such thing, and not that the path is wrong.
+        brief: Something past its time can be given out instead: one try, and hardly any waiting.
     """
 
     method: str
@@ -27,6 +28,7 @@ class Request(NamedTuple):
     idempotent: bool = True
     etag: str | None = None
     absent: bool = True
+    brief: bool = False
 
 
 class Fetched(NamedTuple):

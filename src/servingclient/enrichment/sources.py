@@ -46,6 +46,8 @@ class OneEach:
         # to a POST a server answers 412 and not 304 (RFC 9110 section 13.1.2)
         if self._heed and known is not None and known.etag and request.method == "GET":
             request = request._replace(etag=known.etag)
+        if asked.spare:
+            request = request._replace(brief=True)
         fetched = await self._fetcher.fetch(request, deadline_s)
         said = fetched.said if self._heed else NOTHING_SAID
         if fetched.unchanged and known is not None:
@@ -101,6 +103,8 @@ class ManyAtOnce:
     async def fetch(self, part: Sequence[Asked], deadline_s: float) -> list[Got]:
         """See ``Source.fetch``."""
         request = self._request([one.what for one in part])
+        if all(one.spare for one in part):
+            request = request._replace(brief=True)
         fetched = await self._fetcher.fetch(request, deadline_s)
         said = fetched.said if self._heed else NOTHING_SAID
         said = said._replace(etag=None)  # it is of the whole reply, and that is not kept

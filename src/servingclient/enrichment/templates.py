@@ -7,13 +7,14 @@ A value is always one segment of the path. It is percent-encoded whole, so ``../
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 from uuid import UUID
 
-from servingclient.errors import ConfigError
+from servingclient.errors import ConfigError, PayloadError
 
 Params = tuple[tuple[str, str], ...]
 """Query parameters as text, sorted by name; several values of one name keep their order."""
@@ -21,6 +22,7 @@ Params = tuple[tuple[str, str], ...]
 _PLACE: Final = re.compile(r"\{([^{}]*)\}")
 _LITERAL: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]*")
 _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SLASH: Final = re.compile(r"[/\\]")
 _DOTS: Final = frozenset({"", ".", ".."})
 _LONGEST_VALUE: Final = 1024
 _ARGUMENTS: Final = frozenset(
@@ -62,8 +64,16 @@ class Template:
                 )
         for piece in self._pieces:
             _check_literal(piece)
-        if any(segment in {".", ".."} for segment in _PLACE.sub("x", text).split("/")):
-            raise ConfigError("A template has a segment . or ..; write the path it leads to.")
+        segments = _PLACE.sub("x", text).split("/")
+        if any(map(leads_elsewhere, segments)):
+            raise ConfigError(
+                "A template has a segment . or .., encoded or not; write the path it leads to."
+            )
+        if "" in segments[1:-1]:
+            raise ConfigError(
+                "A template has two slashes in a row, which a server may take for the name of "
+                "another host; write one."
+            )
 
     def segments(self, values: Mapping[str, object]) -> tuple[str, ...]:
         """The values as text, in the order of the places.
@@ -117,11 +127,17 @@ class Template:
         return f"Template({self.text!r})"
 
 
+def leads_elsewhere(segment: str) -> bool:
+    """Whether a server may take a segment for "here" or "above", once it has decoded it."""
+    return any(part in {".", ".."} for part in _SLASH.split(unquote(segment)))
+
+
 def params_of(params: Mapping[str, Any] | None) -> Params:
     """Query parameters as text, sorted by name.
 
     Raises:
         ConfigError: It is no mapping of text to text, numbers, truth values or lists of these.
+        PayloadError: A number is none (NaN), or infinite.
     """
     if params is None:
         return ()
@@ -194,6 +210,11 @@ def _encoded(segment: str) -> str:
 def _param_text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PayloadError(
+            f"params: {name} is {value}, which is no number an API can read. Leave it out, or put "
+            "in what it stands for."
+        )
     if isinstance(value, (str, int, float, UUID)):
         return str(value)
     raise ConfigError(

@@ -110,6 +110,13 @@ class Bucket:
         """
         return now_s < self._pause_s
 
+    def held_up(self, now_s: float) -> bool:
+        """Whether it is the API that makes calls wait now, and not the rate that was set."""
+        if self._rules.calls_per_s is None or self.paused(now_s):
+            return True
+        with self._guard:
+            return self._window.earliest(now_s) > now_s
+
     def unreserve(self, now_s: float, go_s: float) -> None:
         """Give a token back, because its call did not leave after all.
 

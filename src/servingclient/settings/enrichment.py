@@ -27,7 +27,7 @@ class Caching:
     expire together."""
     stale_while_revalidate_s: float | None = None
     """How long after its time to live an answer is still given out while a new one is fetched
-    behind the callers; None takes the time to live."""
+    behind the callers; None takes the time to live in force, which the API may have shortened."""
     stale_if_error_s: float = 3600.0
     """How long after its time to live an answer is given out when no new one can be had."""
     negative_ttl_s: float = 5.0

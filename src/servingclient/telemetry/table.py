@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from servingclient._stats import EnrichmentStats, HedgingStats, LaneStats, TokenStats
@@ -65,11 +65,23 @@ def traffic_rows(stats: Stats) -> Iterator[Row]:
     yield Row("wait for a place, P99", waits)
     for name, share in (("first byte, P50", 0.5), ("first byte, P99", 0.99)):
         yield Row(name, tuple(seconds(t.first_byte_s.quantile(share)) for t in columns))
+    yield from _stage_rows(stats.total, columns)
     yield Row("attempts", tuple(count(traffic.attempts) for traffic in columns))
     yield Row("retries", tuple(count(traffic.retries) for traffic in columns))
     yield Row("throttled", tuple(count(traffic.throttled) for traffic in columns))
     yield Row("request, mean", tuple(size(traffic.request_bytes.mean) for traffic in columns))
     yield Row("reply, mean", tuple(size(traffic.reply_bytes.mean) for traffic in columns))
+
+
+def _stage_rows(total: Traffic, columns: Sequence[Traffic]) -> Iterator[Row]:
+    """The user's functions around calls, where there are any."""
+    for name in ("preprocess", "enrich", "postprocess"):
+        spent = f"{name}_s"
+        if getattr(total, spent).count:
+            cells = tuple(seconds(getattr(one, spent).quantile(0.99)) for one in columns)
+            yield Row(f"{name}, P99", cells)
+    for name in total.stage_errors:
+        yield Row(f"{name} failed", tuple(count(one.stage_errors.get(name, 0)) for one in columns))
 
 
 def _worst_errors(total: Traffic) -> list[str]:
