@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import databricks.sdk.core  # noqa: F401 - seconds on a busy machine, which no login should wait for
 import pytest
 
 from servingclient import ServingClient, cli

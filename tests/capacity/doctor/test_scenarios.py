@@ -5,6 +5,7 @@ Each scenario names every check that is bad: one more would be a false alarm.
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import time
@@ -386,6 +387,22 @@ def test_a_description_that_changed_is_read_anew(door: Door, emulator: Emulator)
     assert doctor(door, client)["state"].verdict == "ok"
     emulator.change_endpoint("demo", state="NOT_READY")
     assert doctor(door, client)["state"].verdict == "bad"
+
+
+def test_what_the_description_says_is_judged(door: Door, emulator: Emulator) -> None:
+    said = {
+        "name": "demo",
+        "state": {"ready": "READY", "config_update": "IN_PROGRESS"},
+        "config": {"served_entities": [{"external_model": {"name": "gpt"}}]},
+    }
+    emulator.describe_always(faults.answer(200, json.dumps(said)))
+    client = door.open("demo", principal(emulator))
+    call(door, client, 1)
+    found = doctor(door, client)
+    assert found["state"].measured == "READY, update IN_PROGRESS"
+    assert found["state"].verdict == "warn"
+    assert "takes 4.19 MB" in found["payload"].why
+    assert found["scale to zero"].why == "The description does not say."
 
 
 # -- probing ---------------------------------------------------------------------------------------
