@@ -208,6 +208,7 @@ TABLE = [
     (replace(WELL, token=None), "token", "unknown", ""),
     # external APIs
     (api(p99_s=0.21, misses=20), "API https://a", "bad", "Keep its answers longer"),
+    (api(p99_s=0.21, coalesced=20), "API https://a", "bad", "Keep its answers longer"),
     (api(p99_s=0.21), "API https://a", "warn", "Keep its answers longer"),
     (api(error_rate=0.02), "API https://a", "bad", "stale-if-error"),
     (api(breaker="open"), "API https://a", "bad", "It is down"),
