@@ -21,6 +21,7 @@ import bench_encode
 import bench_enrichment
 import bench_exporters
 import bench_hedge
+import bench_loadtest
 import bench_map
 import bench_overload
 import bench_redis
@@ -41,6 +42,7 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "enrichment": bench_enrichment.part,
     "redis": bench_redis.part,
     "exporters": bench_exporters.part,
+    "loadtest": bench_loadtest.part,
 }
 
 

@@ -249,6 +249,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--delay-ms", type=float, default=0.0, help="time a request takes")
     parser.add_argument("--row-ms", type=float, default=0.0, help="time each row adds")
     parser.add_argument("--slots", type=int, default=0, help="requests at a time; 0: any number")
+    parser.add_argument("--overhead-ms", type=float, default=0.0, help="the way; takes no slot")
     parser.add_argument("--slow-share", type=float, default=0.0, help="share of slow requests")
     parser.add_argument("--slow-ms", type=float, default=0.0, help="how much slower they are")
     return parser.parse_args()
@@ -264,7 +265,9 @@ def model_of(options: argparse.Namespace) -> Model:
         options.slow_share,
         options.slow_ms / 1000,
     )
-    return answers.Echo(times) if options.answer == "echo" else answers.Count(times)
+    if options.answer == "count":
+        return answers.Count(times)
+    return answers.Echo(times, options.overhead_ms / 1000)
 
 
 def main() -> None:

@@ -111,7 +111,7 @@ class Scorer:
 
 def _names_of(batch: Any) -> Sequence[str]:
     names = getattr(batch, "column_names", None)  # of Arrow
-    return batch.columns if names is None else names
+    return list(batch.columns if names is None else names)
 
 
 def _rows(batch: Any, sent: list[str]) -> Any:

@@ -7,7 +7,6 @@ several share the load; the messages are the same.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from servingclient._async_client import AsyncServingClient
 from servingclient.errors import ServingError
-from servingclient.loadtest.driving import Driver
+from servingclient.loadtest.driving import Driver, Predict
 from servingclient.loadtest.load import ClosedLoad, Load
+from servingclient.loadtest.prepared import prepared
 from servingclient.loadtest.series import Series
 from servingclient.settings import Concurrency, Queue, Retry, Settings
 
@@ -155,6 +155,7 @@ def work(job: Job, pipe: Connection) -> None:
 async def _serve(job: Job, pipe: Connection) -> None:
     async with AsyncServingClient(job.endpoint, settings=job.settings, **job.credentials) as client:
         await _heard(client.warmup(), pipe)
+        predict = prepared(client, job.inputs, job.options)
         pipe.send(Ready())
         while True:
             order = await asyncio.to_thread(pipe.recv)
@@ -164,7 +165,7 @@ async def _serve(job: Job, pipe: Connection) -> None:
                 await _heard(_awake(client, job), pipe)
                 pipe.send(Ready())
             elif isinstance(order, Begin):
-                await _trial(client, job, order, pipe)
+                await _trial(predict, job.settings.timeout_s, order, pipe)
 
 
 async def _heard(work: Awaitable[None], pipe: Connection) -> None:
@@ -218,9 +219,8 @@ def _listen(pipe: Connection) -> bool:
     return isinstance(order, Stop)
 
 
-async def _trial(client: AsyncServingClient, job: Job, order: Begin, pipe: Connection) -> None:
-    inputs = itertools.cycle(job.inputs)
-    driver = Driver(lambda: client.predict(next(inputs), **job.options), most=order.most_calls)
+async def _trial(predict: Predict, timeout_s: float, order: Begin, pipe: Connection) -> None:
+    driver = Driver(predict, most=order.most_calls)
     await asyncio.sleep(max(0.0, order.start_unix_s - time.time()))
     cpu_s = time.process_time()
     driving = asyncio.get_running_loop().create_task(_drive(driver, order))
@@ -229,9 +229,7 @@ async def _trial(client: AsyncServingClient, job: Job, order: Begin, pipe: Conne
     if not driver.stopped and not isinstance(order.load, ClosedLoad):
         lasted_s = order.load.seconds  # the last call began a little before its end
     cpu_share = (time.process_time() - cpu_s) / driver.elapsed_s
-    draining = asyncio.get_running_loop().create_task(
-        driver.drain(job.settings.timeout_s + _GRACE_S)
-    )
+    draining = asyncio.get_running_loop().create_task(driver.drain(timeout_s + _GRACE_S))
     await _watched(draining, driver, order.goal_s, pipe)
     if not driving.cancelled():
         driving.result()
