@@ -495,3 +495,22 @@ def test_a_function_with_names_of_its_own(
 def test_a_function_needs_what_the_model_needs(emu: Emulator, login: Any, no_job: None) -> None:
     with pytest.raises(ConfigError, match="columns leaves out what the model needs: 'b'"):
         score_udf("model", **login, columns=["a"])
+
+
+# ------------------------------------------------------------------------------- what nobody sees
+
+
+def test_the_plan_shows_no_secret(spark: Any, frame: Make, emu: Emulator, login: Any) -> None:
+    scored = score(frame(10), "model", **login)
+    told = scored._jdf.queryExecution().toString() + repr(scored)
+    assert "Scoring" in told
+    assert emu.token not in told
+
+
+def test_workers_keep_their_clients_from_task_to_task(
+    spark: Any, frame: Make, emu: Emulator, login: Any
+) -> None:
+    assert_each_once(score(frame(4000, 16), "model", **login).collect(), 4000)
+    described = [record for record in emu.requests if record.kind == "describe"]
+    assert len(described) <= 2 + 2 + 1  # the driver twice, each worker once; one may be new
+    assert emu.connections["workspace"] < 16
