@@ -220,6 +220,7 @@ class Story:
                 len(sent.attempts),
                 request_bytes,
                 reply_bytes,
+                False,
             )
             tell(world, tuple.__new__(CallEnded, facts))
         return Prediction(values, reply.headers, sent.attempts, timing, _OK)

@@ -174,23 +174,24 @@ class Failures:
         """Complete the error of a try that was answered 200 with something unfit."""
         error.status_code, error.sent = status, "yes"
         error.request_id = request_id(headers)
-        spent_s = self._world.now() - call.tried_s
-        cause = type(error).__name__
-        last = Attempt(status, call.advice.wait_s, cause, spent_s, error.request_id)
-        call.attempts += (last,)
-        self._world.recorder.note(call.tried_s + spent_s, "failed_attempt", "unfit", spent_s)
+        self._attempt_failed(call, status, type(error).__name__, error.request_id, "unfit")
 
     def _note(self, call: Call, failure: Failure, reply_id: str | None) -> None:
+        reason = failure.cls.value if failure.status is None else str(failure.status)
+        self._attempt_failed(call, failure.status, failure.cause, reply_id, reason)
+
+    def _attempt_failed(
+        self, call: Call, status: int | None, cause: str, reply_id: str | None, reason: str
+    ) -> None:
         spent_s = self._world.now() - call.tried_s
-        attempt = Attempt(failure.status, call.advice.wait_s, failure.cause, spent_s, reply_id)
+        attempt = Attempt(status, call.advice.wait_s, cause, spent_s, reply_id)
         call.attempts += (attempt,)
-        label = failure.cls.value if failure.status is None else str(failure.status)
-        self._world.recorder.note(call.tried_s + spent_s, "failed_attempt", label, spent_s)
+        self._world.recorder.note(call.tried_s + spent_s, "failed_attempt", reason, spent_s)
         if call.span is not None:
             call.span.attempt_failed(attempt)
         for observer in self._world.observers:
             try:
-                observer.attempt_failed(AttemptEnded(self._endpoint, attempt))
+                observer.attempt_failed(AttemptEnded(self._endpoint, attempt, reason))
             except Exception as error:  # noqa: BLE001 - it is not the caller's business
                 complain(observer, error)
 
@@ -298,11 +299,23 @@ class Failures:
         error.endpoint = self._endpoint
         error.attempts = call.attempts
         error.elapsed_s = elapsed_s
+        self._failed(call, error, error.status_code, elapsed_s)
+
+    def broken_off(self, call: Call, error: BaseException) -> None:
+        """Record a call that ends with no error of ours: it was cancelled, or something broke."""
+        elapsed_s = self._world.now() - call.started_s
+        if isinstance(error, Exception):
+            self._failed(call, error, None, elapsed_s)
+        else:
+            kind = type(error).__name__
+            self._world.recorder.note(call.started_s + elapsed_s, "cancelled", kind, elapsed_s)
+
+    def _failed(self, call: Call, error: Exception, status: int | None, elapsed_s: float) -> None:
         kind = type(error).__name__
         self._world.recorder.note(call.started_s + elapsed_s, "failed", kind, elapsed_s)
         event = CallEnded(
             self._endpoint,
-            error.status_code,
+            status,
             kind,
             elapsed_s,
             call.queue_s,
@@ -311,10 +324,3 @@ class Failures:
             0,
         )
         tell(self._world, event)
-
-    def broken_off(self, call: Call, error: BaseException) -> None:
-        """Record a call that ends with no error of ours: it was cancelled, or something broke."""
-        elapsed_s = self._world.now() - call.started_s
-        name = "failed" if isinstance(error, Exception) else "cancelled"
-        kind = type(error).__name__
-        self._world.recorder.note(call.started_s + elapsed_s, name, kind, elapsed_s)

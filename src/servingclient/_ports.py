@@ -272,6 +272,7 @@ class CallEnded(NamedTuple):
         attempts: How many tries were made.
         request_bytes: Size of the encoded request.
         reply_bytes: Size of the decoded reply; 0 without one.
+        streamed: It was a stream, which is over.
     """
 
     endpoint: str
@@ -282,13 +283,22 @@ class CallEnded(NamedTuple):
     attempts: int
     request_bytes: int
     reply_bytes: int
+    streamed: bool = False
 
 
 class AttemptEnded(NamedTuple):
-    """What observers learn of a failed try."""
+    """What observers learn of a failed try.
+
+    Attributes:
+        endpoint: Name of the endpoint.
+        attempt: The try.
+        reason: A status such as ``"429"``, else a kind such as ``"never_sent"`` or ``"slow"``;
+            ``"unfit"`` for a reply with status 200 that cannot be used.
+    """
 
     endpoint: str
     attempt: Attempt
+    reason: str = ""
 
 
 class Observer(Protocol):

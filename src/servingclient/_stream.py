@@ -138,6 +138,7 @@ class OpenStream:
                     len(self.attempts),
                     self._request_bytes,
                     self._reply_bytes,
+                    streamed=True,
                 ),
             )
 

@@ -131,6 +131,15 @@ def test_observers_learn_of_each_failed_try_and_of_the_end(make: Make) -> None:
     assert world.statuses == [429, None]
     (end,) = world.ended
     assert (end.status, end.error, end.attempts) == (200, None, 3)
+    assert [event.reason for event in world.failed] == ["429", "ambiguous"]
+
+
+def test_observers_learn_of_an_answer_that_cannot_be_used(make: Make) -> None:
+    world = make(steps=[Answer(200, b'{"predictions": [')])
+    with pytest.raises(ResponseFormatError):
+        world.predict()
+    (failed,) = world.failed
+    assert (failed.attempt.status, failed.reason) == (200, "unfit")
 
 
 def test_a_refused_input_sends_nothing_and_takes_no_place(make: Make) -> None:

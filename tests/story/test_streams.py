@@ -182,7 +182,9 @@ def test_observers_learn_of_a_stream_when_it_ends(make: Make) -> None:
     size = sum(map(len, THREE.pieces))  # type: ignore[arg-type]
     sent = len(world.sends[0].body)
     (end,) = world.ended
-    assert end == CallEnded(ENDPOINT, 200, None, pytest.approx(2.6), 0.5, 1, sent, size)
+    assert end == CallEnded(
+        ENDPOINT, 200, None, pytest.approx(2.6), 0.5, 1, sent, size, streamed=True
+    )
 
 
 def test_observers_learn_that_a_stream_broke(make: Make) -> None:

@@ -214,7 +214,12 @@ class FakeWorld:
     @property
     def statuses(self) -> list[int | None]:
         """Status of each failed try that observers were told of."""
-        return [e.attempt.status for e in self.events if isinstance(e, AttemptEnded)]
+        return [event.attempt.status for event in self.failed]
+
+    @property
+    def failed(self) -> list[AttemptEnded]:
+        """Failed tries that observers were told of."""
+        return [event for event in self.events if isinstance(event, AttemptEnded)]
 
     @property
     def ended(self) -> list[CallEnded]:

@@ -21,6 +21,7 @@ from servingclient.telemetry.exported import PREFIX
 _log = logging.getLogger("servingclient.export")
 
 METHOD: Final = "POST"
+_OK: Final = 200
 _QUIET: Final = getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
 """What OpenTelemetry's instrumentation of httpx looks for before it adds a span of its own."""
 
@@ -188,7 +189,8 @@ class CallSpan:
             if attempt.status is not None:
                 about["http.response.status_code"] = attempt.status
             if attempt.cause is not None:
-                about["error.type"] = str(attempt.status or "no_reply")
+                refused = attempt.status is not None and attempt.status != _OK
+                about["error.type"] = str(attempt.status) if refused else _kind(attempt)
             self._instruments.requests.record(attempt.duration_s, about)
 
     def _outcome(self, error: BaseException | None) -> dict[str, str]:
@@ -196,6 +198,11 @@ class CallSpan:
         if error is not None:
             about["error.type"] = type(error).__name__
         return about
+
+
+def _kind(attempt: Attempt) -> str:
+    """A reply of status 200 that cannot be used goes by its error's class."""
+    return "no_reply" if attempt.status is None else str(attempt.cause)
 
 
 def complain(error: Exception) -> None:

@@ -120,9 +120,10 @@ def _shown(bound: float) -> str:
 class PrometheusWorker:
     """Counts calls in one of several worker processes, for prometheus_client's multiprocess mode.
 
-    An observer. It has the metrics that can be counted call by call, under the same names: calls by
-    outcome with their durations, queue waits, errors, attempts. Make it where the worker starts,
-    with ``PROMETHEUS_MULTIPROC_DIR`` set before prometheus_client is imported.
+    An observer. It has the metrics that can be counted call by call, under the same names and with
+    the same meaning: calls and streams with their durations, errors, queue waits, attempts that
+    failed. Make it where the worker starts, with ``PROMETHEUS_MULTIPROC_DIR`` set before
+    prometheus_client is imported.
 
     Args:
         registry: Where the metrics register; what is scraped comes from the files.
@@ -130,29 +131,40 @@ class PrometheusWorker:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._durations = _histogram("call.duration", registry)
+        self._streams = _histogram("stream.duration", registry)
         self._waits = _histogram("queue.wait.duration", registry)
         self._errors = _counter("call.errors", registry)
-        self._attempts = _counter("call.attempts", registry)
         self._failures = _counter("attempt.failures", registry)
+        self._failed = _histogram("attempt.failed.duration", registry)
         self._registry = registry
 
     def call_ended(self, event: CallEnded) -> None:
         """See ``_ports.Observer``."""
-        outcome = "answered" if event.error is None else "failed"
-        self._durations.labels(event.endpoint, outcome).observe(event.duration_s)
-        self._waits.labels(event.endpoint).observe(event.queue_s)
-        self._attempts.labels(event.endpoint).inc(event.attempts)
+        endpoint = event.endpoint
         if event.error is not None:
-            self._errors.labels(event.endpoint, event.error).inc()
+            self._errors.labels(endpoint, event.error).inc()
+            self._durations.labels(endpoint, "failed").observe(event.duration_s)
+        elif event.streamed:
+            self._streams.labels(endpoint).observe(event.duration_s)
+        else:
+            self._durations.labels(endpoint, "answered").observe(event.duration_s)
+            self._waits.labels(endpoint).observe(event.queue_s)
 
     def attempt_failed(self, event: AttemptEnded) -> None:
         """See ``_ports.Observer``."""
-        reason = str(event.attempt.status or "no_reply")
-        self._failures.labels(event.endpoint, reason).inc()
+        self._failures.labels(event.endpoint, event.reason).inc()
+        self._failed.labels(event.endpoint).observe(event.attempt.duration_s)
 
     def close(self) -> None:
         """Leave the registry; the files stay, as multiprocess mode wants it."""
-        for metric in (self._durations, self._waits, self._errors, self._attempts, self._failures):
+        for metric in (
+            self._durations,
+            self._streams,
+            self._waits,
+            self._errors,
+            self._failures,
+            self._failed,
+        ):
             self._registry.unregister(metric)
 
 

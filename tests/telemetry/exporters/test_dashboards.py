@@ -74,7 +74,9 @@ def test_grafana_imports() -> None:
     places = [tuple(panel["gridPos"][key] for key in "xy") for panel in made["panels"]]
     assert len(set(places)) == len(places)
     asked = next(one for one in made["templating"]["list"] if one["name"] == "endpoint")["query"]
-    assert re.findall(r"servingclient_\w+", asked["query"]) == ["servingclient_concurrency_limit"]
+    listed = "servingclient_call_duration_seconds_count"  # which workers have as well
+    assert asked["query"] == f"label_values({listed}, endpoint)"
+    assert listed in of_prometheus()
     for panel in made["panels"]:
         assert panel["datasource"]["uid"] == "${datasource}"
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from datadog.dogstatsd.base import DogStatsd
 
-from servingclient import BadRequest, ConfigError, Settings
+from servingclient import BadRequest, ConfigError, ServingClient, Settings
 from servingclient.emulator import Emulator, faults
 from servingclient.integrations.datadog import PARTS, DatadogReporter
 from servingclient.settings import Retry
@@ -201,6 +203,54 @@ def test_all_names_come_from_the_table(door: Door, emulator: Emulator, agent: Ag
     known = {f"{PREFIX}{name}" for name in METRICS if name not in histograms}
     known |= {f"{PREFIX}{name}.{part}" for name in histograms for part in PARTS}
     assert {name for name, _ in agent.heard()} <= known
+
+
+def test_a_child_sends_what_it_has_counted_itself(
+    emulator: Emulator, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = pat(emulator)
+    reporter = DatadogReporter(agent.statsd)
+    parents = ServingClient("demo", host=who.host, **who.arguments, observers=[reporter])
+    with parents:
+        for _ in range(2):
+            parents.predict([{"a": 1.0}])
+        reporter.report()
+    agent.heard()
+    monkeypatch.setattr(os, "getpid", lambda: -1)  # both look it up there
+    with ServingClient("demo", host=who.host, **who.arguments, observers=[reporter]) as client:
+        for _ in range(3):
+            client.predict([{"a": 1.0}])
+    reporter.report()
+    assert agent.heard()["servingclient.call.attempts", DEMO].value == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_report_under_way_at_a_fork_does_not_stop_the_child(
+    emulator: Emulator, agent: Agent
+) -> None:
+    reporting, go_on = threading.Event(), threading.Event()
+
+    class Slow(DogStatsd):
+        def __enter__(self) -> DogStatsd:
+            reporting.set()
+            assert go_on.wait(10)
+            return super().__enter__()
+
+    slow = Slow("127.0.0.1", 9, disable_telemetry=True)
+    reporter = DatadogReporter(slow)
+    thread = threading.Thread(target=reporter.report)
+    thread.start()
+    assert reporting.wait(10)
+    child = os.fork()
+    if child == 0:
+        go_on.set()
+        signal.alarm(5)
+        reporter.report()
+        os._exit(0)
+    go_on.set()
+    thread.join()
+    slow.close_socket()
+    assert os.waitpid(child, 0)[1] == 0, "14: it waited for a thread that is not there"
 
 
 @pytest.mark.parametrize("interval_s", [0, -1, float("nan"), float("inf")])

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from servingclient import BadRequest, ServingClient, Settings
+from servingclient import BadRequest, DeadlineExceeded, ServingClient, ServingError, Settings
 from servingclient.emulator import Emulator, faults
 from servingclient.integrations import watched
 from servingclient.integrations.prometheus import PrometheusExporter, PrometheusWorker, metric_name
@@ -264,20 +264,38 @@ def test_every_name_is_one_that_prometheus_takes() -> None:
         assert not name.endswith(("_total", "_count", "_sum", "_bucket"))
 
 
-def test_a_worker_counts_call_by_call(door: Door, emulator: Emulator) -> None:
-    registry = CollectorRegistry()
-    worker = PrometheusWorker(registry)
-    client = door.open("demo", pat(emulator), QUICK, observers=[worker])
-    emulator.script("demo", faults.throttled(), faults.ok(), faults.answer(400, "{}"))
-    door.predict(client)
-    with pytest.raises(BadRequest):
-        door.predict(client)
-    told = scrape(registry)
-    answered = {"endpoint": "demo", "outcome": "answered"}
-    assert one(told, "call_duration_seconds_count", **answered) == 1
-    assert one(told, "call_duration_seconds_count", endpoint="demo", outcome="failed") == 1
-    assert one(told, "call_attempts_total", endpoint="demo") == 3
-    assert one(told, "attempt_failures_total", endpoint="demo", reason="429") == 1
-    assert one(told, "call_errors_total", endpoint="demo", error="BadRequest") == 1
+def test_a_worker_means_the_same_as_the_exporter(
+    door: Door, emulator: Emulator, registry: CollectorRegistry, exporter: PrometheusExporter
+) -> None:
+    counted = CollectorRegistry()
+    worker = PrometheusWorker(counted)
+    emulator.add_endpoint("assistant", kind="agent")
+    emulator.add_endpoint("echo", echo="id", slots=1, queue=64, service_time_s=0.02)
+    both = {"observers": [worker, exporter]}
+    client = door.open("demo", pat(emulator), QUICK, **both)
+    emulator.script("demo", faults.throttled(), faults.reset("before"), faults.ok())
+    door.predict(client, idempotent=True)
+    emulator.script("demo", faults.answer(400, "{}"), faults.truncated_json(), faults.hang())
+    for error in (BadRequest, ServingError, DeadlineExceeded):
+        with pytest.raises(error):
+            door.predict(client, timeout=0.5)
+    streaming = door.open("assistant", pat(emulator), QUICK, **both)
+    assert door.events(streaming, {"messages": [{"role": "user", "content": "three"}]})
+    sharing = door.open("echo", pat(emulator), QUICK.replace(batching=SHARED), **both)
+    emulator.script("echo", faults.throttled())
+    door.many(sharing, ({"inputs": [{"id": n, "b": 0.5}]} for n in range(24)))
+    told = {key: value for key, value in scrape(counted).items() if not key[0].endswith("_created")}
+    other = scrape(registry)
+    rough = ("_sum", "_bucket")  # one adds up histograms, whose buckets are others
+    exact = {key: value for key, value in told.items() if not key[0].endswith(rough)}
+    assert exact == {key: other[key] for key in exact}
+    names = {key[0] for key in exact}
+    assert {key: value for key, value in other.items() if key[0] in names and value} == exact
+    sums = {key: value for key, value in told.items() if key[0].endswith("_sum")}
+    assert sums == pytest.approx({key: other[key] for key in sums})
+    assert one(told, "attempt_failures_total", endpoint="demo", reason="unfit") == 1
     worker.close()
-    assert scrape(registry) == {}
+    assert scrape(counted) == {}
+
+
+SHARED = Batching(max_in_flight=1)

@@ -23,6 +23,7 @@ from servingclient import (
     ConfigError,
     DeadlineExceeded,
     Prediction,
+    ResponseFormatError,
     ServerError,
     ServingClient,
     Settings,
@@ -633,3 +634,20 @@ async def test_a_closed_coroutine_leaves_no_span_current(
             assert trace.get_current_span() is outer
     assert [span.name for span in collected.spans].count("POST demo") == 3
     assert "detach" not in overheard.text
+
+
+def test_an_answer_that_cannot_be_used_is_a_failed_attempt(
+    door: Door, emulator: Emulator, collected: Collected
+) -> None:
+    emulator.script("demo", faults.truncated_json())
+    client = door.open("demo", pat(emulator), QUICK, observers=[collected.observer])
+    with pytest.raises(ResponseFormatError):
+        door.predict(client)
+    (span,) = collected.spans
+    (event,) = span.events
+    assert event.name == "servingclient.attempt_failed"
+    told = dict(event.attributes or {})
+    assert told["http.response.status_code"] == 200
+    assert told["servingclient.attempt.cause"] == "ResponseFormatError"
+    (attempt,) = collected.metrics()["http.client.request.duration"]
+    assert ("error.type", "ResponseFormatError") in attempt
