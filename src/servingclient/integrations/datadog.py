@@ -13,6 +13,7 @@ all are wanted, send OpenTelemetry's histograms to the Datadog Agent over OTLP i
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -25,6 +26,7 @@ from servingclient.errors import ConfigError
 from servingclient.integrations.watched import Watched
 from servingclient.telemetry.exported import METRICS, PREFIX, Figures, since
 from servingclient.telemetry.histogram import Histogram
+from servingclient.transport.fork_lock import ForkLock
 
 _log = logging.getLogger("servingclient.export")
 
@@ -72,7 +74,8 @@ class DatadogReporter:
         self._interval_s = interval_s
         self._tags = list(tags)
         self._watched = Watched()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
+        self._pid = os.getpid()
         self._before: Figures = {}
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -104,6 +107,8 @@ class DatadogReporter:
     def report(self) -> None:
         """Send what has changed since the last report, and what is now. It does not raise."""
         with self._lock:
+            if self._pid != os.getpid():  # what the parent has sent says nothing of a child
+                self._pid, self._before = os.getpid(), {}
             figures, before = self._watched.figures(), self._before
             self._before = figures
             try:
@@ -142,9 +147,8 @@ def _lines(figures: Figures, before: Figures) -> Iterator[_Line]:
             new = since(value, known) if isinstance(known, Histogram) else value
             yield from _of_histogram(PREFIX + name, new, tags)
         elif metric.kind == "counter":
-            # a child that was forked begins at 0 again
-            grown = value - known if isinstance(known, (int, float)) and known <= value else value
-            if grown:
+            grown = value - known if isinstance(known, (int, float)) else value
+            if grown > 0:
                 yield _Line(PREFIX + name, grown, tags, counts=True)
         else:
             yield _Line(PREFIX + name, value, tags, counts=False)
