@@ -93,7 +93,7 @@ def test_architecture_names_files_that_exist() -> None:
     package = ROOT / "src" / "servingclient"
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     for name in re.findall(r"`([\w/]+\.py)`", text):
-        places = [package / name, ROOT / name, *package.glob(f"*/{name}")]
+        places = [package / name, ROOT / name, *package.rglob(name)]
         assert any(place.exists() for place in places), name
 
 
