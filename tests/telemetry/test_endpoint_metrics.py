@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,15 +15,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from servingclient import ClientClosedError, ConfigError, DeadlineExceeded
+from servingclient import (
+    AsyncServingClient,
+    ClientClosedError,
+    ConfigError,
+    DeadlineExceeded,
+    ServingClient,
+)
+from servingclient.auth.figures import Answered
 from servingclient.cli import main
+from servingclient.cli.metrics import table
 from servingclient.emulator import Emulator
 from servingclient.telemetry.endpoint_metrics import (
+    PIECE_CHARS,
+    PIECE_LINES,
     Distribution,
     EndpointFigures,
+    Reading,
     figures_in,
-    figures_of,
     parser,
+    pieces,
+    why_no_text,
 )
 from tests.doors.kit import Door, pat, principal
 
@@ -135,7 +150,8 @@ def test_buckets_that_sink_are_not_believed() -> None:
 def test_no_text_raises(text: str) -> None:
     found = figures_in(text, parser())
     assert found.samples + found.skipped <= len(text.splitlines())
-    assert (found.why_none is None) == (found.samples > 0)
+    told = replace(found, why_none=None, samples=0, skipped=0)
+    assert (found.why_none is None) == (told != EndpointFigures())
 
 
 @pytest.mark.parametrize(
@@ -147,15 +163,92 @@ def test_no_text_raises(text: str) -> None:
         (503, b"", "answered 503"),
         (200, b"<!doctype html>", "a page or JSON"),
         (200, b'{"metrics": []}', "a page or JSON"),
-        (200, b"", "no metrics"),
-        (200, b"# EOF\n", "no metrics"),
+        (200, b"", None),
     ],
 )
-def test_why_there_are_none(status: int, body: bytes, words: str) -> None:
-    found = figures_of(status, body, parser())
+def test_why_there_is_no_text(status: int, body: bytes, words: str | None) -> None:
+    assert str(words) in str(why_no_text(status, body))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no metrics"),
+        ("# EOF\n", "no metrics"),
+        ("some_other 60\n", "none of those that are documented"),
+    ],
+)
+def test_why_there_are_none(text: str, words: str) -> None:
+    found = figures_in(text, parser())
     assert words in str(found.why_none)
     assert found.cpu_percent is None
-    assert found.samples == 0
+
+
+def test_errors_that_are_not_told_are_no_rate() -> None:
+    assert figures_in("request_count_total 60\n", parser()).error_rate is None
+    text = "request_count_total 60\nrequest_5xx_count_total 6\n"
+    assert figures_in(text, parser()).error_rate == 0.1
+
+
+def test_a_bound_below_zero_is_none() -> None:
+    text = """\
+        request_latency_ms_bucket{le="-5"} 5
+        request_latency_ms_bucket{le="10"} 5
+        request_latency_ms_bucket{le="+Inf"} 5
+        """
+    found = figures_in(text, parser())
+    assert found.skipped == 1
+    assert found.latency == Distribution((0.01, math.inf), (5.0, 5.0))
+
+
+def test_a_line_that_is_too_long_is_none() -> None:
+    parsed: list[int] = []
+
+    def parse(text: str) -> Iterable[Any]:
+        parsed.append(len(text))
+        return parser()(text)
+
+    read = Reading(parse)
+    long = f'request_count_total{{a="{"y" * 20_000}"}} 1'
+    read.take([long, "request_count_total 2"])
+    assert (read.samples, read.skipped) == (1, 1)
+    assert max(parsed) < 100
+
+
+@given(st.lists(st.integers(0, 3 * PIECE_CHARS), max_size=9), st.integers(0, 1200))
+def test_no_piece_is_more_than_a_loop_may_wait_for(lengths: list[int], short: int) -> None:
+    lines = ["a" * length for length in lengths] + ["a"] * short
+    found = list(pieces("\n".join(lines)))
+    assert [line for piece in found for line in piece] == "\n".join(lines).splitlines()
+    for piece in found:
+        assert len(piece) <= PIECE_LINES
+        assert sum(map(len, piece[:-1])) < PIECE_CHARS
+
+
+def test_no_more_lines_are_read_than_any_endpoint_has() -> None:
+    assert sum(map(len, pieces("a\n" * 100_001))) == 100_000
+
+
+async def test_others_run_while_a_long_text_is_read(emulator: Emulator) -> None:
+    who = pat(emulator)
+    turns: list[int] = []
+    text = b"request_count_total 1\n" * (5 * PIECE_LINES)
+    async with AsyncServingClient("demo", host=who.host, **who.arguments) as client:
+        await client.predict([{"a": 1.0}])
+
+        async def answered(_deadline_s: float) -> Answered:
+            asyncio.get_running_loop().call_soon(other)
+            return Answered(200, text)
+
+        def other() -> None:
+            turns.append(1)
+            if len(turns) < 50:
+                asyncio.get_running_loop().call_soon(other)
+
+        client._access.figures = answered  # type: ignore[method-assign]
+        found = await client.endpoint_figures()
+    assert found.requests == 5 * PIECE_LINES
+    assert len(turns) >= 4
 
 
 # -- through the doors -----------------------------------------------------------------------------
@@ -285,3 +378,22 @@ def test_the_command_says_that_it_may_not_ask(
     told = capsys.readouterr().err
     assert told.startswith("servingclient metrics: The workspace 127.0.0.1 refuses")
     assert "dapi-wrong" not in told
+
+
+def test_the_command_says_which_end_of_a_bucket_is_all_that_is_known() -> None:
+    text = """
+        request_latency_ms_bucket{le="1"} 90
+        request_latency_ms_bucket{le="5"} 95
+        request_latency_ms_bucket{le="+Inf"} 100
+        """
+    (line,) = [one for one in table("demo", figures_in(text, parser())) if "latency" in one]
+    assert line.split("  ")[-3:] == ["p50 ≤ 1 ms", "p90 ≤ 1 ms", "p99 > 5 ms"]
+
+
+def test_the_command_ends_with_1_where_nothing_is_known(
+    signed_in: Emulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = figures_in("some_other 60\n", parser())
+    monkeypatch.setattr(ServingClient, "endpoint_figures", lambda *_, **__: known)
+    assert main(["metrics", "demo"]) == 1
+    assert "none of those that are documented" in capsys.readouterr().err

@@ -211,6 +211,10 @@ class Access:
             await self._fly(deadline_s)
         return self._figures.found
 
+    async def pause(self) -> None:
+        """Let others run, where they share this thread."""
+        await self._ports.clock.sleep(0.0)
+
     async def look(self, deadline_s: float) -> Asked | None:
         """Read the endpoint's description as it is now, with a request that runs no model.
 

@@ -15,7 +15,15 @@ from servingclient.auth.endpoint import metrics_path
 from servingclient.auth.token_state import Token
 from servingclient.auth.workspace import Workspace
 from servingclient.errors import ServingError
-from servingclient.telemetry.endpoint_metrics import EndpointFigures, figures_of, parser
+from servingclient.telemetry.endpoint_metrics import (
+    EndpointFigures,
+    Parser,
+    Reading,
+    figures_read,
+    parser,
+    pieces,
+    why_no_text,
+)
 
 _ACCEPT = "application/openmetrics-text, text/plain"
 
@@ -78,6 +86,9 @@ class Asks(Protocol):
     async def figures(self, deadline_s: float) -> Answered:
         """See ``Access.figures``."""
 
+    async def pause(self) -> None:
+        """See ``Access.pause``."""
+
 
 async def read_figures(
     access: Asks, gate: Gate, now: Callable[[], float], endpoint: str, timeout_s: float
@@ -108,4 +119,17 @@ async def read_figures(
         raise error from None
     if answered.status is None:
         return EndpointFigures(why_none=answered.why)
-    return figures_of(answered.status, answered.body, parse)
+    why_none = why_no_text(answered.status, answered.body)
+    if why_none is not None:
+        return EndpointFigures(why_none=why_none)
+    return await _read(access, answered.body.decode("utf-8", "replace"), parse)
+
+
+async def _read(access: Asks, text: str, parse: Parser) -> EndpointFigures:
+    """Piece by piece: a text may be of a hundred thousand lines."""
+    reading = Reading(parse)
+    for number, piece in enumerate(pieces(text)):
+        if number:
+            await access.pause()
+        reading.take(piece)
+    return figures_read(reading)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -107,13 +108,20 @@ def table(endpoint: str, figures: EndpointFigures) -> Iterator[str]:
     if figures.qps is not None:
         yield f"  {'requests a second':<24} {figures.qps:.3g}"
     for name, found in _distributions(figures):
-        shown = ((part, found.quantile_s(share)) for part, share in _SHARES)
-        told = "  ".join(
-            f"{part} {value * 1e3:.3g} ms" for part, value in shown if value is not None
-        )
+        told = "  ".join(f"{part} {_shown(found, share)}" for part, share in _SHARES if found.count)
         yield f"  {name.replace('_', ' '):<24} {told or 'nothing measured'}"
     if figures.skipped:
         yield f"  {figures.skipped} lines of its text could not be read"
+
+
+def _shown(found: Distribution, share: float) -> str:
+    """A quantile; where nothing is known but one end of its bucket, that end."""
+    rank, bounds_s, counts = share * found.count, found.bounds_s, found.counts
+    if len(bounds_s) > 1 and rank > counts[-2]:
+        return f"> {bounds_s[-2] * 1e3:.3g} ms"
+    if rank <= counts[0] and bounds_s[0] != math.inf:
+        return f"≤ {bounds_s[0] * 1e3:.3g} ms"
+    return f"{(found.quantile_s(share) or 0.0) * 1e3:.3g} ms"
 
 
 def exposition(endpoint: str, figures: EndpointFigures) -> Iterator[str]:

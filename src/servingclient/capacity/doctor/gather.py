@@ -69,6 +69,9 @@ class Asks(Protocol):
     async def figures(self, deadline_s: float) -> Answered:
         """See ``Access.figures``."""
 
+    async def pause(self) -> None:
+        """See ``Access.pause``."""
+
 
 class Room(NamedTuple):
     """What a client lends its doctor.
