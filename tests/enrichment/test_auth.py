@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from servingclient import ApiKey, Basic, Bearer, HeaderProvider
-from servingclient.enrichment.auth import identity_of, provided
+from servingclient.enrichment.auth import identity_of, provided, secrets_of
 from servingclient.errors import ConfigError
 
 CANARY = "canary-0123456789"
@@ -94,4 +94,13 @@ def test_a_provider_may_give_what_a_user_may_not() -> None:
     assert provided({"Authorization": "Bearer x", "X-A": "b"}) == (
         ("Authorization", "Bearer x"),
         ("X-A", "b"),
+    )
+
+
+def test_what_basic_encodes_is_a_secret_in_any_form() -> None:
+    secrets = secrets_of(Basic("anna", "pass-canary").headers())
+    assert {"pass-canary", "anna:pass-canary"} <= set(secrets)
+    assert secrets_of((("Authorization", "Basic not-base64!"),)) == (
+        "Basic not-base64!",
+        "not-base64!",
     )

@@ -391,6 +391,37 @@ def test_many_keys_are_one_request(door: Door) -> None:
         assert door.run(loader.load(5)).source == "origin"
 
 
+def test_two_loaders_never_meet(door: Door) -> None:
+    def answer(request: Request) -> bytes:
+        kind = "email" if "emails" in request.path else "id"
+        return reply(json.dumps([{"key": "7", "kind": kind}]).encode())
+
+    def load(loader: Any) -> Any:
+        return door.run(loader.load("7")).value["kind"]
+
+    with api_of(answer) as api:
+        client = door.open(api)
+        for _ in range(2):  # made anew of the same lines it is the same loader
+            loaders = [
+                client.loader("/users", key=lambda one: one["key"], param=param)
+                for param in ("ids", "emails")
+            ]
+            assert [load(one) for one in loaders] == ["id", "email"]
+        assert len(api.requests) == 2
+        with pytest.raises(ConfigError, match="label="):
+            client.loader("/users", key=lambda one: one["id"], param="ids")
+        other = client.loader(
+            "/users",
+            key=lambda one: one["key"],
+            records=lambda _: [{"key": "7", "kind": "x"}],
+            param="ids",
+            label="x",
+        )
+        assert load(other) == "x"
+        with pytest.raises(ConfigError, match="label must be text"):
+            client.loader("/users", key=len, label=7)
+
+
 def test_keys_may_go_in_a_body(door: Door) -> None:
     with api_of(users) as api:
         client = door.open(api)
@@ -436,7 +467,9 @@ def test_records_that_cannot_be_told_apart(door: Door) -> None:
         client = door.open(api)
         with pytest.raises(ResponseFormatError, match="records="):
             door.run(client.loader("/users", key=by_id).load(1))
-        taken = client.loader("/users", key=by_id, records=lambda reply: reply["users"])
+        taken = client.loader(
+            "/users", key=by_id, records=lambda reply: reply["users"], label="in a dict"
+        )
         assert door.run(taken.load(1)).value == {"id": 1}
 
 

@@ -166,3 +166,20 @@ def test_claims_run_out() -> None:
         flights.disclaim(n, now_s + 0.1)
     flights.claim("x", now_s + 1.0)
     assert len(flights._claimed) < 100
+
+
+def test_who_ends_a_flight_while_all_are_forgotten_ends_it_for_who_waits() -> None:
+    flights = thread_flights(ThreadClock())
+    mine: Any = flights.ticket()
+
+    class Forgotten(dict[Any, Any]):
+        def get(self, key: Any, default: Any = None) -> Any:
+            found = super().get(key, default)
+            flights.forget()  # the moment between looking and removing
+            return found
+
+    flights._flights = Forgotten()
+    flights.enter("k", mine)
+    flights.leave("k", mine)
+    assert mine.landed._done
+    assert not flights.flying("k")

@@ -449,7 +449,7 @@ def test_what_one_process_fetched_another_finds(made: Make) -> None:
     assert (found.value, found.source) == (1, "fresh")
     assert other.get().source == "fresh"
     assert not other.sends
-    assert shared.trips == ["get", "lease", "set", "get"]
+    assert shared.trips == ["get", "lease", "set", "release", "get"]
     assert other.stats.hits == 2
 
 
@@ -491,8 +491,90 @@ def test_another_process_that_never_comes_back_is_not_waited_for(made: Make) -> 
     shared.foreign = True
     api = made(shared=shared)
     assert api.get().source == "origin"
-    assert sum(api.slept) < 0.3
-    assert shared.trips == ["get", "lease", "get", "set"]
+    assert sum(api.slept) == pytest.approx(2.0)
+    assert [round(wait_s, 3) for wait_s in api.slept] == [0.1, 0.2, 0.4, 0.4, 0.4, 0.4, 0.1]
+    hurried = made(shared=shared)
+    began_s = hurried.now()
+    assert hurried.get(id=8, timeout=1.0).source == "origin"
+    assert hurried.now() - began_s == pytest.approx(0.6), "half of its time, and the API's"
+
+
+def test_another_process_is_waited_for_while_it_is_at_it(made: Make) -> None:
+    shared, other = FakeShared(), FakeShared()
+    api = made(shared=shared)
+    filler = made(Answer(value="theirs"), shared=other, clock=api)
+    filler.get()
+    shared.foreign = True
+    looks = iter(range(99))
+    shared.on_wait = lambda: shared.entries.update(other.entries if next(looks) == 3 else {})
+    assert api.get().value == "theirs"
+    assert not api.sends
+
+
+def test_with_an_old_value_another_process_is_not_waited_for(made: Make) -> None:
+    shared = FakeShared()
+    api = made([Answer(value=1), Answer(500)], shared=shared)
+    api.get()
+    api.pass_time(130.0)
+    shared.foreign = True
+    assert api.get().source == "stale"
+    assert sum(api.slept) == pytest.approx(0.1)
+
+
+def test_closing_ends_the_wait_for_another_process(made: Make) -> None:
+    shared = FakeShared()
+    shared.foreign = api_woken = True
+    api = made(shared=shared)
+    api.woken = api_woken
+    assert api.get().source == "origin"
+    assert len(api.slept) == 1
+
+
+def test_a_lease_is_given_back_after_a_write(made: Make) -> None:
+    shared = FakeShared()
+    made(shared=shared).get()
+    assert shared.trips == ["get", "lease", "set", "release"]
+    assert not shared.leases
+
+
+def test_a_shared_value_is_as_fresh_as_who_reads_it_wants(made: Make) -> None:
+    shared = FakeShared()
+    api = made(Answer(value=1), shared=shared)
+    api.get()
+    api.pass_time(10.0)
+    brief = made(Answer(value=2), shared=shared, clock=api, ttl=5.0)
+    assert brief.get()[::2] == (1, "stale")
+    brief.work_behind()
+    assert brief.get()[::2] == (2, "fresh")
+    assert api.get()[::2] == (1, "fresh")
+
+
+def test_who_asks_after_an_invalidation_does_not_join_a_fetch_from_before(made: Make) -> None:
+    api = made([Answer(value="old"), Answer(value="new")])
+    inner: list[Any] = []
+    answer = api.script
+
+    def script(target: Any, body: bytes) -> Any:
+        found = answer(target, body)
+        if not inner:
+            inner.append(None)
+            api.forget("/users/{id}", id=7)
+            assert not api.flights.flying(
+                api.api.get("/users/{id}", {"id": 7}, None, (), None)[1].key
+            )
+        return found
+
+    api.script = script
+    assert api.get(id=7).value == "old"
+    assert api.get(id=7).value == "new", "and what came from before is not kept"
+
+
+def test_no_more_requests_at_once_than_are_set(made: Make) -> None:
+    api = made()
+    options: dict[str, Any] = dict.fromkeys(("name", "params", "ttl", "timeout"))
+    options |= {"tags": (), "on_error": "raise"}
+    for given, most in ((None, 16), (3, 3), (10**6, 16)):
+        assert api.api.get_many("/users/{id}", [1], {}, concurrency=given, **options).most == most
 
 
 def test_a_lease_is_given_back_when_there_is_nothing_to_write(made: Make) -> None:

@@ -200,7 +200,7 @@ def test_a_part_of_a_loader_is_tried_again_unless_all_of_it_is_at_hand(made: Mak
             "/users", {}, param="ids", body=None, key=lambda r: r["id"], records=None, max_keys=9
         )
         plan, path = api.api.placed("/users", {})
-        asked = [api.api.keyed(plan, path, key, 60.0, (), joined=True) for key in keys]
+        asked = [api.api.keyed(plan, path, key, 60.0, (), source) for key in keys]
         return [one.source for one in api.run(api.api.lookup.many(source, asked, 5.0, most=1))]
 
     assert load("1") == ["origin"]

@@ -95,6 +95,7 @@ class Api:
         self._breaker = breaker
         self._keys = lookup.keys
         self._templates: dict[str, Template] = {}
+        self._loaders: dict[tuple[str, ...], tuple[object, ...]] = {}
 
     # ------------------------------------------------------------------ one value
 
@@ -203,6 +204,7 @@ class Api:
                 f"get_many needs one place for the ids in {plan.text!r}: give name= if it has "
                 "several, and the values of the others by their names."
             )
+        most = self.settings.max_calls
         query = params_of(params)
         asked: dict[Key, Asked] = {}
         places: dict[Hashable, Key] = {}
@@ -218,7 +220,7 @@ class Api:
             self._source("GET", plan),
             list(asked.values()),
             places,
-            self.settings.max_calls if concurrency is None else checked_count(concurrency),
+            most if concurrency is None else min(most, checked_count(concurrency)),
             self.timeout_of(timeout),
             halts(on_error),
         )
@@ -235,8 +237,13 @@ class Api:
         key: Callable[[Any], Any],
         records: Callable[[Any], Iterable[Any]] | None,
         max_keys: int,
+        label: str = "",
     ) -> ManyAtOnce:
-        """Where the values of a loader are had from."""
+        """Where the values of a loader are had from.
+
+        Raises:
+            ConfigError: An argument is wrong, or another loader's values would be taken for these.
+        """
         plan = self.template(template)
         path = plan.path(plan.segments(values))
         functions: dict[str, object] = {"key": key, "body": body, "records": records}
@@ -244,6 +251,8 @@ class Api:
             if not callable(function) and (function is not None or name == "key"):
                 raise ConfigError(f"{name} must be a function.")
         checked_text(param, "param")
+        if not isinstance(label, str):
+            raise ConfigError(f"label must be text, not {type(label).__name__}.")
         max_keys = checked_count(max_keys, "max_keys")
 
         def request(keys: list[str]) -> Request:
@@ -253,11 +262,31 @@ class Api:
             return Request("POST", plan.text, path, dumped(body(keys)), absent=False)
 
         method = "GET" if body is None else "POST"
+        kind = (method, param if body is None else "", label)
+        self._check_alone((plan.text, *kind), (key, body, records))
         what = f"{method} {plan.text} of {self.fetcher.api}"
         take = listed if records is None else records
         return ManyAtOnce(
-            self.fetcher, self.settings, request, key, take, max_keys, what, joined=body is None
+            self.fetcher,
+            self.settings,
+            request,
+            key,
+            take,
+            max_keys,
+            what,
+            kind,
+            joined=body is None,
         )
+
+    def _check_alone(self, place: tuple[str, ...], functions: tuple[object, ...]) -> None:
+        """Values are kept by path and key, and what functions make of a reply stands in neither."""
+        codes = tuple(getattr(function, "__code__", function) for function in functions)
+        if self._loaders.setdefault(place, codes) != codes:
+            raise ConfigError(
+                f"There is a loader for {place[0]!r} with other functions, and each would be given "
+                "what the other keeps. Make a loader once and keep it, or give label=, a name of "
+                "its own."
+            )
 
     def keyed(
         self,
@@ -266,21 +295,22 @@ class Api:
         key: Any,
         ttl_s: float,
         tags: tuple[str, ...],
-        *,
-        joined: bool,
+        source: ManyAtOnce,
     ) -> Asked:
-        """One key of a loader; ``joined`` says that keys stand in one parameter.
+        """One key of a loader.
 
         Raises:
             ConfigError: It cannot be a key.
         """
         (text,) = _KEY.segments({"key": key})
-        if joined and "," in text:
+        if source.joined and "," in text:
             raise ConfigError(
                 "A key holds a comma, which would make two of it where keys are joined by commas. "
                 "Give body= if the API takes the keys in a request's body."
             )
-        return Asked(self._keys.key("MANY", plan.text, (path, text), ()), text, ttl_s, tags)
+        return Asked(
+            self._keys.key("MANY", plan.text, (*source.kind, path, text), ()), text, ttl_s, tags
+        )
 
     # ------------------------------------------------------------------ invalidation
 

@@ -230,7 +230,7 @@ class AsyncEnrichmentClient:
             template: As for ``get``.
             ids: Values for one place; each is asked for once.
             name: That place; None where it is the only one left.
-            concurrency: Requests at once; None takes ``settings.max_calls``.
+            concurrency: Requests at once; None takes ``settings.max_calls``, which is the most.
             on_error: ``"raise"`` ends with the first error; ``"return"`` gives each id that failed
                 its error in place of an answer.
             params: As for ``get``, the same for all.
@@ -272,6 +272,7 @@ class AsyncEnrichmentClient:
         body: Callable[[list[str]], Any] | None = None,
         records: Callable[[Any], Iterable[Any]] | None = None,
         max_keys: int = 100,
+        label: str = "",
         ttl: float | None = None,
         tags: Sequence[str] = (),
         **path_values: Any,
@@ -285,12 +286,14 @@ class AsyncEnrichmentClient:
             body: Makes the body of a ``POST`` of a list of keys, instead.
             records: Takes the records out of a reply that is no list of them.
             max_keys: Keys in one request.
+            label: Keeps its values apart from those of another loader for the same path.
             ttl: As for ``get``.
             tags: As for ``get``, the same for all.
             **path_values: As for ``get``.
 
         Raises:
-            ConfigError: An argument is wrong.
+            ConfigError: An argument is wrong, or there is a loader for this path that has other
+                functions and the same ``label``.
         """
         api = self._api
         source = api.many_at_once(
@@ -301,6 +304,7 @@ class AsyncEnrichmentClient:
             key=key,
             records=records,
             max_keys=max_keys,
+            label=label,
         )
         plan, path = api.placed(template, path_values)
         return AsyncLoader(

@@ -171,7 +171,19 @@ def identity_of(given: object, headers: Headers) -> Identity:
 def secrets_of(headers: Headers) -> tuple[str, ...]:
     """What of header lines must not appear in a message: values, also without their scheme."""
     found = [value for _, value in headers]
-    return (*found, *(value.split(" ", 1)[1] for value in found if " " in value))
+    bare = [value.split(" ", 1)[1] for value in found if " " in value]
+    basic = [value[6:] for value in found if value[:6].lower() == "basic "]
+    return (*found, *bare, *(part for one in basic for part in _parts_of(one)))
+
+
+def _parts_of(basic: str) -> tuple[str, ...]:
+    """What Basic encodes, and the password alone: an API may show it as it understood it."""
+    try:
+        both = base64.b64decode(basic, validate=True).decode()
+    except ValueError:
+        return ()
+    password = both.partition(":")[2]
+    return (both, password) if password else ()
 
 
 def provided(given: object) -> Headers:

@@ -22,7 +22,15 @@ _URL: Final = re.compile(
     r"(https?)://([^/?#]*)((?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*)", re.IGNORECASE
 )
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_V4_INSIDE: Final = tuple(
+    map(
+        ipaddress.IPv6Network,
+        ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"),
+    )
+)
+"""Whose last 32 bits are an address of IPv4: RFC 6052, 8215, 4291 section 2.5.5.1, 2765."""
+_SPECIAL: Final = ipaddress.IPv4Network("192.0.0.0/24")
+"""For protocols (RFC 6890); a cloud has its metadata service there, at 192.0.0.192."""
 _HOW: Final = "give https://<host>[:port][/path]"
 
 
@@ -112,7 +120,7 @@ def _all_of(address: _Address) -> list[_Address]:
     found: list[_Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in _NAT64:
+        if any(address in net for net in _V4_INSIDE) and int(address) > 1:
             inside.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
         found.extend(one for one in inside if one is not None)
     return found
@@ -126,11 +134,18 @@ def _not_public(address: _Address) -> str | None:
         ("link-local", address.is_link_local),
         ("multicast", address.is_multicast),
         ("unspecified", address.is_unspecified),
-        ("private", not address.is_global),
+        ("private", not address.is_global or _is_internal(address)),
     ):
         if holds:
             return what
     return None
+
+
+def _is_internal(address: _Address) -> bool:
+    """What not all versions of Python know not to be public."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.is_site_local
+    return address in _SPECIAL
 
 
 def _what_is_wrong(text: str) -> str:

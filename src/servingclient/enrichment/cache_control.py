@@ -76,8 +76,13 @@ def said(headers: RawHeaders) -> Said:
         revalidate_s=revalidate_s,
         on_error_s=on_error_s,
         age_s=age_s,
-        etag=etag if _ETAG.fullmatch(etag) else None,
+        etag=etag if is_etag(etag) else None,
     )
+
+
+def is_etag(text: str) -> bool:
+    """Whether a text can be sent as a validator."""
+    return _ETAG.fullmatch(text) is not None
 
 
 def _lines(headers: RawHeaders) -> dict[bytes, str]:

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgpack
+import orjson
 
+from servingclient.enrichment.cache_control import is_etag
 from servingclient.enrichment.entry import Entry
 
 SCHEMA: Final = 1
@@ -87,7 +89,10 @@ class Codec:
             list(entry.tags),
             entry.value,
         ]
+        if entry.negative and entry.value is not None:
+            return None
         try:
+            orjson.dumps(entry.value)  # refuses bytes, and keys that are no text
             # strict: a tuple would come back as a list, a float of numpy as a plain one
             data: bytes = msgpack.packb(row, strict_types=True)
         except (TypeError, ValueError, OverflowError, RecursionError):
@@ -146,8 +151,10 @@ def _stored(row: Any, name: str, now_s: float, wall_s: float) -> Stored | None:
         and 0.0 <= on_error_s < math.inf
         and 0.0 <= took_s < math.inf
         and type(size_bytes) is int
+        and size_bytes >= 0
         and type(negative) is bool
-        and (etag is None or type(etag) is str)
+        and (etag is None or (type(etag) is str and is_etag(etag)))
+        and (value is None if negative else _is_json(value))
         and ((tokens == [] and tags == []) or _fit(tokens, tags))
     )
     if not good:
@@ -167,6 +174,15 @@ def _stored(row: Any, name: str, now_s: float, wall_s: float) -> Stored | None:
         tags=tuple(tags),
     )
     return Stored(entry, epoch, tuple(tokens))
+
+
+def _is_json(value: Any) -> bool:
+    """Whether an API could have answered it: MessagePack also has bytes, and keys of any kind."""
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _fit(tokens: Any, tags: Any) -> bool:

@@ -94,9 +94,12 @@ class Flights(Generic[T]):
 
     def leave(self, key: Hashable, mine: Flight[T]) -> None:
         """End ``mine``, if it led and has not been ended. May be called again."""
-        if self._flights.get(key) is mine:
-            del self._flights[key]
-        mine.landed.set()
+        flights = self._flights  # ``forget`` leaves it as it is, and begins another
+        try:
+            if flights.get(key) is mine:
+                del flights[key]
+        finally:
+            mine.landed.set()
 
     def claim(self, key: Hashable, now_s: float) -> bool:
         """Whether the caller shall see to a new value for ``key`` behind the callers: nobody else
@@ -122,8 +125,9 @@ class Flights(Generic[T]):
         """Let nobody join what is under way now: something was invalidated, or in a forked child,
         where those who lead do not run.
         """
-        self._flights.clear()
-        self._claimed.clear()
+        self._flights = {}
+        with self._guard:
+            self._claimed = {}
 
     def __len__(self) -> int:
         return len(self._flights)

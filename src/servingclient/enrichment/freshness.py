@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -133,6 +134,11 @@ def entry_of(
         None if answer.negative or not heard.store else heard.etag,
         tags,
     )
+
+
+def bounded(entry: Entry, ttl_s: float) -> Entry:
+    """An entry that another process keeps, for a caller to whom it may be fresh for less long."""
+    return entry if entry.fresh_s <= ttl_s else replace(entry, fresh_s=ttl_s)
 
 
 def _least(own_s: float, heard_s: float | None) -> float:

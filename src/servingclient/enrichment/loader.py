@@ -48,8 +48,7 @@ class _Keyed:
         self._tags = tags
 
     def _asked(self, key: Any) -> Asked:
-        joined = self._source.joined
-        return self._api.keyed(self._plan, self._path, key, self._ttl_s, self._tags, joined=joined)
+        return self._api.keyed(self._plan, self._path, key, self._ttl_s, self._tags, self._source)
 
     def _several(self, keys: Iterable[Any], timeout: float | None, on_error: OnError) -> Several:
         asked: dict[Key, Asked] = {}

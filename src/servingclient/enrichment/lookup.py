@@ -18,7 +18,7 @@ from servingclient.enrichment.asked import Asked, Got, Source
 from servingclient.enrichment.entry import Entry
 from servingclient.enrichment.figures import Figures
 from servingclient.enrichment.flight import MOST_FAILURES, Flight, copied, fail, follow
-from servingclient.enrichment.freshness import Freshness, entry_of, freshness
+from servingclient.enrichment.freshness import Freshness, bounded, entry_of, freshness
 from servingclient.enrichment.keys import Key, Keys
 from servingclient.enrichment.rounds import Outcome, Round
 from servingclient.enrichment.sharing import Sharing
@@ -239,7 +239,8 @@ class Lookup:
         sharing = self._sharing if this.source.shared else None
         if sharing is not None:
             led = await self._not_shared(this, led, sharing)
-            if led and not await sharing.leased(this, led):
+            patient = len(led) == 1 and not self._still_of_use(led[0])
+            while led and not await sharing.leased(this, led, patient=patient):
                 led = await self._not_shared(this, led, sharing)
         if not led:
             return
@@ -255,7 +256,8 @@ class Lookup:
         """Take what other processes keep; those that are to be fetched remain."""
         generation = self.store.generation
         left = []
-        for one, entry in zip(led, await sharing.newer(this, led), strict=True):
+        for one, found in zip(led, await sharing.newer(this, led), strict=True):
+            entry = None if found is None else bounded(found, one.ttl_s)
             if entry is not None:
                 self.store.put(one.key, entry, generation)
             if entry is None or not self._take(this, one, entry):

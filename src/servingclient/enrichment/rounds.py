@@ -27,6 +27,8 @@ class Round:
         tickets: Flights that are this caller's to end, by key.
         written: What is to be written to the shared cache, by its key there.
         leased: The key there that other processes leave to this one.
+        looks: Times it looked whether another process has fetched what is wanted.
+        patient_until_s: Until when it goes on to look.
     """
 
     __slots__ = (
@@ -36,8 +38,10 @@ class Round:
         "halted",
         "halts",
         "leased",
+        "looks",
         "most",
         "outcomes",
+        "patient_until_s",
         "refreshes",
         "source",
         "tickets",
@@ -66,3 +70,5 @@ class Round:
         self.tickets: dict[Key, Flight[Entry]] = {}
         self.written: dict[str, Entry] = {}
         self.leased: str | None = None
+        self.looks = 0
+        self.patient_until_s = 0.0

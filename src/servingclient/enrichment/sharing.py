@@ -19,7 +19,9 @@ from servingclient.enrichment.world import World
 _LEASE_S: Final = 2.0
 """For how long another process leaves a fetch to us: a look-up that takes longer is sent twice."""
 _LOOK_AGAIN_S: Final = 0.1
-"""How long after finding a fetch under way elsewhere the shared cache is looked at again."""
+"""How long after finding a fetch under way elsewhere the shared cache is looked at again; then
+twice as long each time."""
+_MOST_DOUBLINGS: Final = 2
 _NEWER_S: Final = 0.05
 """An entry of the shared cache counts as newer than one we know by this at least: its stamp has
 been through the wall clock and back."""
@@ -49,9 +51,14 @@ class Sharing:
             for one, entry in zip(wanted, found, strict=True)
         ]
 
-    async def leased(self, this: Round, wanted: Sequence[Asked]) -> bool:
+    async def leased(self, this: Round, wanted: Sequence[Asked], *, patient: bool) -> bool:
         """Whether this process shall fetch what is wanted. If not, it has waited for a while: the
         cache is worth another look.
+
+        Args:
+            this: For whom.
+            wanted: What.
+            patient: Wait until the other process must have ended, and not for one look only.
         """
         if len(wanted) != 1 or self._shared.bypassed:
             return True
@@ -60,9 +67,16 @@ class Sharing:
             this.leased = key
             return True
         world = self._world
-        wait_s = _LOOK_AGAIN_S * (0.5 + world.rand())
-        await world.sleep(max(0.0, min(wait_s, (this.deadline_s - world.now()) / 4)))
-        return False
+        now_s = world.now()
+        if not this.looks:
+            this.patient_until_s = now_s + min(_LEASE_S, (this.deadline_s - now_s) / 2.0)
+        wait_s = _LOOK_AGAIN_S * 2.0 ** min(this.looks, _MOST_DOUBLINGS) * (0.5 + world.rand())
+        wait_s = min(wait_s, this.patient_until_s - now_s)
+        if wait_s <= 0.0 or (this.looks and not patient):
+            return True
+        this.looks += 1
+        await world.sleep(wait_s)
+        return world.now() < now_s + wait_s / 2.0  # ended early: the client was closed
 
     def note(self, this: Round, one: Asked, entry: Entry) -> None:
         """Have an entry written with the others of its round."""
@@ -73,7 +87,7 @@ class Sharing:
         """Write what was noted, unless something was forgotten meanwhile."""
         if this.written and not outdated:
             await self._shared.set_many(this.written, this.deadline_s)
-        elif this.leased is not None:
+        if this.leased is not None:  # or this process would wait for itself
             await self._shared.release(this.leased, this.deadline_s)
 
 
