@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from servingclient.telemetry.exported import since
 from servingclient.telemetry.histogram import Histogram, buckets_of, lower_bound, merged
 
 SHARES = (0.5, 0.9, 0.99, 0.999)
@@ -163,3 +164,21 @@ def test_a_packed_one_takes_no_more() -> None:
     with pytest.raises(TypeError):
         packed.merge(Histogram([1.0]))
     assert packed.count == 1
+
+
+@given(st.lists(st.floats(0.0, 1e30), max_size=20), st.lists(st.floats(0.0, 1e30), max_size=20))
+@example([], [0.99999999])
+@example([0.5], [0.99999999])
+def test_what_was_added_since_can_be_told(before: list[float], after: list[float]) -> None:
+    found = since(Histogram([*before, *after]), Histogram(before))
+    assert found.count == len(after)
+    assert Histogram.decode(found.encode()) == found
+    assert not after or 0.0 <= found.min <= found.max
+
+
+@pytest.mark.parametrize("values", [[-0.0, 1.0], [1.0, -0.0], [-0.0], [-0.0, -0.0, 0.0]])
+def test_minus_zero_is_zero(values: list[float]) -> None:
+    found = Histogram(values)
+    assert found == Histogram([abs(value) for value in values])
+    assert Histogram.decode(found.encode()) == found
+    assert found.up_to((0.0,)) == [sum(value == 0.0 for value in values)]

@@ -10,9 +10,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
+from servingclient._stats import ConcurrencyStats
 from servingclient.telemetry import table
 from servingclient.telemetry.card import sparkline
 from servingclient.telemetry.recorder import Recorder
+from servingclient.telemetry.snapshot import Stats
+from servingclient.telemetry.tally import Event, Windows
 from tests.telemetry.shown import empty, full
 
 FULL = """\
@@ -176,6 +179,15 @@ def test_the_curve_of_five_minutes() -> None:
     failed = [point for point in points if point.error_rate]
     assert failed
     assert all(point.p99_s == 2.5 for point in failed)
+
+
+def test_the_first_point_is_of_the_time_since_counting_began() -> None:
+    counted = Windows(3.0)
+    for _ in range(2):
+        counted.at(0).enter([Event(4.0, "failed", "Throttled", 0.5)])
+    recent = counted.recent(11.0)
+    stats = Stats("demo", ConcurrencyStats(1, 0, 0), 500, recent=recent)
+    assert [point.qps for point in stats.history] == [1.0, 0.0]
 
 
 def test_a_snapshot_pickles_and_stands_still() -> None:

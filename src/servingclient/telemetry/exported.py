@@ -251,7 +251,9 @@ def since(now: Histogram, before: Histogram) -> Histogram:
     low, high = lower_bound(items[0][0]), lower_bound(items[-1][0] + 1)
     total = max(0.0, now.sum - before.sum)
     buckets, counts = [item[0] for item in items], [item[1] for item in items]
-    return Histogram.decode([1, total, max(low, now.min), min(high, now.max), buckets, counts])
+    # a value is put into the bucket its single-precision neighbour lies in: the ends may cross
+    first, last = max(low, now.min), min(high, now.max)
+    return Histogram.decode([1, total, min(first, last), max(first, last), buckets, counts])
 
 
 def bounds_of(metric: Metric) -> tuple[float, ...]:

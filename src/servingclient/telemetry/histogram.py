@@ -24,6 +24,7 @@ _BITS: Final = struct.Struct(">HH")
 _SINGLE: Final = struct.Struct(">f")
 _BUCKETS: Final = 0x7F80
 """Buckets of all finite numbers that are not negative; there begin infinity and NaN."""
+_MINUS_ZERO: Final = 0x8000
 _TOO_LARGE: Final = 3e38
 """A little less than the largest single-precision number."""
 _FORMAT: Final = 1
@@ -89,7 +90,9 @@ class Histogram:
         if not (low >= 0.0 and total < _TOO_LARGE):  # a sum with a NaN in it is one
             raise ValueError("a histogram takes numbers from 0 to 3e38")
         self._counts.update(buckets_of(values))
-        self._note(len(values), total, low, high)
+        if not low and _MINUS_ZERO in self._counts:
+            self._counts[0] += self._counts.pop(_MINUS_ZERO)
+        self._note(len(values), total, abs(low), high)
 
     def take(self, values: Sequence[float]) -> None:
         """Put in those that can be, and leave out the others."""

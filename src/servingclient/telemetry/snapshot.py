@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point of a curve: 5 s.
+    """One point of a curve: 5 s, the first one what is left of them when counting began.
 
     Attributes:
         ago_s: Seconds from its end to now.
@@ -92,7 +92,9 @@ class Stats:
         found = {slot.number: slot.tally for slot in self.recent.slots}
         points = []
         for number in range(first, now):  # the present slot is not over
-            traffic = Traffic.of((found[number],) if number in found else (), SLOT_S)
+            # counting began within the first one
+            span_s = min(SLOT_S, (number + 1) * SLOT_S - self.recent.since_s)
+            traffic = Traffic.of((found[number],) if number in found else (), span_s)
             ago_s = self.recent.now_s - (number + 1) * SLOT_S
             points.append(Point(ago_s, traffic.qps, traffic.p99_s, traffic.error_rate))
         return tuple(points)
