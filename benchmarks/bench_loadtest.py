@@ -6,7 +6,9 @@ after the other on the client's core, against the same server, in an order that 
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import random
 import statistics
 import subprocess
@@ -21,6 +23,7 @@ import machine
 from loadtest_peer import ROW
 from report import Figure, Part, Table, number, print_part, spread
 
+from servingclient.emulator import Emulator
 from servingclient.loadtest import (
     ClosedLoad,
     Goal,
@@ -40,6 +43,8 @@ LEAST = {"FastHttpUser": 3.0, "HttpUser": 10.0}
 MOST_OFF = 0.06
 """Share by which a figure of the guide may be missed."""
 MOST_KNEE_OFF = 0.1
+KS_BOUND = 1.63
+"""Beyond it lies one in a hundred samples of a true Poisson process."""
 BUSY = Trust(cpu_share=2.0, late_s=1.0)
 """On a machine that others use too; the knee and the guide ask for a hundredth of what it can."""
 
@@ -79,6 +84,7 @@ def part(cores: machine.Cores, *, quick: bool) -> Part:
         if name in costs
     ]
     tables = [cost_table(costs)]
+    figures += arrivals(3.0 if quick else 10.0)
     figures += twice_the_rate(cores, 3 if quick else 8)
     for found in (guide(cores, 5 if quick else 12), knees(cores, 2 if quick else 8)):
         figures += found[0]
@@ -126,6 +132,27 @@ def generator(host: str, ca_file: str, rules: Rules, **changes: Any) -> LoadGene
     return LoadGenerator(
         "fraud-model", inputs=[ROW], rules=rules, host=host, settings=settings, **login
     )
+
+
+def arrivals(seconds: float) -> list[Figure]:
+    """Instants at which a server received calls, against the process they are to be."""
+    qps = 100.0
+    rules = Rules(times=Timetable(warmup_s=0, window_s=60), trust=BUSY)
+    with Emulator() as emu:
+        emu.add_endpoint("fraud-model")
+        assert emu.ca_file is not None
+        with generator(emu.host, str(emu.ca_file), rules, token=emu.token) as generating:
+            generating.run(OpenLoad(Profile.constant(qps, 1.0), "constant"))  # opens connections
+            before = len(emu.requests)
+            generating.run(OpenLoad(Profile.constant(qps, seconds)))
+        calls = [one for one in emu.requests[before:] if one.kind == "invocation"]
+    at_s = sorted(one.received_at_s for one in calls)
+    gaps = sorted(later - earlier for earlier, later in itertools.pairwise(at_s))
+    shares = [1.0 - math.exp(-qps * gap) for gap in gaps]
+    count = len(gaps)
+    off = max(max(abs((i + 1) / count - p), abs(i / count - p)) for i, p in enumerate(shares))
+    what = f"arrivals at {qps:g} calls/s: Kolmogorov-Smirnov, distance times root of {count}"
+    return [Figure("arrivals_ks", what, [off * math.sqrt(count)], KS_BOUND, True, "")]
 
 
 def twice_the_rate(cores: machine.Cores, seconds: float) -> list[Figure]:

@@ -157,6 +157,7 @@ class _Watched:
         self._errors: Counter[str] = Counter()
         self._stopping = False
         self._why: str | None = None
+        self._rested = False
         self.whole = Series(rules.goal.latency_s)
 
     def watch(self, start_unix_s: float, shown: Shown | None) -> None:
@@ -193,7 +194,8 @@ class _Watched:
         limits = self._rules.limits
         self._why = broken_off(limits, self._calls, self._errors)
         self._why = self._why or self._used_up()
-        if self._why is not None or self._settled(elapsed_s):
+        self._rested = self._why is None and self._settled(elapsed_s)
+        if self._why is not None or self._rested:
             self.stop()
 
     def _used_up(self) -> str | None:
@@ -234,6 +236,7 @@ class _Watched:
             rules.trust,
             lasted_s=min(ended.lasted_s for ended in self._ended.values()),
             stopped=self._why,
+            rested=self._rested,
         )
 
     def _client_load(self, pipe: Connection) -> ClientLoad:

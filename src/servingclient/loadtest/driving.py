@@ -70,7 +70,7 @@ class Driver:
     async def open_loop(self, instants: Iterator[float], until_s: float = math.inf) -> None:
         """Begin a call at each of ``instants``, whatever became of those before.
 
-        A loop wakes up to a millisecond late, which is in the latency from when a call was due.
+        How late the loop wakes is in the latency from when a call was due; see ``punctual``.
 
         Args:
             instants: Seconds from now, in ascending order.

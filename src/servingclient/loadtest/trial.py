@@ -142,6 +142,7 @@ def judged(
     *,
     lasted_s: float,
     stopped: str | None = None,
+    rested: bool = False,
 ) -> Trial:
     """What a trial has shown.
 
@@ -154,6 +155,7 @@ def judged(
         trust: When not to believe it.
         lasted_s: How long calls were made.
         stopped: Why it was broken off, or None.
+        rested: It was ended because it had settled; more has come in since.
     """
     # a second in which a steady load was stopped is left out, the last of another one is not
     from_s, to_s = times.warmup_s, int(lasted_s) if load.steady else int(lasted_s) + 1
@@ -182,7 +184,7 @@ def judged(
             Point(second, one.calls, one.good, one.latency)
             for second, one in sorted(series.seconds.items())
         ),
-        settled=settled(windows, times.window_s) if load.steady else None,
+        settled=rested or settled(windows, times.window_s) if load.steady else None,
         stopped=stopped,
         doubts=tuple(doubted),
         met=not stopped and not doubted and good_share >= goal.share,

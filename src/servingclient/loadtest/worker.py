@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from servingclient._async_client import AsyncServingClient
 from servingclient.errors import ServingError
+from servingclient.loadtest import punctual
 from servingclient.loadtest.driving import Driver, Predict
 from servingclient.loadtest.load import ClosedLoad, Load
 from servingclient.loadtest.prepared import prepared
@@ -143,7 +144,7 @@ class Ended(NamedTuple):
 def work(job: Job, pipe: Connection) -> None:
     """Serve whoever is at the other end of ``pipe`` until it says ``Leave`` or is gone."""
     try:
-        asyncio.run(_serve(job, pipe))
+        punctual.run(_serve(job, pipe))
     except (EOFError, OSError, KeyboardInterrupt):
         pass  # whoever gave orders is gone, or has been told by the same key
     except ServingError as error:
