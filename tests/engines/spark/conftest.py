@@ -6,7 +6,7 @@ import gc
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -25,32 +25,60 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(180))
 
 
-@contextmanager
-def running(master: str) -> Iterator[Any]:
-    """A Spark session of its own."""
+@dataclass
+class Engine:
+    """The one Spark there can be in a process."""
+
+    master: str | None = None
+    session: Any = None
+
+    def running(self, master: str) -> Any:
+        """A session of this kind; one of another kind is stopped."""
+        if self.master != master:
+            self.stop()
+            self.session, self.master = started(master), master
+        return self.session
+
+    def stop(self) -> None:
+        if self.session is not None:
+            self.session.stop()
+            gc.collect()  # pyspark leaves its sockets to the collector
+        self.session = self.master = None
+
+
+def started(master: str) -> Any:
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java 17, and there is no `java` on the path")
     from pyspark.sql import SparkSession
 
+    session = (
+        SparkSession.builder.master(master)
+        .appName("tests")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "700")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("OFF")
+    return session
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYSPARK_PYTHON", sys.executable)
-        session = (
-            SparkSession.builder.master(master)
-            .appName("tests")
-            .config("spark.ui.enabled", "false")
-            .config("spark.ui.showConsoleProgress", "false")
-            .config("spark.driver.host", "127.0.0.1")
-            .config("spark.driver.bindAddress", "127.0.0.1")
-            .config("spark.sql.shuffle.partitions", "2")
-            .config("spark.sql.execution.arrow.maxRecordsPerBatch", "700")
-            .getOrCreate()
-        )
-        session.sparkContext.setLogLevel("OFF")
-        try:
-            yield session
-        finally:
-            session.stop()
-            gc.collect()  # pyspark leaves its sockets to the collector
+        made = Engine()
+        yield made
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def spark(engine: Engine) -> Any:
+    """Two tasks at once in one machine, each tried four times."""
+    return engine.running("local[2,4]")
 
 
 @pytest.fixture

@@ -5,24 +5,16 @@ that runs those of all other pages has no Spark.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from servingclient.emulator import Emulator
-from tests.engines.spark.conftest import running
 
 pytest.importorskip("pyspark", reason="pyspark is not installed here: run `make engines`")
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto-spark.md"
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    with running("local[2]") as session:
-        yield session
 
 
 def test_the_examples_run(spark: Any) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from servingclient.emulator import Emulator
 from servingclient.integrations.spark import Progress, score
-from tests.engines.spark.conftest import running
+from tests.engines.spark.conftest import Engine
 from tests.engines.spark.kit import (
     assert_each_once,
     killed_midway,
@@ -26,10 +26,10 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    with running("local-cluster[2,1,1024]") as session:
-        session.range(0, 4, 1, 4).count()  # both executors are there
-        yield session
+def spark(engine: Engine) -> Any:
+    session = engine.running("local-cluster[2,1,1024]")
+    session.range(0, 4, 1, 4).count()  # both executors are there
+    return session
 
 
 def test_every_row_within_the_budget(spark: Any, frame: Make, emu: Emulator, login: Any) -> None:
