@@ -2,7 +2,9 @@
 
 import os
 
-from locust import constant_throughput, task
+import gevent
+import locust.stats
+from locust import constant_throughput, events, task
 
 from servingclient.integrations.locust import ServingUser
 from servingclient.settings import Settings, Tls
@@ -10,6 +12,15 @@ from servingclient.settings import Settings, Tls
 told = os.environ  # noqa: TID251 - of the test
 CREDENTIALS = {"host": told["EMULATOR_HOST"], "token": told["EMULATOR_TOKEN"]}
 SETTINGS = Settings(tls=Tls(ca_file=told["EMULATOR_CA"]))
+
+
+locust.stats.CSV_STATS_INTERVAL_SEC = 0.1
+
+
+@events.quitting.add_listener
+def file_is_written(**_: object) -> None:
+    """The file is not written once more at the end, only at each interval."""
+    gevent.sleep(0.5)
 
 
 class Sends(ServingUser):

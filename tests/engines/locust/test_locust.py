@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def begin(emu: Emulator, *options: str, file: Path = HERE / "locustfile.py") -> 
         "EMULATOR_HOST": emu.host,
         "EMULATOR_TOKEN": emu.token,
         "EMULATOR_CA": str(emu.ca_file),
+        "DATABRICKS_TOKEN": emu.token,
     }
     command = [sys.executable, "-m", "locust", "-f", str(file), *options]
     return subprocess.Popen(
@@ -107,3 +109,16 @@ def test_a_class_that_lacks_something_is_told(
     assert says in ended(process)
     assert process.returncode != 0
     assert not emu.requests
+
+
+def test_the_example_of_the_docs(tmp_path: Path) -> None:
+    page = (HERE.parents[2] / "docs" / "howto-locust.md").read_text(encoding="utf-8")
+    (tmp_path / "example.py").write_text(page.split("```python")[1].split("```")[0])
+    with Emulator(tls=False) as emu:
+        emu.add_endpoint("fraud-model")
+        options = ("--headless", "-u", "2", "-r", "2", "-t", "4s", "--host", emu.host)
+        told = ended(begin(emu, *options, file=tmp_path / "example.py"))
+        assert sum(r.kind == "invocation" for r in emu.requests) > 3
+    (counts,) = re.findall(r"PREDICT +fraud-model +(\d+) +(\d+)\(", told.split("stopped")[-1])[-1:]
+    assert int(counts[0]) > 3, told
+    assert counts[1] == "0"

@@ -49,7 +49,7 @@ def stalled() -> None:
     """An answer that does not come ends at the deadline, on the main greenlet and on others."""
     ticks: list[float] = []
     ticker = ticking(ticks)
-    with client("stalled", Settings(timeout_s=2.0, retry=Retry(max_attempts=1))) as one:
+    with client("stalled", Settings(timeout_s=4.0, retry=Retry(max_attempts=1))) as one:
 
         def late() -> None:
             began_s = time.monotonic()
@@ -57,10 +57,11 @@ def stalled() -> None:
                 one.predict(ROW)
             except DeadlineExceeded:
                 took_s = time.monotonic() - began_s
-                assert 1.5 < took_s < 10.0, took_s
+                assert 3.0 < took_s < 12.0, took_s
             else:
                 raise AssertionError
 
+        one.warmup()
         late()
         gevent.joinall([gevent.spawn(late) for _ in range(5)], raise_error=True)
         assert len(ticks) > 20
