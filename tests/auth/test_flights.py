@@ -342,7 +342,7 @@ def test_after_an_error_it_can_be_started_again(
     background, action = world.ports().background, Action(world, ValueError("a bug"))
     start(world, background, action.quick_quietly)
     world.settle()
-    assert "background action failed" in caplog.text
+    assert "background_failed" in caplog.text
     action.error = None
     start(world, background, action.quick_quietly)
     world.settle()

@@ -91,7 +91,7 @@ def test_a_thread_dies_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "servingclient.enrichment"):
         behind.start(action)
         join_all()
-    assert "background action failed" in caplog.text
+    assert "background_failed" in caplog.text
 
 
 async def test_tasks_end_with_their_client() -> None:

@@ -47,7 +47,7 @@ def _run(busy: threading.Lock, action: Callable[[], Awaitable[None]]) -> None:
     try:
         _step.run(cast("Coroutine[Any, Any, None]", action()))
     except BaseException:  # noqa: BLE001 - an action deals with its errors; a thread dies quietly
-        _log.exception("background action failed")
+        _log.exception("background_failed")
     finally:
         busy.release()
 
@@ -75,4 +75,4 @@ class TaskBackground:
 def _report(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        _log.error("background action failed", exc_info=error)
+        _log.error("background_failed", exc_info=error)

@@ -220,7 +220,7 @@ class Spool:
         try:
             content = msgpack.packb(predictions)
         except ValueError:  # nested deeper than msgpack goes: it is scored again after a kill
-            _log.warning("not_recorded rows=%d-%d too deep", first_row, first_row + rows - 1)
+            _log.warning("not_recorded rows=%d-%d reason=too_deep", first_row, first_row + rows - 1)
             return
         frame = _framed(msgpack.packb([first_row, rows, digest, holes]) + content)
         with self._lock:

@@ -125,7 +125,7 @@ class Asking:
 
     def _failed(self, generation: int, what: str, *, late: bool) -> None:
         if self._bypass.failed(generation, self._now(), late=late):
-            _log.warning("redis cache bypassed reason=%s", what.replace(" ", "_"))
+            _log.warning("redis_bypassed reason=%s", what.replace(" ", "_"))
 
     def left_alone(self) -> bool:
         """Whether Redis is left alone now; sees to it that somebody looks if it is back."""
@@ -147,7 +147,7 @@ class Asking:
         finally:
             self._bypass.probed(self._now(), ok=ok)
         if ok:
-            _log.info("redis cache back")
+            _log.info("redis_back")
 
     async def _is_back(self) -> bool:
         """Catch up on invalidations, and see whether look-ups are answered in time again. A value

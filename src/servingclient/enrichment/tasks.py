@@ -39,7 +39,7 @@ class TaskBehind:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            _log.error("background action failed", exc_info=error)
+            _log.error("background_failed", exc_info=error)
 
     async def aclose(self) -> None:
         """End what runs, and begin nothing more."""

@@ -85,7 +85,7 @@ def run_quietly(action: Job) -> None:
     try:
         _step.run(cast("Coroutine[Any, Any, None]", action()))
     except Exception:  # noqa: BLE001 - the story deals with errors; this would be one of its own
-        _log.exception("background action failed")
+        _log.exception("background_failed")
 
 
 class ThreadCrew:

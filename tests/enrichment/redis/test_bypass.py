@@ -107,8 +107,8 @@ def test_three_quick_failures_in_a_row(caplog: pytest.LogCaptureFixture) -> None
     world.ask()
     world.behind_now()
     assert [record.getMessage() for record in caplog.records] == [
-        "redis cache bypassed reason=ConnectionError",
-        "redis cache back",
+        "redis_bypassed reason=ConnectionError",
+        "redis_back",
     ]
 
 

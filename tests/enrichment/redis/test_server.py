@@ -384,7 +384,7 @@ def test_a_wrong_account_or_certificate_is_a_miss(
     for _ in range(4):
         assert kept(colour, cache, KEYS[:1]) == [False]
     assert cache.bypassed
-    assert re.search(r"redis cache bypassed reason=\w+", caplog.text)
+    assert re.search(r"redis_bypassed reason=\w+", caplog.text)
     assert "canary" not in caplog.text
 
 

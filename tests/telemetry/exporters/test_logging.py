@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,3 +140,33 @@ def test_without_a_handler_nothing_is_written(
         door.predict(client)
     emulator.always("demo", None)
     assert capfd.readouterr() == ("", "")
+
+
+def test_every_line_is_an_event_and_pairs() -> None:
+    for _, _, words in logged():
+        assert re.fullmatch(r"\w+( \w+=%[\w.]+(-%d)?| \w+=\w+)*", words), words
+
+
+@pytest.mark.checkout
+@pytest.mark.parametrize(
+    ("line", "pairs"),
+    [
+        ("redis_back", {}),
+        ("background_failed", {}),
+        ("figures_failed endpoint=a error=ValueError('no such x')", {"endpoint": "a"}),
+        ('attempt_failed cause="it\'s = bad" wait_s=0.1', {"cause": "it's = bad"}),
+        ("attempt_failed cause='a b=c d' wait_s=0.1", {"cause": "a b=c d", "wait_s": "0.1"}),
+        ("checkpoint_mode path=/tmp/my dir error=a b", {"path": "/tmp/my dir", "error": "a b"}),
+    ],
+)
+def test_the_pages_formatter_reads_them(line: str, pairs: dict[str, str]) -> None:
+    example = r"```python\n(import json\n.*?)\n\n\nhandler"
+    code = re.search(example, PAGE.read_text("utf-8"), re.DOTALL)
+    assert code is not None
+    room: dict[str, Any] = {}
+    exec(code[1], room)
+    record = logging.LogRecord("servingclient", 30, "", 0, line, (), None)
+    found = json.loads(room["JsonLines"]().format(record))
+    assert found["event"] == line.partition(" ")[0]
+    assert pairs.items() <= found.items()
+    assert set(found) - {"at", "level", "event"} >= set(pairs)
