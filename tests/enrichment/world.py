@@ -85,6 +85,7 @@ class FakeShared:
         self.entries: dict[str, Entry] = {}
         self.trips: list[str] = []
         self.leases: set[str] = set()
+        self.leased_s: list[tuple[float, float | None]] = []
         self.foreign = False
         self.bypassed = False
         self.on_wait: Callable[[], None] = lambda: None
@@ -101,8 +102,11 @@ class FakeShared:
         self.trips.append("set")
         self.entries.update(entries)
 
-    async def lease(self, key: str, seconds: float, deadline_s: float) -> bool:
+    async def lease(
+        self, key: str, seconds: float, deadline_s: float, since_s: float | None = None
+    ) -> bool:
         self.trips.append("lease")
+        self.leased_s.append((seconds, since_s))
         if self.foreign:
             self.on_wait()
             return False

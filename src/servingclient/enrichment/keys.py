@@ -29,14 +29,15 @@ class Keys:
         hashed: Keep hashes in memory too.
     """
 
-    __slots__ = ("_api", "_secret", "_tag_key", "hashed", "principal")
+    __slots__ = ("_api", "_hasher", "_tag_key", "hashed", "principal")
 
     def __init__(self, api: str, principal: str, *, hashed: bool) -> None:
         self._api = api
         self.principal = principal
         self.hashed = hashed
         self._tag_key = blake2b(api.encode(), digest_size=32).digest()
-        self._secret = blake2b(f"{api}\0{principal}".encode(), digest_size=32).digest()
+        secret = blake2b(f"{api}\0{principal}".encode(), digest_size=32).digest()
+        self._hasher = blake2b(key=secret, person=b"servingclient/%d" % SCHEMA, digest_size=20)
 
     def key(
         self,
@@ -73,12 +74,13 @@ class Keys:
         return self._hash(template, values, (), "")
 
     def _hash(self, method: str, values: tuple[str, ...], params: Params, body: str) -> str:
-        hashed = blake2b(key=self._secret, person=b"servingclient/%d" % SCHEMA, digest_size=20)
         # lengths stand before the texts, so that no two lists of texts make the same bytes
+        parts = []
         for group in ((method,), values, *params, (body,)):
-            hashed.update(b"%d;" % len(group))
+            parts.append(b"%d;" % len(group))
             for text in group:
                 data = text.encode("utf-8", "surrogatepass")
-                hashed.update(b"%d:" % len(data))
-                hashed.update(data)
+                parts.append(b"%d:%b" % (len(data), data))
+        hashed = self._hasher.copy()  # half the time of a new one
+        hashed.update(b"".join(parts))
         return hashed.hexdigest()

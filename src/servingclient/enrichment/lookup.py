@@ -119,6 +119,7 @@ class Lookup:
         """Give out what is kept and good enough; those that are to be fetched remain."""
         wanted = []
         keys = [one.key for one in asked]
+        this.puts = self.store.puts
         found = self.store.get_many(keys)
         failed = self.store.failures(keys) if self.settings.caching.error_ttl_s else {}
         for one, kept in zip(asked, found, strict=True):
@@ -190,6 +191,8 @@ class Lookup:
 
     def _not_had_meanwhile(self, this: Round, led: Sequence[Asked]) -> list[Asked]:
         """Those still to be had: another caller's flight may have ended just before ours began."""
+        if self.store.puts == this.puts:
+            return list(led)
         left = []
         for one, kept in zip(led, self.store.get_many([one.key for one in led]), strict=True):
             had = kept is not None and kept.entry is not one.known
@@ -237,20 +240,26 @@ class Lookup:
         """Have the values from the shared cache or from their source, for all who follow too."""
         generation = self.store.generation
         sharing = self._sharing if this.source.shared else None
-        if sharing is not None:
+        if sharing is None:
+            await self._fetched(this, led, generation)
+            return
+        try:
             led = await self._not_shared(this, led, sharing)
             patient = len(led) == 1 and not self._still_of_use(led[0])
             while led and not await sharing.leased(this, led, patient=patient):
                 led = await self._not_shared(this, led, sharing)
-        if not led:
-            return
+            if led:
+                await self._fetched(this, led, generation)
+        finally:  # also where it was cancelled: others wait for whoever holds a lease
+            sharing.tell(this, lambda: generation != self.store.generation)
+
+    async def _fetched(self, this: Round, led: Sequence[Asked], generation: int) -> None:
+        """Have the values from their source."""
         jobs = [partial(self._ask, this, part, generation) for part in this.source.parts(led)]
         if len(jobs) == 1:
             await jobs[0]()
         else:
             await self.world.crew.run(jobs, this.most)
-        if sharing is not None:
-            await sharing.tell(this, outdated=generation != self.store.generation)
 
     async def _not_shared(self, this: Round, led: Sequence[Asked], sharing: Sharing) -> list[Asked]:
         """Take what other processes keep; those that are to be fetched remain."""

@@ -11,9 +11,9 @@ from servingclient.enrichment.entry import Entry
 class SharedCache(Protocol):
     """A cache that several processes share. One class per colour; a blocking one never suspends.
 
-    It may never slow a call by more than its time budget, nor fail one: what goes wrong here is a
-    miss, and so is a value it cannot vouch for (other schema version, other key, too large, not
-    MessagePack).
+    A caller waits for one look at it, the lease included, no longer than its time budget (one for
+    each thousand keys), and no call fails by it: what goes wrong here is a miss, and so is a value
+    it cannot vouch for (other schema version, other key, too large, not MessagePack).
     """
 
     async def get_many(
@@ -33,7 +33,9 @@ class SharedCache(Protocol):
         value that would not come back the same is left out.
         """
 
-    async def lease(self, key: str, seconds: float, deadline_s: float) -> bool:
+    async def lease(
+        self, key: str, seconds: float, deadline_s: float, since_s: float | None = None
+    ) -> bool:
         """Whether this process shall fetch ``key``; if not, another one is at it.
 
         True also when that cannot be found out.
@@ -43,6 +45,8 @@ class SharedCache(Protocol):
             seconds: How long others leave the fetch to this process, should it never give it back.
                 The cache may have a lower limit.
             deadline_s: Instant at which the caller gives up.
+            since_s: Instant at which it began to wait for the cache, since when its budget runs;
+                None is now.
         """
 
     async def release(self, key: str, deadline_s: float) -> None:

@@ -59,6 +59,7 @@ class Asking:
         self._bypass = Bypass(guard)
         self._overdue: dict[Command, None] = {}
         self._suspects: tuple[str, ...] = ()
+        self._closed = False
 
     @property
     def bypassed(self) -> bool:
@@ -66,12 +67,19 @@ class Asking:
         return self._bypass.bypassed
 
     async def aclose(self) -> None:
-        """Close its connections."""
+        """Close its connections; what is still under way then says nothing of Redis."""
+        self._closed = True
         await self._links.aclose()
 
-    def until(self, deadline_s: float) -> Until:
-        """The end of an operation that begins now, for a caller with that deadline."""
-        due_s = self._now() + self._budget_s
+    def until(self, deadline_s: float, since_s: float | None = None) -> Until:
+        """The end of an operation, for a caller with that deadline.
+
+        Args:
+            deadline_s: The instant at which the caller gives up.
+            since_s: When it began to wait for Redis; None is now. What it waits for in turn has one
+                budget together, so that a Redis that answers each command just in time is slow too.
+        """
+        due_s = (self._now() if since_s is None else since_s) + self._budget_s
         return Until(due_s, whole=True) if due_s <= deadline_s else Until(deadline_s, whole=False)
 
     async def ask(
@@ -89,6 +97,10 @@ class Asking:
         if generation is None:
             self.left_alone()
             return None
+        if until.due_s <= self._now():  # spent by what the caller asked before
+            if until.whole:
+                self._failed(generation, "no reply in time", late=True)
+            return None
         try:
             replies = await self._links.run(commands, until.due_s)
         except LinkFault as fault:
@@ -97,11 +109,12 @@ class Asking:
             self._failed(generation, str(fault), late=fault.late and until.whole)
             return None
         refused = next((one.code for one in replies if isinstance(one, Refused)), None)
-        if refused is None:
-            self._bypass.succeeded(generation)
-        elif reads:
+        if not reads:  # says nothing of look-ups: an account may be allowed writes alone
+            return replies
+        if refused is not None:
             self._failed(generation, refused, late=False)
             return None
+        self._bypass.succeeded(generation)
         return replies
 
     def leave(self, what: str) -> None:
@@ -124,7 +137,7 @@ class Asking:
         self.leave("an invalidation was not taken")
 
     def _failed(self, generation: int, what: str, *, late: bool) -> None:
-        if self._bypass.failed(generation, self._now(), late=late):
+        if not self._closed and self._bypass.failed(generation, self._now(), late=late):
             _log.warning("redis_bypassed reason=%s", what.replace(" ", "_"))
 
     def left_alone(self) -> bool:

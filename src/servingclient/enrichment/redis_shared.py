@@ -15,7 +15,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cachetools import LRUCache
 
@@ -39,6 +39,11 @@ _RELEASE: Final = (
 )
 """Compare and delete in one step. WATCH would take three round trips, and begin anew when somebody
 else comes between. Where scripts are not allowed the lease ends by its time."""
+
+
+class _Lease(NamedTuple):
+    token: str
+    until_s: float
 
 
 class SharedRedis:
@@ -73,7 +78,7 @@ class SharedRedis:
         self._now = now
         self._wall = wall
         self._marks: dict[str, Marks] = {}
-        self._leases: LRUCache[str, str] = LRUCache(_KEYS_IN_MIND)
+        self._leases: LRUCache[str, _Lease] = LRUCache(_KEYS_IN_MIND)
 
     @property
     def bypassed(self) -> bool:
@@ -231,23 +236,30 @@ class SharedRedis:
 
     # ---------------------------------------------------------------- leases
 
-    async def lease(self, key: str, seconds: float, deadline_s: float) -> bool:
+    async def lease(
+        self, key: str, seconds: float, deadline_s: float, since_s: float | None = None
+    ) -> bool:
         """See ``ports.SharedCache.lease``."""
+        began_s, span_s = self._now(), min(seconds, self._lease_s)
+        with self._guard:
+            mine = self._leases.get(key)
+        if mine is not None and began_s < mine.until_s:
+            return True  # of a fetch that has ended, and is about to give it back
         token = secrets.token_hex(8)
-        millis = max(int(min(seconds, self._lease_s) * 1000), 1)
+        millis = max(int(span_s * 1000), 1)
         command: Command = ("SET", f"{self._name}:l:{key}", token, "NX", "PX", millis)
-        replies = await self._asking.ask([command], self._asking.until(deadline_s))
+        replies = await self._asking.ask([command], self._asking.until(deadline_s, since_s))
         if replies is not None and replies[0] == b"OK":
             with self._guard:
-                self._leases[key] = token
+                self._leases[key] = _Lease(token, began_s + span_s)
         return replies is None or replies[0] is not None
 
     async def release(self, key: str, deadline_s: float) -> None:
         """See ``ports.SharedCache.release``."""
         with self._guard:
-            token = self._leases.pop(key, None)
-        if token is not None:
-            command: Command = ("EVAL", _RELEASE, 1, f"{self._name}:l:{key}", token)
+            mine = self._leases.pop(key, None)
+        if mine is not None:
+            command: Command = ("EVAL", _RELEASE, 1, f"{self._name}:l:{key}", mine.token)
             await self._asking.ask([command], self._asking.until(deadline_s))
 
     # ---------------------------------------------------------------- invalidation

@@ -27,8 +27,10 @@ class Round:
         tickets: Flights that are this caller's to end, by key.
         written: What is to be written to the shared cache, by its key there.
         leased: The key there that other processes leave to this one.
+        looked_s: When it last began to look at the shared cache.
         looks: Times it looked whether another process has fetched what is wanted.
         patient_until_s: Until when it goes on to look.
+        puts: How many entries this process had kept when it looked here; -1 when it did not.
     """
 
     __slots__ = (
@@ -38,10 +40,12 @@ class Round:
         "halted",
         "halts",
         "leased",
+        "looked_s",
         "looks",
         "most",
         "outcomes",
         "patient_until_s",
+        "puts",
         "refreshes",
         "source",
         "tickets",
@@ -70,5 +74,7 @@ class Round:
         self.tickets: dict[Key, Flight[Entry]] = {}
         self.written: dict[str, Entry] = {}
         self.leased: str | None = None
+        self.looked_s = began_s
         self.looks = 0
         self.patient_until_s = 0.0
+        self.puts = -1

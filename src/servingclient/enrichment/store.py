@@ -48,6 +48,7 @@ class Store:
 
     Attributes:
         generation: Grows with each invalidation.
+        puts: Grows with each entry that is kept.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Store:
         self._guard = guard
         self._figures = figures
         self.generation = 0
+        self.puts = 0
         self._closed = False
         self._empty()
         guard.when_broken(self._empty)
@@ -117,13 +119,17 @@ class Store:
         with self._guard.lock:
             if self._closed or (generation is not None and generation != self.generation):
                 return False
-            self._discard(key)
             fits = _size(kept) * _SHARE <= self._rules.max_bytes
             if not fits or useful_until_s(entry) <= self._now():
+                self._discard(key)
                 return False
-            while len(self._kept) >= self._rules.max_entries:
-                self._kept.popitem()
+            # what has expired is counted here, and looked for only when there seems to be no room
+            if cachetools.Cache.__len__(self._kept) >= self._rules.max_entries:
+                self._discard(key)
+                while len(self._kept) >= self._rules.max_entries:
+                    self._kept.popitem()
             self._kept[key] = kept
+            self.puts += 1
             return True
 
     def put_failure(self, key: Hashable, error: Exception) -> None:
