@@ -156,7 +156,7 @@ def test_every_line_is_an_event_and_pairs() -> None:
         ("figures_failed endpoint=a error=ValueError('no such x')", {"endpoint": "a"}),
         ('attempt_failed cause="it\'s = bad" wait_s=0.1', {"cause": "it's = bad"}),
         ("attempt_failed cause='a b=c d' wait_s=0.1", {"cause": "a b=c d", "wait_s": "0.1"}),
-        ("checkpoint_mode path=/tmp/my dir error=a b", {"path": "/tmp/my dir", "error": "a b"}),
+        ("checkpoint_mode path=/data/my dir error=a b", {"path": "/data/my dir", "error": "a b"}),
     ],
 )
 def test_the_pages_formatter_reads_them(line: str, pairs: dict[str, str]) -> None:
