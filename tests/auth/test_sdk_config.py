@@ -119,9 +119,8 @@ def test_a1_a_login_that_hangs_is_given_up_on(world: World) -> None:
     world.settings = Settings(token=Token(timeout_s=0.05))
     config, release = Config(), threading.Event()
     config.authenticate = lambda: release.wait(5)  # type: ignore[method-assign,assignment]
-    with pytest.raises(
-        TokenRefreshError, match=r"databricks-sdk gave no token within 0\.\d s\. .* REQUESTS_CA_BUNDLE"
-    ):
+    told = r"databricks-sdk gave no token within 0\.\d s\. .* REQUESTS_CA_BUNDLE"
+    with pytest.raises(TokenRefreshError, match=told):
         world.obtain(access_of(world, config))
     release.set()
     world.settle()
