@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from databricks.sdk.service.serving import EndpointCoreConfigInput, ServedEntityInput
 from hypothesis import given, settings
@@ -189,6 +190,8 @@ def test_a_standard_endpoint_above_its_limit_is_no_plan() -> None:
         "Standard endpoints get at most 200 requests/s (documented), 201 are wanted. "
         "Use route optimization."
     )
+    assert found.scaling is None
+    assert found.as_dict()["scaling"] is None
     with pytest.raises(ConfigError, match=r"^There is no size to order\. Standard endpoints"):
         found.create_body()
 
@@ -390,6 +393,7 @@ def test_limits_count_rows_where_rows_share_requests() -> None:
 # ------------------------------------------------------------------------------- bad input
 
 GOOD: dict[str, Any] = {"qps": 100, "service_time_s": 0.04}
+TIMES: dict[str, Any] = {"service_time_s": None}
 
 
 @pytest.mark.parametrize(
@@ -398,6 +402,15 @@ GOOD: dict[str, Any] = {"qps": 100, "service_time_s": 0.04}
         ({"qps": 0}, "qps is 0; it must be finite and above 0."),
         ({"qps": math.nan}, "qps is nan; it must be finite and above 0."),
         ({"qps": "100"}, "qps must be a number, not str."),
+        ({"qps": 10**5000}, "qps is too large; it must be finite and above 0."),
+        ({"qps": 5e-324}, "qps is 4.94e-324; below 1e-09 it means nothing."),
+        ({"service_time_s": 5e-324}, "service_time_s is 4.94e-324; below 1e-09"),
+        ({**TIMES, "service_times": 5}, "service_times must be seconds of each call, not int."),
+        ({**TIMES, "service_times": "ab"}, "service_times must be seconds of each call, not str."),
+        ({**TIMES, "service_times": [0.1, 5e-324]}, "service_times[1] is 5e-324; each must be"),
+        ({**TIMES, "service_times": [0.1, 10**400]}, "service_times[1] is too large; each must be"),
+        ({**TIMES, "service_times": {0.1: 10**400}}, "service_times counts 0.1 s too large times"),
+        ({**TIMES, "service_times": {0.1: 1e300}}, "service_times counts 0.1 s 1e+300 times; give"),
         ({"service_time_s": 0}, "service_time_s is 0; it must be finite and above 0."),
         ({"service_time_s": None}, "Give service_time_s or service_times: how long the model"),
         ({"service_times": [0.1, 0.2]}, "Give service_time_s or service_times: how long"),
@@ -441,6 +454,21 @@ def test_bad_input_is_one_sentence(change: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError) as raised:
         plan(**{**GOOD, **change})
     assert str(raised.value).startswith(told)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    of_numpy: dict[str, Any] = {
+        "qps": np.int64(100),
+        "service_time_s": np.float32(0.04),
+        "batch_rows": np.int8(1),
+    }
+    found = plan(**of_numpy, p99_goal_s=np.float64(0.3))
+    assert found.scaling == plan(qps=100, service_time_s=0.04, p99_goal_s=0.3).scaling
+    assert json.loads(json.dumps(found.as_dict())) == found.as_dict()
+    times = np.random.default_rng(1).exponential(0.04, 500).astype(np.float32)
+    assert plan(qps=100, service_times=times).scaling is not None
+    with pytest.raises(ConfigError, match="qps must be a number, not bool"):
+        plan(qps=True, service_time_s=0.04)
 
 
 # ------------------------------------------------------------------------------- JSON for the API

@@ -176,3 +176,10 @@ def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path.write_text(json.dumps([0.1] * 10))
     with pytest.raises(ConfigError, match="larger than 10 bytes"):
         recorded(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="a device without an end")
+def test_what_has_no_end_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MAX_BYTES", 1000)
+    with pytest.raises(ConfigError, match="larger than 1,000 bytes"):
+        recorded("/dev/zero")

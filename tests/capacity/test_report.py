@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import itertools
 import json
+import os
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -257,6 +259,10 @@ def test_png_with_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("--qps 10 --service-ms 40 --svg plan.gif", "A plot is written as .svg or .png"),
         ("--qps 10 --service-ms 40 --svg gone/a.svg", "cannot be written: No such file"),
         ("--qps 10 --service-ms 40 --workload-type TPU", "workload_type is 'TPU'; sold are CPU"),
+        (
+            "--qps 10 --service-ms 40 --config-json --endpoint a/b",
+            "endpoint must be the plain name",
+        ),
     ],
 )
 def test_bad_input_ends_with_2_and_one_sentence(
@@ -273,6 +279,21 @@ def test_bad_input_ends_with_2_and_one_sentence(
     assert said.err.startswith("servingclient plan: ")
     assert told in said.err
     assert len(said.err.splitlines()) == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    asked = ["plan", "--qps", "9", "--service-ms", "40"]
+    code = f"import sys; from servingclient.cli import main; sys.exit(main({asked}))"
+    command = [sys.executable, "-c", code]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command, stdout=writing, stderr=subprocess.PIPE, timeout=15, check=False
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(

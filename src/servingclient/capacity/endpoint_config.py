@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from servingclient.auth.origin import check_endpoint_name
 from servingclient.capacity.sizes import Range, size_name
 
 
@@ -29,9 +30,13 @@ def served_entity(
 
 
 def create_body(endpoint: str, entity: dict[str, Any], *, optimized: bool) -> dict[str, Any]:
-    """For ``POST /api/2.0/serving-endpoints``: only creation can switch route optimization on."""
+    """For ``POST /api/2.0/serving-endpoints``: only creation can switch route optimization on.
+
+    Raises:
+        ConfigError: The name cannot be one of an endpoint.
+    """
     return {
-        "name": endpoint,
+        "name": check_endpoint_name(endpoint),
         "config": {"served_entities": [entity]},
         "route_optimized": optimized,
     }

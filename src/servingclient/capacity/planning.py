@@ -143,13 +143,15 @@ def _on(workload: Workload, route: advice.Figure) -> Plan:
     needed = _needed(workload, overhead_s)
     least = sizing.smallest(workload, workload.qps, overhead_s, most)
     peak = sizing.smallest(workload, workload.qps * workload.burst, overhead_s, most)
-    scaling = None if least is None or peak is None else Range(least, peak)
+    sized = None if least is None or peak is None else Range(least, peak)
+    problem = _problem(workload, sized, overhead_s, most, optimized=optimized)
+    scaling = sized if problem is None else None
     shown = least or min(sizes.rounded_up(needed.busy_slots / workload.utilisation), most)
     candidates = [
         sizing.candidate(workload, slots, overhead_s)
         for slots in sizing.around(workload, shown, most)
     ]
-    in_use = scaling or Range(shown, shown)
+    in_use = sized or Range(shown, shown)
     under_way_s = _response_mean_s(workload, shown, candidates, overhead_s)
     client = advice.client_side(workload, under_way_s)
     return Plan(
@@ -169,7 +171,7 @@ def _on(workload: Workload, route: advice.Figure) -> Plan:
         batching=_batching(workload, overhead_s, most),
         client=client,
         limits=advice.limits(workload, in_use, overhead_s, client, optimized=optimized),
-        problem=_problem(workload, scaling, overhead_s, most, optimized=optimized),
+        problem=problem,
     )
 
 

@@ -66,9 +66,11 @@ def recorded(path: str | Path) -> dict[float, int]:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:  # what a device or pipe holds, no size says
+            found = file.read(MAX_BYTES + 1)
+        if len(found) > MAX_BYTES:
             raise ConfigError(f"{path.name} is larger than {MAX_BYTES:,} bytes; take a part of it.")
-        content = path.read_text(encoding="utf-8-sig")
+        content = found.decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path.name} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:

@@ -112,7 +112,7 @@ class Plan:
             entity_version: Its version.
 
         Raises:
-            ConfigError: No size sold will do.
+            ConfigError: No size sold will do, or no endpoint can have that name.
         """
         entity = self._entity(entity_name, entity_version)
         return endpoint_config.create_body(endpoint, entity, optimized=self.route_optimized)

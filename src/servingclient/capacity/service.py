@@ -13,8 +13,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from numbers import Real
+from typing import Any, Final
 
+from servingclient.capacity import checks
 from servingclient.capacity.queueing import Waits, falls_to
 from servingclient.errors import ConfigError
 
@@ -138,25 +140,47 @@ def of_times(times_s: Iterable[float] | Mapping[float, int]) -> Service:
     return Service(mean_s, spread / mean_s**2, tuple(_thinned(ordered)))
 
 
-def _counted(times_s: Iterable[float] | Mapping[float, int]) -> dict[float, float]:
+def _counted(times_s: Any) -> dict[float, float]:
+    if not isinstance(times_s, Iterable) or isinstance(times_s, (str, bytes)):
+        raise ConfigError(
+            f"service_times must be seconds of each call, not {type(times_s).__name__}."
+        )
     pairs = times_s.items() if isinstance(times_s, Mapping) else ((one, 1) for one in times_s)
     counts: dict[float, float] = {}
     for number, (time_s, count) in enumerate(pairs):
-        if not (_is_number(time_s) and time_s > 0.0):
+        seconds, times = _number(time_s), _number(count)
+        if not checks.LEAST <= seconds <= _LONGEST_S:
             raise ConfigError(
-                f"service_times[{number}] is {time_s!r}; each must be a number of seconds above 0."
+                f"service_times[{number}] is {_shown(time_s)}; each must be a number of seconds "
+                "above 0."
             )
-        if not (_is_number(count) and count >= 0):
-            raise ConfigError(f"service_times counts {time_s} s {count!r} times; give a number.")
-        if count:
-            counts[time_s] = counts.get(time_s, 0.0) + count
+        if not 0 <= times <= _MOST_COUNTED:
+            raise ConfigError(
+                f"service_times counts {seconds:g} s {_shown(count)} times; give a number up to "
+                f"{_MOST_COUNTED:g}."
+            )
+        if times:
+            counts[seconds] = counts.get(seconds, 0.0) + times
     if sum(counts.values()) < 2:
         raise ConfigError("service_times holds fewer than two times; record some hundred.")
     return counts
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+_LONGEST_S: Final = 1e9
+_MOST_COUNTED: Final = 1e15
+"""Of each: with sums of such, and their squares, one can still reckon."""
+
+
+def _number(value: object) -> float:
+    """NaN where it is none."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    return checks.as_float(value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if not isinstance(value, int) or abs(value) < _MOST_COUNTED else "too large"
+    return text if len(text) < 40 else type(value).__name__
 
 
 def _thinned(ordered: list[tuple[float, float]]) -> Iterator[tuple[float, float]]:

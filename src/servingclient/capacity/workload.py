@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from servingclient.capacity import checks, service, sizes
 from servingclient.capacity.service import Service
@@ -68,25 +68,25 @@ class Workload:
     calls_per_core_basis: Basis
 
     def __post_init__(self) -> None:
-        checks.number("qps", self.qps, above=True)
-        checks.number("burst", self.burst, least=1.0, most=_MOST)
-        checks.number("headroom", self.headroom, most=_MOST)
-        checks.number("calls_per_core", self.calls_per_core, above=True)
-        checks.number("arrival_scv", self.arrival_scv, most=checks.MOST_SCV)
-        checks.number("utilisation", self.utilisation, above=True)
+        self._number("qps", above=True)
+        self._number("burst", least=1.0, most=_MOST)
+        self._number("headroom", most=_MOST)
+        self._number("calls_per_core", above=True)
+        self._number("arrival_scv", most=checks.MOST_SCV)
+        self._number("utilisation", above=True)
         if self.utilisation >= 1.0:
             raise ConfigError(
                 f"utilisation is {self.utilisation:g}; it must be below 1: slots that are always "
                 "busy have a line without end before them."
             )
-        checks.whole("batch_rows", self.batch_rows, most=int(_MOST))
+        self._whole("batch_rows", most=int(_MOST))
         for name in ("overhead_s", "scale_lag_s"):
             if getattr(self, name) is not None:
-                checks.number(name, getattr(self, name))
+                self._number(name)
         if self.gpu_service_time_s is not None:
-            checks.number("gpu_service_time_s", self.gpu_service_time_s, above=True)
+            self._number("gpu_service_time_s", above=True)
         if self.client_processes is not None:
-            checks.whole("client_processes", self.client_processes, most=int(_MOST))
+            self._whole("client_processes", most=int(_MOST))
         if self.workload_type not in sizes.WORKLOAD_TYPES:
             raise ConfigError(
                 f"workload_type is {self.workload_type!r}; sold are "
@@ -96,6 +96,13 @@ class Workload:
         self._check_units()
         self._check_payload()
         self._check_goal()
+
+    def _number(self, name: str, **bounds: Any) -> None:
+        """Check a field, and keep it as a plain float: it may be one of numpy's."""
+        object.__setattr__(self, name, checks.number(name, getattr(self, name), **bounds))
+
+    def _whole(self, name: str, **bounds: Any) -> None:
+        object.__setattr__(self, name, checks.whole(name, getattr(self, name), **bounds))
 
     def _check_units(self) -> None:
         busy = self.load(self.qps * self.burst)
@@ -113,7 +120,7 @@ class Workload:
                     "costs, without the part that each request costs."
                 )
             return
-        checks.number("row_time_s", self.row_time_s)
+        self._number("row_time_s")
         if self.row_time_s > self.row.mean_s:
             raise ConfigError(
                 f"row_time_s is {duration(self.row_time_s)}, more than the "
@@ -124,7 +131,7 @@ class Workload:
     def _check_payload(self) -> None:
         if self.payload_bytes is None:
             return
-        checks.whole("payload_bytes", self.payload_bytes)
+        self._whole("payload_bytes")
         if self.payload_bytes > sizes.MOST_REQUEST_BYTES:
             raise ConfigError(
                 f"payload_bytes is {self.payload_bytes:,}; the service refuses requests above "
@@ -134,7 +141,7 @@ class Workload:
     def _check_goal(self) -> None:
         if self.p99_goal_s is None:
             return
-        checks.number("p99_goal_s", self.p99_goal_s, above=True)
+        self._number("p99_goal_s", above=True)
         if self.p99_goal_s <= self.service.mean_s:
             raise ConfigError(
                 f"p99_goal_s is {duration(self.p99_goal_s)}, but the model alone takes "

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from servingclient import ServingClient
+from servingclient.cli.piped import show
 from servingclient.errors import ConfigError, ServingError
 from servingclient.telemetry.endpoint_metrics import Distribution, EndpointFigures
 
@@ -50,11 +51,11 @@ def main(argv: Sequence[str]) -> int:
         print(f"servingclient metrics: {given.endpoint}: {figures.why_none}.", file=sys.stderr)
         return _NONE
     if given.json:
-        print(json.dumps(as_json(given.endpoint, figures), indent=2))
+        show(json.dumps(as_json(given.endpoint, figures), indent=2))
     elif given.prometheus:
-        print("\n".join(exposition(given.endpoint, figures)))
+        show("\n".join(exposition(given.endpoint, figures)))
     else:
-        print("\n".join(table(given.endpoint, figures)))
+        show("\n".join(table(given.endpoint, figures)))
     return _GOOD
 
 

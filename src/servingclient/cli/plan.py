@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from servingclient.capacity import Plan, plan, recorded
+from servingclient.cli.piped import show
 from servingclient.errors import ConfigError
 from servingclient.settings import planning
 
@@ -37,10 +38,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         found = _planned(given)
         _save(found, given)
+        _print(found, given)
     except ConfigError as error:
         print(f"servingclient plan: {error}", file=sys.stderr)
         return _BAD_INPUT
-    _print(found, given)
     return _GOOD if found.reachable else _OUT_OF_REACH
 
 
@@ -90,13 +91,11 @@ def _print(found: Plan, given: argparse.Namespace) -> None:
         body = found.create_body(
             endpoint=given.endpoint, entity_name=given.model, entity_version=given.version
         )
-        print(json.dumps(body, indent=2))
+        show(json.dumps(body, indent=2))
     elif given.json:
-        print(json.dumps(found.as_dict(), indent=2))
+        show(json.dumps(found.as_dict(), indent=2))
     else:
-        print(found)
-        if given.plot:
-            print(f"\n{found.plot()}")
+        show(f"{found}\n\n{found.plot()}" if given.plot else str(found))
 
 
 def _parser() -> argparse.ArgumentParser:
