@@ -186,3 +186,20 @@ def test_half_a_pair_is_refused_in_parameters() -> None:
 def test_a_parameter_that_is_no_number_is_refused(value: float) -> None:
     with pytest.raises(PayloadError, match="params: limit is"):
         params_of({"a": 1.5, "limit": [1.0, value]})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**5000, -(10**100), np.array([1, 2]), np.array(["a"])],
+    ids=["huge", "large", "array", "texts"],
+)
+def test_odd_values_are_refused_in_our_own_words(value: object) -> None:
+    with pytest.raises(ConfigError, match="value for id"):
+        path("/users/{id}", id=value)
+
+
+def test_numbers_of_numpy_are_parameters() -> None:
+    params = params_of({"a": np.int64(3), "b": np.float64(0.5), "c": 2.0})
+    assert params == (("a", "3"), ("b", "0.5"), ("c", "2.0"))
+    with pytest.raises(ConfigError):
+        params_of({"a": 10**5000})

@@ -25,6 +25,8 @@ _ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SLASH: Final = re.compile(r"[/\\]")
 _DOTS: Final = frozenset({"", ".", ".."})
 _LONGEST_VALUE: Final = 1024
+_LARGEST: Final = 10**100
+"""Python refuses to write out an int of more than 4,300 digits, with an error of its own."""
 _ARGUMENTS: Final = frozenset(
     {"params", "tags", "ttl", "timeout", "json", "cacheable", "prefix", "tag"}
 )
@@ -92,7 +94,7 @@ class Template:
             except KeyError:
                 raise self._misfit(values) from None
             if type(value) is int:
-                found.append(str(value))
+                found.append(_digits(name, value))
             elif type(value) is str and value not in _DOTS and len(value) <= _LONGEST_VALUE:
                 found.append(value)
             else:
@@ -194,10 +196,19 @@ def _text_of(name: str, value: object) -> str:
             )
         return text
     elif hasattr(value, "__index__"):  # numpy's integers
-        return str(value.__index__())
+        try:
+            return _digits(name, value.__index__())
+        except TypeError:  # an array of several
+            pass
     raise ConfigError(
         f"The value for {name} must be text, a whole number or a UUID, not {type(value).__name__}."
     )
+
+
+def _digits(name: str, number: int) -> str:
+    if not -_LARGEST < number < _LARGEST:
+        raise ConfigError(f"The value for {name} is a number of more than 100 digits.")
+    return str(number)
 
 
 def _encoded(segment: str) -> str:
@@ -215,8 +226,12 @@ def _param_text(name: str, value: object) -> str:
             f"params: {name} is {value}, which is no number an API can read. Leave it out, or put "
             "in what it stands for."
         )
-    if isinstance(value, (str, int, float, UUID)):
+    if isinstance(value, (str, UUID)):
         return str(value)
+    if isinstance(value, float):
+        return repr(float(value))
+    if hasattr(value, "__index__"):  # numpy's integers too
+        return _digits(name, value.__index__())
     raise ConfigError(
         f"params: {name} must be text, a number, True or False, a UUID, or a list of these, not "
         f"{type(value).__name__}."
