@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-AS_OF: Final = "June 2026"
 _DOCS: Final = "docs.databricks.com/aws/en/machine-learning/model-serving/"
 LIMITS: Final = _DOCS + "model-serving-limits"
 GUIDE: Final = _DOCS + "production-optimization"

@@ -8,7 +8,7 @@
 
 Figures are read when Prometheus asks, so a call pays nothing. That needs each process to be asked:
 where several answer on one port (gunicorn, uvicorn with workers), ``PrometheusWorker`` writes into
-the files of prometheus_client's multiprocess mode instead, at some 10 us a call.
+the files of prometheus_client's multiprocess mode instead, which each call pays for.
 """
 
 from __future__ import annotations
