@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from servingclient import EnrichmentSettings, EnrichmentStats, _step
@@ -89,6 +90,7 @@ class FakeShared:
         self.foreign = False
         self.bypassed = False
         self.on_wait: Callable[[], None] = lambda: None
+        self.on_lease: Callable[[], None] = lambda: None
         self.closed = 0
         self.invalidated: list[tuple[tuple[str, ...], str | None, str | None]] = []
 
@@ -106,6 +108,7 @@ class FakeShared:
         self, key: str, seconds: float, deadline_s: float, since_s: float | None = None
     ) -> bool:
         self.trips.append("lease")
+        self.on_lease()
         self.leased_s.append((seconds, since_s))
         if self.foreign:
             self.on_wait()
@@ -168,6 +171,8 @@ class FakeApi:
         self.full = False
         self.woken = False
         self.behind: list[Callable[[], Awaitable[None]]] = []
+        self.told: list[Callable[[], Awaitable[None]]] = []
+        self.holds_back = False
         self._now = [START_S] if clock is None else clock._now
         self.script = script if callable(script) else _scripted(script)
         # nothing is taken off or fetched early unless a test asks for it
@@ -199,7 +204,14 @@ class FakeApi:
     # what the tests use
 
     def run(self, job: Any) -> Any:
-        """Step or await ``job``."""
+        """Step or await ``job``; then what it left to be told to the shared cache is told."""
+        try:
+            return self._stepped(job)
+        finally:
+            if not self.holds_back:
+                self.tell_shared()
+
+    def _stepped(self, job: Any) -> Any:
         if self.suspends:
 
             async def awaited() -> Any:
@@ -207,6 +219,13 @@ class FakeApi:
 
             return asyncio.run(awaited())
         return _step.run(job)
+
+    def tell_shared(self) -> int:
+        """Tell the shared cache what waits to be told."""
+        waiting, self.told = self.told, []
+        for action in waiting:
+            self._stepped(action())
+        return len(waiting)
 
     def get(self, template: str = "/users/{id}", **options: Any) -> Enriched:
         """As the doors do it."""
@@ -273,7 +292,8 @@ class FakeApi:
             await asyncio.sleep(0)
 
     def start(self, action: Callable[[], Awaitable[None]]) -> bool:
-        self.behind.append(action)
+        told = isinstance(action, partial) and action.func.__name__ == "_told"
+        (self.told if told else self.behind).append(action)
         return True
 
     def try_enter(self) -> bool:

@@ -134,6 +134,54 @@ def test_a_refused_look_up_counts_and_a_refused_write_does_not() -> None:
     assert world.asking.bypassed
 
 
+def test_what_is_written_says_nothing_of_refused_look_ups(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    for _ in range(3):
+        world.replies = [b"OK"]
+        until = world.asking.until(world.now_s + 60)
+        assert _step.run(world.asking.ask([("SET", "lease", 1)], until)) == [b"OK"]
+        world.replies = [Refused("NOPERM")]
+        world.ask()
+    assert world.asking.bypassed
+    assert "redis_bypassed reason=NOPERM" in caplog.text
+
+
+def test_what_a_caller_waits_for_in_turn_has_one_budget() -> None:
+    world = World()
+    since_s = world.now_s
+    world.ask()
+    world.now_s += BUDGET_S * 0.9
+    world.fault = LATE
+    until = world.asking.until(world.now_s + 60, since_s)
+    assert _step.run(world.asking.ask([("SET", "lease", 1)], until)) is None
+    assert world.now_s - since_s == pytest.approx(BUDGET_S)
+    assert world.asking.bypassed, "it was slow, if only in sum"
+
+
+def test_what_finds_the_budget_spent_is_not_sent() -> None:
+    world = World()
+    until = world.asking.until(world.now_s + 60, world.now_s - BUDGET_S)
+    assert _step.run(world.asking.ask([("SET", "lease", 1)], until)) is None
+    assert not world.asked
+    assert world.asking.bypassed
+    hurried = World()
+    until = hurried.asking.until(hurried.now_s)
+    assert _step.run(hurried.asking.ask([("SET", "lease", 1)], until)) is None
+    assert not hurried.asked
+    assert not hurried.asking.bypassed, "its caller had no time"
+
+
+def test_a_closed_cache_tells_nothing_of_redis(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    _step.run(world.asking.aclose())
+    world.asking.owe([("UNLINK", "k")], otherwise=[])
+    world.fault = LATE
+    world.ask()
+    assert not caplog.records
+
+
 def test_those_under_way_when_it_is_left_are_counted_once() -> None:
     bypass = Bypass(nullcontext())
     passes = [bypass.admit() for _ in range(64)]

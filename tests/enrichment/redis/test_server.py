@@ -347,6 +347,19 @@ def test_a_lease_that_is_somebody_elses_by_now_stays(
     assert admin.exists("servingclient:1:l:k")
 
 
+def test_a_process_does_not_wait_for_itself(
+    server: Server, admin: redis.Redis, colour: Colour
+) -> None:
+    cache = colour.open(RedisCache(server.url, lease_s=0.05, **UNHURRIED))
+    other = colour.open(RedisCache(server.url, **UNHURRIED))
+    assert colour.run(cache.lease("k", 60, far()))
+    assert colour.run(cache.lease("k", 60, far())), "it is about to be given back"
+    while admin.exists("servingclient:1:l:k"):
+        colour.pause()
+    assert colour.run(other.lease("k", 60, far()))
+    assert not colour.run(cache.lease("k", 60, far())), "it was over"
+
+
 # ---------------------------------------------------------------- TLS and accounts
 
 

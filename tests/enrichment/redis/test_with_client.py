@@ -58,6 +58,15 @@ class Door:
 
         return call
 
+    def settle(self) -> None:
+        """Wait until what is written behind the callers has been written."""
+        behind = self._client._behind
+        if self._loop is None:
+            while any(process.workers for process in behind._processes.values()):
+                threading.Event().wait(0.001)
+        elif behind._tasks:
+            self._loop.run_until_complete(asyncio.wait(set(behind._tasks)))
+
 
 @contextmanager
 def opened(colour: str, origin: Origin, cache: RedisCache, auth: str | None) -> Iterator[Door]:
@@ -96,10 +105,12 @@ def test_one_process_asks_and_another_does_not(
     cache = RedisCache(server.url, **UNHURRIED)
     with open_door(cache) as first, open_door(cache) as second:
         assert first.get("/users/{id}", id=1).source == "origin"
+        first.settle()
         found = second.get("/users/{id}", id=1)
         assert found.source == "fresh"
         assert found.value == {"who": "nobody", "what": "/v1/users/1"}
         many = first.get_many("/users/{id}", range(50))
+        first.settle()
         again = second.get_many("/users/{id}", range(50))
         assert {key: one.value for key, one in many.items()} == {
             key: one.value for key, one in again.items()
@@ -115,6 +126,7 @@ def test_c3_two_principals_never_share(
     ids = range(1000)
     with open_door(cache, "token-of-ann") as ann, open_door(cache, "token-of-bob") as bob:
         anns = ann.get_many("/users/{id}", ids)
+        ann.settle()
         bobs = bob.get_many("/users/{id}", ids)
     assert {one.value["who"] for one in anns.values()} == {"Bearer token-of-ann"}
     assert {one.value["who"] for one in bobs.values()} == {"Bearer token-of-bob"}
@@ -133,6 +145,7 @@ def test_no_name_in_redis_tells_who_or_whom(
         found = {"params": {"q": "canary-query"}, "tags": (canaries["tag"],)}
         door.get("/users/{id}", id=canaries["id"], **found)
         door.get_many("/users/{id}", ["canary-person", "canary-other"])
+        door.settle()
         door.invalidate(tag=canaries["tag"])
         door.invalidate("/users/{id}", id=canaries["id"])
     names = [name.decode() for name in admin.keys("*")]
@@ -147,8 +160,10 @@ def test_what_one_process_invalidates_another_does_not_find(
     cache = RedisCache(server.url, **UNHURRIED)
     with open_door(cache) as first, open_door(cache) as second:
         first.get("/users/{id}", id=1, tags=("t",))
+        first.settle()
         first.invalidate(**what)
         assert second.get("/users/{id}", id=1, tags=("t",)).source == "origin"
+        second.settle()
         assert first.get("/users/{id}", id=1, tags=("t",)).source == "fresh"
     assert len(origin.asked) == 2
 
