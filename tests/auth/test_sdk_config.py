@@ -126,6 +126,15 @@ def test_a1_a_login_that_hangs_is_given_up_on(world: World) -> None:
     world.settle()
 
 
+def test_a1_a_call_with_less_time_than_a_login_is_told_where_to_look(world: World) -> None:
+    config, release = Config(), threading.Event()
+    config.authenticate = lambda: release.wait(5)  # type: ignore[method-assign,assignment]
+    with pytest.raises(TokenRefreshError, match=r"from \S+\.\S+ within this .* cannot be reached"):
+        world.obtain(access_of(world, config), within_s=0.05)
+    release.set()
+    world.settle()
+
+
 def test_a1_a_call_with_less_time_than_the_sdk_takes_is_told_where_to_look(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

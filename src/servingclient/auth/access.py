@@ -280,7 +280,7 @@ class Access:
                 why = "it may be unable to reach the workspace: check host and network"
             else:
                 host = self._workspace.host
-                why = "the login service is slow or does not answer"
+                why = "it cannot be reached, or its login is slow: check host and network"
             late = TokenRefreshError(
                 f"No token from {host} within this call's time; {why}. Allow a longer timeout, or "
                 "try again later."
