@@ -189,6 +189,45 @@ async def test_a_hung_function_ends_with_the_call(emulator: Emulator) -> None:
     assert invocations(emulator) == []
 
 
+def test_a_stop_iteration_comes_as_the_cause_of_an_error_that_names_the_function(
+    emulator: Emulator,
+) -> None:
+    def enrich(rows: Any) -> Any:
+        return next(iter([]))
+
+    given: dict[str, Any] = {"host": emulator.host, "token": emulator.token}
+    with (
+        ServingClient("demo", **given, enrich=enrich) as client,
+        pytest.raises(RuntimeError, match="enrich raised StopIteration") as caught,
+    ):
+        client.predict(ROWS)
+    assert isinstance(caught.value.__cause__, StopIteration)
+    assert invocations(emulator) == []
+
+
+async def test_who_found_no_thread_is_told_so(emulator: Emulator) -> None:
+    entered, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def enrich(rows: Any) -> Any:
+        loop.call_soon_threadsafe(entered.set)
+        assert go.wait(15)
+        return rows
+
+    settings = Settings(stage_threads=1)
+    given: dict[str, Any] = {"host": emulator.host, "token": emulator.token, "settings": settings}
+    async with AsyncServingClient("demo", **given, enrich=enrich) as client:
+        first = asyncio.ensure_future(client.predict(ROWS))
+        await entered.wait()
+        says = r"enrich still waited for a thread.*Settings\.stage_threads"
+        with pytest.raises(DeadlineExceeded, match=says):
+            await client.predict(ROWS, timeout=0.02)
+        with pytest.raises(DeadlineExceeded, match="enrich still waited for a thread"):
+            await client.predict(ROWS, timeout=0.02)
+        go.set()
+        assert (await first).predictions is not None
+
+
 async def test_closing_brings_calls_under_way_to_their_end(emulator: Emulator) -> None:
     # the answer of a call that was admitted is not lost for want of a thread
     emulator.change_endpoint("demo", service_time_s=0.05)

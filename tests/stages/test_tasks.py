@@ -115,8 +115,9 @@ async def test_what_a_thread_raises_arrives(error: BaseException) -> None:
         raise error
 
     # a coroutine cannot raise a StopIteration
-    kind = RuntimeError if isinstance(error, StopIteration) else type(error)
-    with pytest.raises(kind) as caught:
+    stops = isinstance(error, StopIteration)
+    says = "enrich raised StopIteration" if stops else str(error)
+    with pytest.raises(RuntimeError if stops else type(error), match=says) as caught:
         await hands.run(plain(fails), (0,), LONG_S)
     assert error in (caught.value, caught.value.__cause__)
     await closing(hands)

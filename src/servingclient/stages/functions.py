@@ -51,6 +51,16 @@ class Stages:
         return not (self.preprocess is self.enrich is self.postprocess is None)
 
 
+def stopped(stage: Stage) -> RuntimeError:
+    """What stands for a ``StopIteration`` of a function, which no coroutine lets through; raise it
+    from that one.
+    """
+    return RuntimeError(
+        f"{stage.name} raised StopIteration, which cannot pass a coroutine; it is the cause of "
+        "this. A next() of something empty raises it: give next() a default."
+    )
+
+
 def checked_stages(given: Mapping[str, object], before: Stages, *, asynchronous: bool) -> Stages:
     """The stages of a client.
 

@@ -21,11 +21,13 @@ class NotDone(Exception):  # noqa: N818 - an internal signal
 
     Attributes:
         took_s: Seconds it took, where it did return.
+        began: Whether it began; one that did not waited for a thread.
     """
 
-    def __init__(self, took_s: float | None = None) -> None:
+    def __init__(self, took_s: float | None = None, *, began: bool = True) -> None:
         super().__init__("the time is up")
         self.took_s = took_s
+        self.began = began
 
 
 class Hands(Protocol):
@@ -143,11 +145,11 @@ class Staging:
         try:
             made = await self._timed(enrich, (inputs,), span)
         except NotDone as late:
-            raise self._late(enrich, late.took_s, span, None) from None
+            raise self._late(enrich, late, span, None) from None
         except Exception as error:
             now_s = self._now()
             if now_s >= span.deadline_s:
-                raise self._late(enrich, now_s - began_s, span, None) from error
+                raise self._late(enrich, NotDone(now_s - began_s), span, None) from error
             kind = type(error).__name__
             _log.warning("enrichment_failed endpoint=%s error=%s", self._endpoint, kind)
             if isinstance(fallback, Stage):
@@ -197,7 +199,7 @@ class Staging:
         try:
             return await self._timed(stage, arguments, span)
         except NotDone as late:
-            raise self._late(stage, late.took_s, span, answered) from None
+            raise self._late(stage, late, span, answered) from None
         except Exception as error:
             self._note(stage, error, answered)
             raise
@@ -236,28 +238,33 @@ class Staging:
         return "" if reply_id is None else f" (request id {reply_id})"
 
     def _late(
-        self, stage: Stage, took_s: float | None, span: Span, answered: Prediction | None
+        self, stage: Stage, late: NotDone, span: Span, answered: Prediction | None
     ) -> DeadlineExceeded:
         """The error of a call whose time was up in a stage.
 
         Args:
             stage: The one that took it.
-            took_s: How long; None where it was not done.
+            late: How far it came.
             span: The call's time.
             answered: The call itself, where it had been made.
         """
         elapsed_s = self._now() - span.started_s
-        what = (
-            f"{stage.name} was not done after {shown_s(elapsed_s)} of the call"
-            if took_s is None
-            else f"{stage.name} took {shown_s(took_s)} of the call's {shown_s(elapsed_s)}"
-        )
+        advice = f"Make {stage.name} faster, or allow more time."
+        if not late.began:
+            what = f"{stage.name} still waited for a thread after {shown_s(elapsed_s)} of the call"
+            advice = (
+                "Functions of other calls hold all Settings.stage_threads: give what they call a "
+                "time limit, make them async, or set more threads."
+            )
+        elif late.took_s is None:
+            what = f"{stage.name} was not done after {shown_s(elapsed_s)} of the call"
+        else:
+            what = f"{stage.name} took {shown_s(late.took_s)} of the call's {shown_s(elapsed_s)}"
         state = "Nothing was sent"
         if stage.name == "postprocess":
             state = f"The endpoint had answered{self._answer(answered)}"
         error = DeadlineExceeded(
-            f"{self._endpoint!r}: {what}, which has timeout_s={span.timeout_s:g}. {state}. Make "
-            f"{stage.name} faster, or allow more time."
+            f"{self._endpoint!r}: {what}, which has timeout_s={span.timeout_s:g}. {state}. {advice}"
         )
         error.endpoint = self._endpoint
         error.elapsed_s = elapsed_s

@@ -10,11 +10,10 @@ import asyncio
 import contextvars
 import inspect
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from servingclient.stages.functions import Stage
+from servingclient.stages.functions import Stage, stopped
 from servingclient.stages.staging import NotDone
 from servingclient.stages.threads import closed
 
@@ -66,13 +65,12 @@ class TaskHands:
         loop = asyncio.get_running_loop()
         ends_s = loop.time() + left_s
         context = contextvars.copy_context()
-        running = loop.run_in_executor(
-            self._threads(), context.run, _outcome, stage.function, arguments
-        )
+        thread = self._threads().submit(context.run, _outcome, stage, arguments)
+        running = asyncio.wrap_future(thread)
         try:
             await asyncio.wait((running,), timeout=left_s)
             if not running.done():
-                raise NotDone
+                raise NotDone(began=thread.running() or thread.done())
             outcome = running.result()
             made, error = outcome
             outcome.clear()  # the thread's frame holds it, the error holds that frame
@@ -88,10 +86,14 @@ class TaskHands:
         return made
 
 
-def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> list[Any]:
-    """What a function returns and raises; a StopIteration would never arrive by a future."""
+def _outcome(stage: Stage, arguments: tuple[Any, ...]) -> list[Any]:
+    """What a function returns and raises."""
     try:
-        return [function(*arguments), None]
+        return [stage.function(*arguments), None]
+    except StopIteration as error:
+        stop = stopped(stage)
+        stop.__cause__ = error
+        return [None, stop]
     except BaseException as error:  # noqa: BLE001 - raised where it is awaited
         return [None, error]
 

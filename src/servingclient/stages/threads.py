@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from servingclient.errors import ClientClosedError
-from servingclient.stages.functions import Stage
+from servingclient.stages.functions import Stage, stopped
 
 
 def closed() -> ClientClosedError:
@@ -29,7 +29,10 @@ class ThreadHands:
 
     async def run(self, stage: Stage, arguments: tuple[Any, ...], left_s: float) -> Any:
         """See ``Hands.run``; a function that blocks cannot be ended."""
-        return stage.function(*arguments)
+        try:
+            return stage.function(*arguments)
+        except StopIteration as error:
+            raise stopped(stage) from error
 
     def refuse(self) -> None:
         """Begin nothing more."""
