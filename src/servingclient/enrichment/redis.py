@@ -28,9 +28,9 @@ _SHORTEST_SECRET = 16
 class RedisCache:
     """Answers of external APIs kept in Redis, shared by processes and machines.
 
-    It is a second level behind the cache in the process, and never more than that: each operation
-    has a time budget, what goes wrong is a miss, and a Redis that is down, slow or answers nonsense
-    is left alone until somebody behind the callers finds it well again.
+    It is a second level behind the cache in the process, and never more than that: what a caller
+    waits for has a time budget, what goes wrong is a miss, and a Redis that is down, slow or
+    answers nonsense is left alone until somebody behind the callers finds it well again.
 
     Needs ``pip install 'servingclient[redis]'``. Plain and picklable; connections are made by the
     clients it is given to.
@@ -56,13 +56,14 @@ class RedisCache:
     allow_plaintext: bool = field(default=False, kw_only=True)
     """Let ``redis://`` go to another machine: values and password are then open to the network."""
     budget_s: float = field(default=0.05, kw_only=True)
-    """How long an operation may take, connecting included: a thousand keys are one operation. A
-    cache may never slow the call it serves; a Redis in reach answers in a fiftieth of this."""
+    """How long a call may wait for one look at Redis, connecting and a lease included; each
+    thousand keys are a look. A Redis in reach answers in a fiftieth of this."""
     max_value_bytes: int = field(default=1024 * 1024, kw_only=True)
     """Largest value stored or looked at. In the budget little more could be read, and small bytes
     can unfold to 64 times their size in memory."""
     lease_s: float = field(default=5.0, kw_only=True)
-    """How long at most other processes leave a fetch to the one that began it, should it die."""
+    """How long at most other processes leave a fetch to the one that began it, should it die; and
+    half of the time their own calls have left."""
 
     def __post_init__(self) -> None:
         ca_file: object = self.ca_file
