@@ -131,6 +131,16 @@ def client(cache: RedisCache | None) -> EnrichmentClient:
     )
 
 
+def names_in(path: str, prefix: str = "servingclient") -> list[str]:
+    """The names of all values, once they have been written behind the caller."""
+    with contextlib.closing(redis.Redis(unix_socket_path=path)) as look:
+        end_s = time.monotonic() + 10
+        while len(names := look.keys(f"{prefix}:*:e:*")) < IDS:
+            assert time.monotonic() < end_s, "the values were not written"
+            time.sleep(0.01)
+    return [name.decode() for name in names]
+
+
 # ---------------------------------------------------------------- what it saves
 
 
@@ -138,7 +148,7 @@ def in_threads(path: str, effort: Effort) -> Cell:
     spec = RedisCache(f"unix://{path}", budget_s=5.0)
     with client(spec) as api, contextlib.closing(redis.Redis(unix_socket_path=path)) as bare:
         api.get_many(TEMPLATE, range(IDS))
-        names = [name.decode() for name in bare.keys("*:e:*")]
+        names = names_in(path)
 
         def many(calls: int) -> tuple[()]:
             for _ in range(calls // IDS):
@@ -196,12 +206,12 @@ def in_tasks(path: str, effort: Effort) -> Cell:
             HERE, ttl=300, settings=SETTINGS, cache=spec, transport=httpx.MockTransport(answer)
         )
         await api.get_many(TEMPLATE, range(IDS))
+        await asyncio.to_thread(names_in, path)
         return api
 
     api = loop.run_until_complete(opened())
     cache = spec.for_tasks()
-    with contextlib.closing(redis.Redis(unix_socket_path=path)) as look:
-        names = [name.decode() for name in look.keys("*:e:*")]
+    names = names_in(path)
 
     async def many(calls: int) -> tuple[()]:
         for _ in range(calls // IDS):
@@ -258,6 +268,7 @@ def round_trips(path: str) -> list[float]:
         links.run = counted
         found = api.get_many(TEMPLATE, range(IDS))
         assert all(one.source == "origin" for one in found.values())
+        names_in(path, "cold")
     return [float(trips)]
 
 
