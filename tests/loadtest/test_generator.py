@@ -85,6 +85,39 @@ def test_closed_loops_for_a_table_over_callers(emu: Emulator, generating: Genera
     assert one.calls < four.calls
 
 
+def test_one_caller_is_one_however_many_processes_there_are(
+    emu: Emulator, generating: Generating
+) -> None:
+    emu.change_endpoint("demo", slots=1, service_time_s=0.05)
+    with generating(processes=2) as generator:
+        (trial,) = generator.run(ClosedLoad(1, 1.0)).trials
+    assert trial.latency.p50_s == pytest.approx(0.055, abs=0.035)  # two would wait for each other
+    assert emu.connections["workspace"] >= 1
+
+
+def test_a_load_no_longer_than_the_warm_up_is_refused(generating: Generating) -> None:
+    rules = QUICK._replace(times=Timetable(warmup_s=10))
+    with (
+        generating(rules=rules) as generator,
+        pytest.raises(ConfigError, match="nothing would be measured"),
+    ):
+        generator.run(OpenLoad(Profile.constant(10.0, 5.0)))
+
+
+def test_an_endpoint_without_room_at_the_first_call_is_awake(
+    emu: Emulator, generating: Generating
+) -> None:
+    emu.script("demo", faults.throttled())
+    with generating() as generator:
+        (trial,) = generator.run(RecordedLoad([0.0, 0.1])).trials
+    assert (trial.calls, trial.errors) == (2, {})
+
+
+def test_a_wrong_argument_of_predict_is_told_as_such(generating: Generating) -> None:
+    with pytest.raises(ConfigError, match="No call could be made: TypeError"):
+        generating(options={"no_such_argument": 1})
+
+
 def test_a_trial_that_has_settled_ends(generating: Generating) -> None:
     load, states = OpenLoad(Profile.constant(100.0, 600.0), "constant"), list[State]()
     with generating(shown=states.append) as generator:

@@ -17,8 +17,18 @@ NOT_CORE = ["rich", "trustme", "pytest", "numpy", "pandas", "polars", "pyarrow",
 
 # modules that are for those who have the package anyway
 NEEDS = {
+    "servingclient.capacity.doctor.terminal": "rich",
+    "servingclient.enrichment.redis_py": "redis",
+    "servingclient.enrichment.redis_tasks": "redis",
+    "servingclient.enrichment.redis_threads": "redis",
+    "servingclient.integrations.datadog": "datadog",
     "servingclient.integrations.locust": "locust",
+    "servingclient.integrations.opentelemetry": "opentelemetry",
+    "servingclient.integrations.otel_metrics": "opentelemetry",
+    "servingclient.integrations.otel_span": "opentelemetry",
+    "servingclient.integrations.prometheus": "prometheus_client",
     "servingclient.integrations.pytest_plugin": "pytest",
+    "servingclient.telemetry.terminal": "rich",
 }
 
 

@@ -126,7 +126,7 @@ def _tested(given: argparse.Namespace) -> LoadTest:
 def _loads(given: argparse.Namespace) -> list[Load]:
     lasting: float = given.seconds
     if given.callers:
-        return [ClosedLoad(int(count), lasting) for count in given.callers]
+        return [ClosedLoad(callers, lasting) for callers in given.callers]
     if given.trace is not None:
         return [RecordedLoad(recorded(_instants(given.trace)))]
     if given.steps:
@@ -164,16 +164,21 @@ def _print_changes(before: LoadTest, after: LoadTest) -> None:
     old = {trial.load: trial for trial in before.trials}
     common = [trial for trial in after.trials if trial.load in old]
     if not common:
-        raise ConfigError("Nothing to compare: the two tests have no load in common.")
+        print("\nNothing to compare: the two tests have no load in common.")
     for trial in common:
         print(f"\n{trial.load}, against before")
-        print(report.changes(compare(old[trial.load], trial)))
+        try:
+            print(report.changes(compare(old[trial.load], trial)))
+        except ConfigError as error:  # the test was made, and its own verdict stands
+            print(error)
 
 
 def _check_writable(given: argparse.Namespace) -> None:
     """Minutes of load are not to end with a file that cannot be written."""
     for path in filter(None, (given.json, given.html)):
         folder = Path(path).absolute().parent
+        if given.json == given.html:
+            raise ConfigError("--json and --html name the same file; no load was made.")
         if Path(path).is_dir() or not os.access(folder, os.W_OK):
             raise ConfigError(f"{path} cannot be written; no load was made.")
 
@@ -189,6 +194,10 @@ def _save(test: LoadTest, given: argparse.Namespace) -> None:
 
 def _write(path: Path, text: str) -> None:
     """All of it or nothing: a file of before stays whole when this is interrupted."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # a pipe, or a device
+        path.write_text(text, encoding="utf-8")
+        return
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_text(text, encoding="utf-8")
@@ -257,7 +266,7 @@ def _load(group: Any) -> None:
         "--spike", type=_pair, metavar="A:B", help="a rate with a peak in the middle"
     )
     group.add_argument("--trace", metavar="FILE", help="seconds at which calls began, one a line")
-    group.add_argument("--callers", type=_list, metavar="A,B,…", help="closed loops of so many")
+    group.add_argument("--callers", type=_counts, metavar="A,B,…", help="closed loops of so many")
 
 
 def _how(group: Any) -> None:
@@ -289,6 +298,13 @@ def _output(group: Any) -> None:
 
 def _list(text: str) -> list[float]:
     return _numbers(text, ",")
+
+
+def _counts(text: str) -> list[int]:
+    found = _list(text)
+    if not all(number >= 1 and number.is_integer() for number in found):
+        raise argparse.ArgumentTypeError(f"{text!r} are no whole numbers from 1")
+    return list(map(int, found))
 
 
 def _pair(text: str) -> list[float]:

@@ -10,11 +10,11 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from servingclient.errors import ServingError
+from servingclient.errors import ConfigError, ServingError
 from servingclient.loadtest import worker
 from servingclient.loadtest.guards import Limits, broken_off
 from servingclient.loadtest.hiring import End, hire
-from servingclient.loadtest.load import Goal, Load, Timetable
+from servingclient.loadtest.load import ClosedLoad, Goal, Load, Timetable
 from servingclient.loadtest.series import Second, Series, settled
 from servingclient.loadtest.trial import Trial, judged
 from servingclient.loadtest.trust import ClientLoad, Trust
@@ -102,16 +102,25 @@ class Crew:
             shown: Told of the state twice a second.
 
         Raises:
+            ConfigError: It lasts no longer than the warm-up, so nothing would be measured.
             ServingError: A process could not go on.
         """
-        count, start_unix_s = len(self._pipes), time.time() + _START_S
+        if load.seconds <= rules.times.warmup_s:
+            raise ConfigError(
+                f"{load.name} lasts {load.seconds:g} s, and the first {rules.times.warmup_s} s are "
+                "warm-up: nothing would be measured. Let it last longer, or shorten the warm-up."
+            )
+        pipes = self._pipes
+        if isinstance(load, ClosedLoad):  # one caller is one, however many processes there are
+            pipes = pipes[: load.callers]
+        count, start_unix_s = len(pipes), time.time() + _START_S
         left = max(0, rules.limits.max_calls - self._made)
-        for which, pipe in enumerate(self._pipes):
+        for which, pipe in enumerate(pipes):
             part = load.shared(count, which)
             own_seed = seed * count + which
             most = left // count + (which < left % count)
             _tell(pipe, worker.Begin(part, own_seed, rules.goal.latency_s, start_unix_s, most))
-        trial = _Watched(load, rules, self._pipes, self._made)
+        trial = _Watched(load, rules, pipes, self._made)
         try:
             trial.watch(start_unix_s, shown)
         except BaseException:

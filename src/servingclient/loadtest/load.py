@@ -125,9 +125,9 @@ class ClosedLoad:
         return True
 
     def shared(self, processes: int, which: int) -> ClosedLoad:
-        """The part of one process; each has at least one caller."""
+        """The part of one process; there are no more of them than callers."""
         own = self.callers // processes + (which < self.callers % processes)
-        return ClosedLoad(max(1, own), self.seconds)
+        return ClosedLoad(own, self.seconds)
 
 
 Load = OpenLoad | RecordedLoad | ClosedLoad

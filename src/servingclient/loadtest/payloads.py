@@ -41,7 +41,7 @@ def read(path: str | Path, *, rows: int = 1) -> list[Any]:
         found = reader(file)
     except OSError as error:
         raise ConfigError(f"{file.name} cannot be read: {error.strerror or error}.") from None
-    except (ValueError, csv.Error):
+    except (ValueError, RecursionError, csv.Error):
         raise ConfigError(
             f"{file.name} does not hold what its name says; nothing was sent."
         ) from None
@@ -66,12 +66,17 @@ def _json(file: Path) -> list[Any]:
 
 
 def _json_lines(file: Path) -> list[Any]:
-    return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+    return [
+        json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()
+    ]
 
 
 def _csv(file: Path) -> list[Any]:
     with file.open(newline="") as text:
-        return [{name: _value(cell) for name, cell in row.items()} for row in csv.DictReader(text)]
+        rows = list(csv.DictReader(text))
+    if any(None in row for row in rows):  # more cells than the head has names
+        raise ValueError
+    return [{name: _value(cell) for name, cell in row.items()} for row in rows]
 
 
 def _value(cell: str | None) -> Any:

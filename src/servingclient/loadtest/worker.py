@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, NamedTuple
 
 from servingclient._async_client import AsyncServingClient
-from servingclient.errors import ServingError
+from servingclient.errors import ConfigError, ServingError, Throttled
 from servingclient.loadtest import punctual
 from servingclient.loadtest.driving import Driver, Predict
 from servingclient.loadtest.load import ClosedLoad, Load
@@ -149,6 +149,8 @@ def work(job: Job, pipe: Connection) -> None:
         pass  # whoever gave orders is gone, or has been told by the same key
     except ServingError as error:
         pipe.send(Unable(error))
+    except Exception as error:  # noqa: BLE001 - a wrong argument of predict, say: the caller's
+        pipe.send(Unable(ConfigError(f"No call could be made: {type(error).__name__}: {error}")))
     finally:
         pipe.close()
 
@@ -198,6 +200,8 @@ async def _awake(client: AsyncServingClient, job: Job) -> None:
         left_s = give_up_s - time.monotonic()
         try:
             await client.predict(job.inputs[0], timeout=left_s, **job.options)
+        except Throttled:
+            return  # who has no room is awake
         except ServingError as error:
             if error.status_code not in _NOT_THERE_YET or left_s < _ASKS_AGAIN_S:
                 raise
