@@ -68,6 +68,7 @@ class Front:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()
+        self._accepted: set[asyncio.StreamWriter] = set()
         server = await asyncio.start_server(
             self._accept, "127.0.0.1", 0, limit=_MAX_HEAD, backlog=256
         )
@@ -78,8 +79,15 @@ class Front:
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.sleep(0)  # a connection that was being accepted comes now
+        for writer in self._accepted:  # a task that was cancelled before it began closed nothing
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._accepted.add(writer)
+        if self._ended.is_set():
+            return
         task = asyncio.ensure_future(self._relay(reader, writer))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
@@ -106,6 +114,7 @@ class Front:
         finally:
             await upstream.close()
             await _close(writer)
+            self._accepted.discard(writer)
 
     def _port_of(self, line: bytes) -> int | None:
         match = _INVOCATIONS.fullmatch(line.split(b" ")[1].partition(b"?")[0])
