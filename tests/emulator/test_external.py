@@ -11,6 +11,7 @@ import pytest
 
 from servingclient.emulator import Emulator, faults
 from servingclient.emulator.__main__ import _as_exports, _as_json
+from servingclient.emulator.external_limit import Window
 from tests.emulator.peer import Answer, connected, post, read
 
 
@@ -152,6 +153,12 @@ def test_a_limit_can_be_told_on_every_reply(emu: Emulator) -> None:
     emu.external.change(limit_calls=2, limit_window_s=3600.0, limit_headers="ietf")
     told = [ask(emu, f"/users/{one}").headers["ratelimit"] for one in (7, 0, 7)]
     assert told == ['"default";r=1;t=3600', '"default";r=0;t=3600', '"default";r=0;t=3600']
+
+
+def test_a_window_is_never_longer_than_itself() -> None:
+    """By the rounding of floats it would be at times, and then be told as a second more."""
+    resets = [Window().take(2, 3600.0, 1000.1 * start).reset_s for start in range(1, 200)]
+    assert max(resets) == 3600.0
 
 
 def test_an_instant_is_about_now(emu: Emulator) -> None:

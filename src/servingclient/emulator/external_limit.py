@@ -38,7 +38,8 @@ class Window:
             self._used = 0
         refused = self._used >= limit
         self._used += not refused
-        return Standing(refused, limit - self._used, self._ends_s - now_s)
+        reset_s = min(window_s, self._ends_s - now_s)  # (now + 3600) - now may be a bit above 3600
+        return Standing(refused, limit - self._used, reset_s)
 
 
 def headers(
