@@ -473,7 +473,7 @@ class AsyncServingClient:
         Args:
             probe: Calls that may be made to measure; None makes none.
             targets: What to hold it to; None takes the defaults.
-            timeout: Seconds for each question to the workspace.
+            timeout: Seconds for each question to the workspace, and for each probe.
 
         Raises:
             ConfigError: An argument is of the wrong kind.
@@ -482,18 +482,10 @@ class AsyncServingClient:
         """
         from servingclient.capacity.doctor.gather import Room, diagnose
 
-        settings, door = self._story.settings, self._predict_probe
-        limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
-        now = self._clock.now
-        room = Room(self.endpoint, self._access, self._gate, now, self.stats, door)
+        story, now = self._story, self._clock.now
+        limit_s = story.settings.timeout_s if timeout is None else checked_timeout(timeout)
+        room = Room(self.endpoint, self._access, self._gate, now, self.stats, story, self._calls)
         return await diagnose(room, probe, targets, limit_s)
-
-    async def _predict_probe(self, inputs: Any) -> Prediction:
-        story = self._story
-        timeout_s, idempotent = story.settings.timeout_s, story.settings.idempotent
-        return await self._calls.predict(
-            inputs, None, None, None, None, timeout_s, idempotent, story.rank
-        )
 
     def with_options(self, **changes: Any) -> AsyncServingClient:
         """A copy with other settings that shares connections, queue, token and retry quota.

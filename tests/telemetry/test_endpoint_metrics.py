@@ -130,6 +130,12 @@ def test_rubbish_is_counted_and_costs_the_rest_nothing(line: str) -> None:
     assert found.requests == 120.0
 
 
+@pytest.mark.parametrize("value", ["1e308", "1e13", "-1", "NaN", "+Inf"])
+def test_what_no_endpoint_can_count_is_skipped(value: str) -> None:
+    found = figures_in(f"request_count_total {value}\nmem_usage_percentage 40\n", parser())
+    assert (found.requests, found.memory_percent, found.skipped) == (None, 40.0, 1)
+
+
 def test_a_bucket_without_a_sound_bound_is_skipped() -> None:
     found = figures_in(
         'request_latency_ms_bucket{le="x"} 3\nrequest_latency_ms_bucket{le="+Inf"} 4\n', parser()

@@ -22,6 +22,9 @@ _MOST_LINES: Final = 100_000
 """An endpoint has some hundred."""
 _MOST_LINE: Final = 16_384
 """Characters of a line; a longer one is none."""
+_MOST_VALUE: Final = 1e12
+"""Nothing an endpoint counts in a minute, or measures in milliseconds, comes near; 1e308 is none.
+"""
 PIECE_LINES: Final = 500
 PIECE_CHARS: Final = 131_072
 """Of what is read in one go: a line costs 10 us and 0.06 us a character, so this costs some 15 ms
@@ -171,7 +174,7 @@ class Reading:
             found = []
         for sample in found:
             value = float(sample.value)
-            if math.isfinite(value) and value >= 0.0:
+            if 0.0 <= value <= _MOST_VALUE:
                 self.samples += 1
                 one = _Sample(sample.name, sample.labels, value)
                 self.by_name.setdefault(sample.name, []).append(one)

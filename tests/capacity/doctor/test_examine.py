@@ -229,6 +229,11 @@ def test_a_check(measured: Measured, name: str, verdict: str, words: str) -> Non
 UNKNOWN = Measured(endpoint="fraud", figures=EndpointFigures(why_none="no permission"))
 
 
+def test_a_description_that_says_nothing_is_none() -> None:
+    assert not examine(Measured(endpoint="fraud", described=Described())).examined
+    assert examine(Measured(endpoint="fraud", described=Described(ready=True))).examined
+
+
 def test_nothing_is_known() -> None:
     found = examine(UNKNOWN)
     assert {check.verdict for check in found.checks} == {"unknown"}

@@ -422,8 +422,17 @@ def test_a_probe_of_what_is_down_asks_three_times(door: Door, emulator: Emulator
     found = doctor(door, client, probe=Probe(ROWS, calls=50), targets=PATIENT)
     assert len([one for one in emulator.requests if one.kind == "invocation"]) == 3
     assert bad(found) == {"error rate"}
+    assert found["latency P50"].verdict == "unknown"  # how fast refusals come says nothing
     assert "3 BadRequest" in found["error rate"].why
     assert "do not fit the model" in found["error rate"].action
+
+
+def test_a_probe_has_the_time_of_the_doctor(door: Door, emulator: Emulator) -> None:
+    client = door.open("demo", principal(emulator), Settings(timeout_s=600.0))
+    door.run(client.predict(ROWS))  # token and connections are there
+    emulator.always("demo", faults.hang())
+    found = doctor(door, client, probe=Probe(ROWS, calls=5), targets=PATIENT, timeout=1.0)
+    assert "3 DeadlineExceeded" in found["error rate"].why
 
 
 def test_a_probe_that_cannot_be_sent_is_an_error(door: Door, emulator: Emulator) -> None:

@@ -39,7 +39,8 @@ def examine(measured: Measured, targets: Targets | None = None) -> Diagnosis:
         yield from caller.apis(measured, goals)
 
     figures = measured.figures
-    examined = bool(measured.described or measured.calls.count or figures.samples)
+    described = measured.described is not None and measured.described.ready is not None
+    examined = described or measured.calls.count > 0 or figures.samples > 0
     return Diagnosis(measured.endpoint, tuple(checks()), where, examined, tuple(_notes(measured)))
 
 

@@ -6,10 +6,11 @@ in the result, and the rest goes on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
+from servingclient._call import Story
 from servingclient._explain import fault_error
 from servingclient._ports import Gate
 from servingclient._types import WireFault
@@ -29,6 +30,7 @@ from servingclient.errors import (
     WrongLoopError,
 )
 from servingclient.settings.targets import Targets
+from servingclient.stages.story import Calls
 from servingclient.telemetry.endpoint_metrics import EndpointFigures
 from servingclient.telemetry.snapshot import Stats
 
@@ -82,7 +84,8 @@ class Room(NamedTuple):
         gate: Its places.
         now: Its clock, in seconds.
         stats: Its figures.
-        predict: Makes one call of the given inputs.
+        story: How it calls.
+        calls: Makes a call.
     """
 
     endpoint: str
@@ -90,7 +93,8 @@ class Room(NamedTuple):
     gate: Gate
     now: Callable[[], float]
     stats: Callable[[], Stats]
-    predict: Callable[[Any], Awaitable[Any]]
+    story: Story
+    calls: Calls
 
 
 async def diagnose(
@@ -109,7 +113,7 @@ async def diagnose(
     described = None if asked is None else asked.description
     # one that does not serve would hold each probe for as long as the call may take
     if probe is not None and (described is None or described.ready is not False):
-        await _probed(room, probe)
+        await _probed(room, probe, timeout_s)
     figures = await _figures(room, timeout_s)
     stats = room.stats()
     measured = Measured(
@@ -168,12 +172,13 @@ async def _figures(room: Room, timeout_s: float) -> EndpointFigures:
         return EndpointFigures(why_none=str(error).rstrip("."))
 
 
-async def _probed(room: Room, probe: Probe) -> None:
+async def _probed(room: Room, probe: Probe, timeout_s: float) -> None:
     """Make the calls. What they came to stands in the client's figures."""
-    failures = 0
+    story, failures = room.story, 0
+    rest = (None, None, None, None, timeout_s, story.settings.idempotent, story.rank)
     for _ in range(probe.calls):
         try:
-            await room.predict(probe.inputs)
+            await room.calls.predict(probe.inputs, *rest)
             failures = 0
         except (ClientClosedError, WrongLoopError, PayloadError):
             raise

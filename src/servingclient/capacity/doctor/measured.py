@@ -25,7 +25,8 @@ class Calls:
         source: Which calls, in words.
         count: How many ended.
         qps: Of them, a second.
-        p50_s: Whole calls, median; None without calls, like those below.
+        p50_s: Whole calls, median; None where none was answered: refusals are fast. So are those
+            below.
         p90_s: The 90th percentile.
         p99_s: The 99th percentile.
         mean_s: Whole calls that were answered, mean.
@@ -151,14 +152,14 @@ def calls_of(stats: Stats) -> Calls:
         traffic, source = stats.total, f"this client, in {span(stats.total.span_s)}"
     if traffic.span_s < 300.0:
         source = f"this client, in {span(traffic.span_s)}"
-    first_byte = traffic.first_byte_s
+    first_byte, answered = traffic.first_byte_s, bool(traffic.answered_s.count)
     return Calls(
         source=f"{traffic.calls:,} calls of {source}",
         count=traffic.calls,
         qps=_busy_qps(stats, traffic),
-        p50_s=traffic.p50_s,
-        p90_s=traffic.p90_s,
-        p99_s=traffic.p99_s,
+        p50_s=traffic.p50_s if answered else None,
+        p90_s=traffic.p90_s if answered else None,
+        p99_s=traffic.p99_s if answered else None,
         mean_s=traffic.answered_s.mean,
         first_byte_mean_s=first_byte.mean,
         first_byte_p50_s=first_byte.quantile(0.5),
