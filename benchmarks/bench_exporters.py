@@ -23,7 +23,8 @@ from report import Figure, Part
 
 from servingclient import _step
 from servingclient._call import Story
-from servingclient._ports import Observer, Tracer, World
+from servingclient._ports import World
+from servingclient._watching import Observer, Tracer
 from servingclient.policies.quota import Quota
 from servingclient.settings import Settings
 from servingclient.telemetry.recorder import Recorder

@@ -13,7 +13,6 @@ import typing
 
 from servingclient._async_client import AsyncServingClient
 from servingclient._client import ServingClient
-from servingclient._ports import AttemptEnded, CallEnded, Observer
 from servingclient._prediction import Prediction
 from servingclient._stats import (
     BatchingStats,
@@ -26,6 +25,7 @@ from servingclient._stats import (
 from servingclient._stream import AsyncStream, Stream
 from servingclient._types import Attempt, Timing
 from servingclient._version import __version__
+from servingclient._watching import AttemptEnded, CallEnded, Observer
 from servingclient.bulk.results import AsyncMapResult, Block, MapResult
 from servingclient.enrichment.async_client import AsyncEnrichmentClient
 from servingclient.enrichment.auth import ApiKey, Basic, Bearer, HeaderProvider

@@ -15,9 +15,10 @@ from typing import Any, Final, Protocol
 from servingclient import _ahead, _hedging, _tracing
 from servingclient._failures import Call, Failures, TryFailed
 from servingclient._open import rank_of
-from servingclient._ports import CallEnded, Grant, World, tell
+from servingclient._ports import Grant, World
 from servingclient._prediction import Prediction, header
 from servingclient._types import Attempt, Reply, Target, WireFault
+from servingclient._watching import CallEnded, tell
 from servingclient.errors import ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
@@ -222,7 +223,7 @@ class Story:
                 reply_bytes,
                 False,
             )
-            tell(world, tuple.__new__(CallEnded, facts))
+            tell(world.observers, tuple.__new__(CallEnded, facts))
         return Prediction(values, reply.headers, sent.attempts, timing, _OK)
 
     def begin(

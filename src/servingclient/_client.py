@@ -21,11 +21,12 @@ from servingclient._open import (
     not_pickled,
     rank_of,
 )
-from servingclient._ports import Hedging, Observer, Reader, Tracer, World
+from servingclient._ports import Hedging, World
 from servingclient._prediction import Prediction
 from servingclient._step import run
 from servingclient._stream import Stream
 from servingclient._version import __version__
+from servingclient._watching import Observer, Reader, Tracer
 from servingclient.auth.access import Access
 from servingclient.auth.credentials import credentials_from
 from servingclient.auth.figures import read_figures

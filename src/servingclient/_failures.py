@@ -12,9 +12,10 @@ from typing import Final, NoReturn, TypeVar
 import tenacity
 
 from servingclient import _explain
-from servingclient._ports import AttemptEnded, CallEnded, Grant, Span, World, complain, tell
+from servingclient._ports import Grant, World
 from servingclient._prediction import request_id
 from servingclient._types import Attempt, ErrorDetail, FaultKind, RawHeaders, Reply, WireFault
+from servingclient._watching import AttemptEnded, CallEnded, Span, complain, tell
 from servingclient.errors import ResponseTooLarge, ServingError
 from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
@@ -323,4 +324,4 @@ class Failures:
             len(call.body.data),
             0,
         )
-        tell(self._world, event)
+        tell(self._world.observers, event)

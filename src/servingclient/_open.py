@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from servingclient._ports import Observer, Reader, Tracer, Watching
+from servingclient._watching import Observer, Reader, Tracer, Watching
 from servingclient.errors import ConfigError
 from servingclient.settings import Priority, Settings, changed
 from servingclient.settings.concurrency import check_priority

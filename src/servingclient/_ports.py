@@ -6,14 +6,14 @@ Every wait takes a deadline: an instant of the client's monotonic clock, in seco
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from servingclient._types import Attempt, Origin, RawHeaders, Reply, Target
+from servingclient._types import Origin, RawHeaders, Reply, Target
+from servingclient._watching import Observer, Tracer
 from servingclient.payload.signature import Schema
 from servingclient.policies.compression import Compression
 from servingclient.policies.hedge import HedgePolicy
@@ -21,8 +21,6 @@ from servingclient.policies.quota import Quota
 from servingclient.telemetry.recorder import Recorder
 
 T = TypeVar("T")
-
-_log = logging.getLogger("servingclient.call")
 
 Guard = AbstractContextManager[object]
 """Makes a few lines atomic: a lock where threads share a client, nothing on an event loop."""
@@ -260,147 +258,6 @@ class Access(Protocol):
         """
 
 
-class CallEnded(NamedTuple):
-    """What observers learn of a finished call.
-
-    Attributes:
-        endpoint: Name of the endpoint.
-        status: HTTP status of the last reply, or None.
-        error: Class name of the error raised, or None.
-        duration_s: Seconds of the whole call.
-        queue_s: Seconds spent waiting for a connection.
-        attempts: How many tries were made.
-        request_bytes: Size of the encoded request.
-        reply_bytes: Size of the decoded reply; 0 without one.
-        streamed: It was a stream, which is over.
-    """
-
-    endpoint: str
-    status: int | None
-    error: str | None
-    duration_s: float
-    queue_s: float
-    attempts: int
-    request_bytes: int
-    reply_bytes: int
-    streamed: bool = False
-
-
-class AttemptEnded(NamedTuple):
-    """What observers learn of a failed try.
-
-    Attributes:
-        endpoint: Name of the endpoint.
-        attempt: The try.
-        reason: A status such as ``"429"``, else a kind such as ``"never_sent"`` or ``"slow"``;
-            ``"unfit"`` for a reply with status 200 that cannot be used.
-    """
-
-    endpoint: str
-    attempt: Attempt
-    reason: str = ""
-
-
-class Observer(Protocol):
-    """Watches calls. Must be quick: it runs inside the call. What it raises is only logged."""
-
-    def call_ended(self, event: CallEnded) -> None:
-        """A call returned or raised."""
-
-    def attempt_failed(self, event: AttemptEnded) -> None:
-        """One try failed; another may follow."""
-
-
-class Span(Protocol):
-    """One call under way, as a tracer follows it. None of it may raise."""
-
-    @property
-    def recording(self) -> bool:
-        """Whether details are kept, so that they are worth looking up."""
-
-    def carried(self, target: Target) -> Target:
-        """The target with the header lines by which the endpoint joins the trace; at each try."""
-
-    def attempt_failed(self, attempt: Attempt) -> None:
-        """One try failed; another may follow."""
-
-    def left(self) -> None:
-        """The caller goes on and the call has not ended: a stream is open."""
-
-    def ended(
-        self,
-        attempts: Sequence[Attempt],
-        error: BaseException | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """It is over.
-
-        Args:
-            attempts: All tries; for a call that shared a request, those of the request.
-            error: What the caller gets instead of an answer.
-            request_id: Id the service gave the reply, where one was looked up.
-        """
-
-
-Role = Literal["call", "member", "shared"]
-"""A call that sends its own request; one whose rows go with others'; the request they share."""
-
-
-class Tracer(Protocol):
-    """An observer that wants to know when calls begin. It may not raise."""
-
-    def call_begun(
-        self, endpoint: str, age_s: float, role: Role, links: Sequence[Span] = ()
-    ) -> Span:
-        """A call begins, and is what the running code works for until it ends or is left.
-
-        Args:
-            endpoint: Name of the endpoint.
-            age_s: How long ago it began.
-            role: Who sends its rows.
-            links: The calls whose rows a shared request carries.
-        """
-
-
-class Figured(Protocol):
-    """What has figures: a client of either colour."""
-
-    @property
-    def endpoint(self) -> str:
-        """Name of the endpoint."""
-
-    @property
-    def apis(self) -> tuple[Any, ...]:
-        """Clients of external APIs, its copies' too: ``stages.functions.Api``."""
-
-    def stats(self) -> Any:
-        """What it has counted and holds now: ``telemetry.snapshot.Stats``."""
-
-
-class Reader(Protocol):
-    """An observer that reads the figures of its clients when it wants to."""
-
-    def client_opened(self, client: Figured) -> None:
-        """A client was made with it; copies that share its connections are the same client."""
-
-    def client_closed(self, client: Figured) -> None:
-        """It has been closed."""
-
-
-class Watching(NamedTuple):
-    """The observers of one client, by what they want to know.
-
-    Attributes:
-        observers: Told of calls that ended.
-        tracer: Told when calls begin; at most one.
-        readers: Told of the client.
-    """
-
-    observers: tuple[Observer, ...] = ()
-    tracer: Tracer | None = None
-    readers: tuple[Reader, ...] = ()
-
-
 class SingleFlight(Protocol):
     """Runs one action for all who want its result at the same time."""
 
@@ -431,17 +288,3 @@ class World:
     hedging: Hedging | None = None
     recorder: Recorder = field(default_factory=Recorder)
     tracer: Tracer | None = None
-
-
-def tell(world: World, event: CallEnded) -> None:
-    """Let the observers know of a finished call. One that raises is told on, and costs no call."""
-    for observer in world.observers:
-        try:
-            observer.call_ended(event)
-        except Exception as error:  # noqa: BLE001 - it is not the caller's business
-            complain(observer, error)
-
-
-def complain(observer: Observer, error: Exception) -> None:
-    """Say in the log that an observer failed."""
-    _log.warning("observer_failed observer=%s error=%r", type(observer).__name__, error)

@@ -7,10 +7,11 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final, cast
 
 from servingclient import _explain
-from servingclient._ports import CallEnded, Span, StreamedReply, World, tell
+from servingclient._ports import StreamedReply, World
 from servingclient._prediction import request_id
 from servingclient._step import iterate, run
 from servingclient._types import Attempt, WireFault
+from servingclient._watching import CallEnded, Span, tell
 from servingclient.errors import StreamError
 from servingclient.payload.sse import SseParser, event_value
 
@@ -128,7 +129,7 @@ class OpenStream:
             took_s = now_s - self._started_s
             world.recorder.note(now_s, "failed" if self._error else "stream", self._error, took_s)
             tell(
-                world,
+                world.observers,
                 CallEnded(
                     self._endpoint,
                     _OK,

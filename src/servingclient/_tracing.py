@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from servingclient._ports import Span, Tracer
 from servingclient._prediction import Prediction
 from servingclient._types import Attempt
+from servingclient._watching import Span, Tracer
 
 
 class Followed(Protocol):

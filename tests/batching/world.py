@@ -19,8 +19,9 @@ import orjson
 
 from servingclient import Prediction, ServingError, _step
 from servingclient._call import Story
-from servingclient._ports import AttemptEnded, CallEnded, Grant, World
+from servingclient._ports import Grant, World
 from servingclient._types import FaultKind, Origin, Reply, Sent, Target, WireFault
+from servingclient._watching import AttemptEnded, CallEnded
 from servingclient.batching.batched import BatchedStory, Batcher
 from servingclient.batching.leader import ThreadBatcher
 from servingclient.batching.task import LoopBatcher

@@ -9,8 +9,8 @@ import pytest
 import tenacity
 
 from servingclient import Attempt, PayloadError, PayloadTooLarge, ResponseFormatError, ServerError
-from servingclient._ports import CallEnded
 from servingclient._types import FaultKind
+from servingclient._watching import CallEnded
 from tests.story.world import (
     BUSY,
     ENDPOINT,

@@ -16,10 +16,10 @@ from servingclient import (
     StreamError,
     UnexpectedRedirect,
 )
-from servingclient._ports import CallEnded
 from servingclient._step import iterate
 from servingclient._stream import AsyncStream, OpenStream, Stream
 from servingclient._types import FaultKind, WireFault
+from servingclient._watching import CallEnded
 from tests.story.world import (
     BUSY,
     CUT_OFF,

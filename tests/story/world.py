@@ -17,9 +17,10 @@ from typing import Any, NamedTuple, TypeVar
 from servingclient import Prediction, ServingError, Settings, _step
 from servingclient._call import Story
 from servingclient._opening import open_stream
-from servingclient._ports import AttemptEnded, CallEnded, Grant, StreamedReply, World
+from servingclient._ports import Grant, StreamedReply, World
 from servingclient._stream import OpenStream
 from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Sent, Target, WireFault
+from servingclient._watching import AttemptEnded, CallEnded
 from servingclient.errors import QueueFull
 from servingclient.payload.signature import Schema
 from servingclient.policies.compression import Compression

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from servingclient._call import Story
-from servingclient._ports import Span
+from servingclient._watching import Span
 from servingclient.payload.body import Body
 from servingclient.settings import Batching
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 
-from servingclient._ports import AttemptEnded, CallEnded
+from servingclient._watching import AttemptEnded, CallEnded
 
 _log = logging.getLogger("servingclient.call")
 
@@ -30,7 +30,7 @@ class CallLog:
         self._slow_s = math.inf if slow_s is None else slow_s
 
     def call_ended(self, event: CallEnded) -> None:
-        """See ``_ports.Observer``."""
+        """See ``_watching.Observer``."""
         if event.error is not None:
             level, name = logging.WARNING, "call_failed"
         elif event.duration_s >= self._slow_s:
@@ -54,7 +54,7 @@ class CallLog:
             )
 
     def attempt_failed(self, event: AttemptEnded) -> None:
-        """See ``_ports.Observer``."""
+        """See ``_watching.Observer``."""
         attempt = event.attempt
         _log.info(
             "attempt_failed endpoint=%s status=%s cause=%r wait_s=%.3f duration_s=%.6f "

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from datadog.dogstatsd.base import DogStatsd
 
-from servingclient._ports import Figured
+from servingclient._watching import Figured
 from servingclient.errors import ConfigError
 from servingclient.integrations.watched import Watched
 from servingclient.telemetry.exported import METRICS, PREFIX, Figures, since
@@ -81,11 +81,11 @@ class DatadogReporter:
         self._thread: threading.Thread | None = None
 
     def client_opened(self, client: Figured) -> None:
-        """See ``_ports.Reader``."""
+        """See ``_watching.Reader``."""
         self._watched.add(client)
 
     def client_closed(self, client: Figured) -> None:
-        """See ``_ports.Reader``."""
+        """See ``_watching.Reader``."""
         self._watched.remove(client)
 
     def start(self) -> None:

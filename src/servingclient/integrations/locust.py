@@ -24,8 +24,8 @@ from locust import User
 from locust.exception import RescheduleTask, StopTest
 
 from servingclient._client import ServingClient
-from servingclient._ports import AttemptEnded, CallEnded
 from servingclient._prediction import Prediction
+from servingclient._watching import AttemptEnded, CallEnded
 from servingclient.errors import ConfigError, ServingError
 from servingclient.loadtest.running import IN_FLIGHT, TIMEOUT_S
 from servingclient.loadtest.worker import load_settings

@@ -21,8 +21,8 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import SpanKind, TracerProvider
 
-from servingclient._ports import Figured, Role, Span
 from servingclient._version import __version__
+from servingclient._watching import Figured, Role, Span
 from servingclient.integrations.otel_metrics import instruments_of
 from servingclient.integrations.otel_span import METHOD, CallSpan, complain
 from servingclient.telemetry.exported import PREFIX
@@ -57,7 +57,7 @@ class OpenTelemetry:
     def call_begun(
         self, endpoint: str, age_s: float, role: Role, links: Sequence[Span] = ()
     ) -> Span:
-        """See ``_ports.Tracer``."""
+        """See ``_watching.Tracer``."""
         linked = [
             trace.Link(one.span.get_span_context()) for one in links if isinstance(one, CallSpan)
         ]
@@ -83,9 +83,9 @@ class OpenTelemetry:
     # ------------------------------------------------------------------ clients
 
     def client_opened(self, client: Figured) -> None:
-        """See ``_ports.Reader``."""
+        """See ``_watching.Reader``."""
         self._instruments.opened(client)
 
     def client_closed(self, client: Figured) -> None:
-        """See ``_ports.Reader``."""
+        """See ``_watching.Reader``."""
         self._instruments.closed(client)

@@ -15,8 +15,8 @@ from typing import Final
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
-from servingclient._ports import Figured
 from servingclient._version import __version__
+from servingclient._watching import Figured
 from servingclient.integrations.watched import Watched
 from servingclient.telemetry import exported
 from servingclient.telemetry.exported import METRICS, PREFIX, SECONDS, Figures, Metric

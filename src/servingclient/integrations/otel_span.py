@@ -12,8 +12,8 @@ from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Status, StatusCode
 
-from servingclient._ports import Role
 from servingclient._types import Attempt, Origin, Target
+from servingclient._watching import Role
 from servingclient.errors import ServingError
 from servingclient.integrations.otel_metrics import Instruments
 from servingclient.telemetry.exported import PREFIX
@@ -27,7 +27,7 @@ _QUIET: Final = getattr(context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", None)
 
 
 class CallSpan:
-    """One call under way; see ``_ports.Span``.
+    """One call under way; see ``_watching.Span``.
 
     What tracing raises is told in the log and costs no call: providers, samplers, processors and
     propagators are the user's.
@@ -77,11 +77,11 @@ class CallSpan:
 
     @property
     def recording(self) -> bool:
-        """See ``_ports.Span``."""
+        """See ``_watching.Span``."""
         return self.span.is_recording()
 
     def carried(self, target: Target) -> Target:
-        """See ``_ports.Span``."""
+        """See ``_watching.Span``."""
         lines: dict[str, str] = {}
         try:
             if target.origin != self._origin:
@@ -101,7 +101,7 @@ class CallSpan:
             return target
 
     def attempt_failed(self, attempt: Attempt) -> None:
-        """See ``_ports.Span``."""
+        """See ``_watching.Span``."""
         if not self.span.is_recording():
             return
         known = {
@@ -120,7 +120,7 @@ class CallSpan:
             complain(error)
 
     def left(self) -> None:
-        """See ``_ports.Span``."""
+        """See ``_watching.Span``."""
         token, self._token = self._token, None
         if token is not None:
             context.detach(token)
@@ -140,7 +140,7 @@ class CallSpan:
         error: BaseException | None = None,
         request_id: str | None = None,
     ) -> None:
-        """See ``_ports.Span``."""
+        """See ``_watching.Span``."""
         began_s, self._began_s = self._began_s, None
         if began_s is None:
             return

@@ -26,7 +26,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from servingclient._ports import AttemptEnded, CallEnded, Figured
+from servingclient._watching import AttemptEnded, CallEnded, Figured
 from servingclient.integrations.watched import Watched
 from servingclient.telemetry import histogram
 from servingclient.telemetry.exported import METRICS, SECONDS, Figures, Metric, Value, bounds_of
@@ -56,11 +56,11 @@ class PrometheusExporter(Collector):
         registry.register(self)
 
     def client_opened(self, client: Figured) -> None:
-        """See ``_ports.Reader``."""
+        """See ``_watching.Reader``."""
         self._watched.add(client)
 
     def client_closed(self, client: Figured) -> None:
-        """See ``_ports.Reader``."""
+        """See ``_watching.Reader``."""
         self._watched.remove(client)
 
     def describe(self) -> Iterator[Family]:
@@ -139,7 +139,7 @@ class PrometheusWorker:
         self._registry = registry
 
     def call_ended(self, event: CallEnded) -> None:
-        """See ``_ports.Observer``."""
+        """See ``_watching.Observer``."""
         endpoint = event.endpoint
         if event.error is not None:
             self._errors.labels(endpoint, event.error).inc()
@@ -151,7 +151,7 @@ class PrometheusWorker:
             self._waits.labels(endpoint).observe(event.queue_s)
 
     def attempt_failed(self, event: AttemptEnded) -> None:
-        """See ``_ports.Observer``."""
+        """See ``_watching.Observer``."""
         self._failures.labels(event.endpoint, event.reason).inc()
         self._failed.labels(event.endpoint).observe(event.attempt.duration_s)
 

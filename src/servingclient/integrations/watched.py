@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from servingclient._ports import Figured
+from servingclient._watching import Figured
 from servingclient.telemetry import exported
 from servingclient.telemetry.exported import Figures
 from servingclient.telemetry.snapshot import Stats
