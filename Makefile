@@ -13,6 +13,7 @@ PEER := .venv-peer
 BENCH := .venv-bench
 WHEEL := .venv-wheel
 ENGINES := .venv-engines
+DOCS := .venv-docs
 BIN := $(VENV)/bin
 
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
@@ -23,10 +24,10 @@ WORKERS ?= 2
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage engines demo bench bench-call bench-overload bench-spark format clean
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage engines docs demo bench bench-call bench-overload bench-spark format clean
 
 help:
-	@echo "make setup | test | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
+	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
 	@echo "apart from it: engines (Spark, Locust, Ray)"
 
@@ -60,6 +61,11 @@ $(ENGINES)/.stamp: pyproject.toml constraints-engines.txt
 	$(call new_venv,$(ENGINES))
 	$(ENGINES)/bin/pip install $(PIP_FLAGS) -c constraints-engines.txt -e '.[engines]'
 	$(ENGINES)/bin/pip install $(PIP_FLAGS) -c constraints-engines.txt 'ray[data]' || echo "Ray does not install here: its tests are skipped"
+	@touch $@
+
+$(DOCS)/.stamp: pyproject.toml constraints.txt
+	$(call new_venv,$(DOCS))
+	$(DOCS)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
 	@touch $@
 
 # ---------------------------------------------------------------- tests, the fastest first
@@ -114,6 +120,15 @@ coverage: setup peer
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
+# ---------------------------------------------------------------- the site, into build/docs
+
+# Nothing is fetched while it is made; a reference that leads nowhere, or any other warning, fails.
+docs: $(DOCS)/.stamp
+	$(DOCS)/bin/python docs/render.py --check
+	$(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet \
+		-b html -d build/doctrees docs build/docs $(ARGS)
+	@echo "build/docs/index.html"
+
 # ---------------------------------------------------------------- running it
 
 demo: setup
@@ -137,6 +152,6 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) $(ENGINES) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) $(ENGINES) $(DOCS) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
