@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain, repeat
 from typing import Any
 
@@ -126,17 +126,17 @@ def fed(pieces: Iterable[bytes]) -> WireFault | None:
 
 
 @pytest.mark.parametrize(
-    "pieces",
+    ("first", "then"),
     [
-        repeat(b"1\r\nx\r\n"),
-        chain([b"1;"], repeat(b"extension")),
-        repeat(b"1;" + b"e" * 400 + b"\r\nx\r\n"),
-        chain([b"0\r\n"], repeat(b"X-Trailer: 1\r\n")),
+        (b"", b"1\r\nx\r\n"),
+        (b"1;", b"extension"),
+        (b"", b"1;" + b"e" * 400 + b"\r\nx\r\n"),
+        (b"0\r\n", b"X-Trailer: 1\r\n"),
     ],
     ids=["one-byte-chunks", "an-endless-extension", "extensions", "trailers"],
 )
-def test_a_reply_of_framing_ends(pieces: Iterator[bytes]):
-    fault = fed(pieces)
+def test_a_reply_of_framing_ends(first: bytes, then: bytes):
+    fault = fed(chain([first] if first else [], repeat(then)))
     assert fault is not None
     assert fault.kind is FaultKind.TOO_LARGE
     assert "bytes of reply hold only" in fault.detail
