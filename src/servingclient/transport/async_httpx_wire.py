@@ -24,8 +24,10 @@ from servingclient.errors import ConfigError, WrongLoopError
 from servingclient.policies.concurrency import fixed
 from servingclient.settings import Queue, Settings
 from servingclient.transport import faults, patched
+from servingclient.transport.addresses import Refuses
 from servingclient.transport.async_lane import keep_uncollected
 from servingclient.transport.httpx_faults import late
+from servingclient.transport.httpx_judged import judge_async
 from servingclient.transport.httpx_lifeline import Ending
 from servingclient.transport.httpx_plan import (
     Body,
@@ -143,11 +145,19 @@ class AsyncHttpxWire:
         self._closed = False
 
     @classmethod
-    def of_settings(cls, settings: Settings) -> AsyncHttpxWire:
-        """Over a stock transport with the proxy and certificates of ``settings``."""
+    def of_settings(cls, settings: Settings, refuses: Refuses | None = None) -> AsyncHttpxWire:
+        """Over a stock transport with the proxy and certificates of ``settings``.
+
+        Args:
+            settings: These.
+            refuses: Judges the addresses a host's name leads to; None takes any.
+        """
 
         def make() -> httpx.AsyncHTTPTransport:
-            return async_proxy_transport(settings)
+            made = async_proxy_transport(settings)
+            if refuses is not None:
+                judge_async(made, refuses)
+            return made
 
         return cls(make(), settings, stock=True, remake=make)
 

@@ -23,7 +23,9 @@ from servingclient._types import FaultKind, Origin, RawHeaders, Reply, Target, W
 from servingclient.errors import ConfigError
 from servingclient.settings import Settings
 from servingclient.transport import faults, patched
+from servingclient.transport.addresses import Refuses
 from servingclient.transport.async_httpx_wire import AsyncHttpxWire
+from servingclient.transport.httpx_judged import judge
 from servingclient.transport.httpx_lifeline import Lifeline, Watchdog
 from servingclient.transport.httpx_plan import (
     Body,
@@ -75,11 +77,19 @@ class HttpxWire:
         self._start()
 
     @classmethod
-    def of_settings(cls, settings: Settings) -> HttpxWire:
-        """Over a stock transport with the proxy and certificates of ``settings``."""
+    def of_settings(cls, settings: Settings, refuses: Refuses | None = None) -> HttpxWire:
+        """Over a stock transport with the proxy and certificates of ``settings``.
+
+        Args:
+            settings: These.
+            refuses: Judges the addresses a host's name leads to; None takes any.
+        """
 
         def make() -> httpx.HTTPTransport:
-            return proxy_transport(settings)
+            made = proxy_transport(settings)
+            if refuses is not None:
+                judge(made, refuses)
+            return made
 
         return cls(make(), settings, stock=True, remake=make)
 

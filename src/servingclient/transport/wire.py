@@ -142,7 +142,7 @@ class LaneWire:
         if self._stock is None:
             from servingclient.transport.httpx_wire import HttpxWire
 
-            self._stock = HttpxWire.of_settings(self._settings)
+            self._stock = HttpxWire.of_settings(self._settings, self.pool.refuses)
         return self._stock
 
     def close(self) -> None:
@@ -263,7 +263,7 @@ class AsyncLaneWire:
         if self._stock is None:
             from servingclient.transport.async_httpx_wire import AsyncHttpxWire
 
-            self._stock = AsyncHttpxWire.of_settings(self._settings)
+            self._stock = AsyncHttpxWire.of_settings(self._settings, self.pool.refuses)
         return self._stock
 
     async def aclose(self) -> None:
