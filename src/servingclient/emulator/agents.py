@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from servingclient.emulator import json_text
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 DONE = b"data: [DONE]\n\n"
 
 
-def reply(spec: EndpointSpec, parsed: Parsed, said: Any) -> Reply:
+def reply(spec: EndpointSpec, parsed: Parsed, said: Any, request_id: str | None) -> Reply:
     """Answer with a chat completion, whole or as a stream of its words.
 
     A model that returns a dict, or a list of them for a stream, decides the shape itself.
     """
+    common = {"id": f"chatcmpl-{request_id}", "created": int(time.time()), "model": spec.name}
     if parsed.stream:
-        events = tuple(event(chunk) for chunk in _chunks(spec.name, said))
+        events = tuple(event(chunk) for chunk in _chunks(common, said))
         return Reply(
             200, b"", EVENT_STREAM, events=(*events, DONE), event_interval_s=spec.stream_interval_s
         )
@@ -33,7 +35,7 @@ def reply(spec: EndpointSpec, parsed: Parsed, said: Any) -> Reply:
         "message": {"role": "assistant", "content": str(said)},
         "finish_reason": "stop",
     }
-    return json_reply(200, {"object": "chat.completion", "model": spec.name, "choices": [choice]})
+    return json_reply(200, {**common, "object": "chat.completion", "choices": [choice]})
 
 
 def event(chunk: object) -> bytes:
@@ -41,7 +43,7 @@ def event(chunk: object) -> bytes:
     return b"data: " + json_text.dumps(chunk) + b"\n\n"
 
 
-def _chunks(name: str, said: Any) -> Iterator[object]:
+def _chunks(common: dict[str, object], said: Any) -> Iterator[object]:
     if isinstance(said, list):
         yield from said
         return
@@ -49,9 +51,9 @@ def _chunks(name: str, said: Any) -> Iterator[object]:
     for place, word in enumerate(words):
         text = word if place == len(words) - 1 else f"{word} "
         delta = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
-        yield {"object": "chat.completion.chunk", "model": name, "choices": [delta]}
+        yield {**common, "object": "chat.completion.chunk", "choices": [delta]}
     yield {
+        **common,
         "object": "chat.completion.chunk",
-        "model": name,
         "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
     }

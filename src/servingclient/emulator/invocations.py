@@ -271,7 +271,8 @@ class Invocation:
         spec = self._endpoint.spec
         headers = (("served-model-name", self._note.served_model or ""),)
         if spec.kind == "agent":
-            return agents.reply(spec, parsed, predictions).with_headers(*headers)
+            answer = agents.reply(spec, parsed, predictions, self._note.request_id)
+            return answer.with_headers(*headers)
         wrapper = "outputs" if spec.kind == "feature" else "predictions"
         key = None if parsed.form == "unified" else wrapper
         if self._request.headers.get("content-type") == MSGPACK:
