@@ -22,6 +22,7 @@ NEEDS = {
     "servingclient.enrichment.redis_tasks": "redis",
     "servingclient.enrichment.redis_threads": "redis",
     "servingclient.integrations.datadog": "datadog",
+    "servingclient.integrations.fastapi": "starlette",
     "servingclient.integrations.locust": "locust",
     "servingclient.integrations.opentelemetry": "opentelemetry",
     "servingclient.integrations.otel_metrics": "opentelemetry",
