@@ -488,6 +488,24 @@ def test_a_flight_that_began_before_the_refusal_does_not_bring_the_refused_token
     assert bearer(waiting()) == "Bearer tok-2"
 
 
+def test_a_token_refused_while_its_successor_waits_for_the_description_is_not_handed_out(
+    world: World,
+) -> None:
+    access = world.access()
+    old = world.obtain(access)
+    world.clock.time_s += 2500  # token and description are due: the new token reads the description
+    held, hold = world.hold(reply(200, world.wire.description))
+    world.wire.describe_steps.append(held)
+    assert world.ready(access) is old
+    world.until(hold.reached)
+    assert len(world.wire.logins) == 2
+    assert access.reject(old)
+    assert world.ready(access) is None
+    waiting = world.start(lambda: access.obtain(None, world.clock.now() + 5))
+    hold.let_go()
+    assert bearer(waiting()) == "Bearer tok-2"
+
+
 def test_a_token_refused_while_it_is_looked_at_is_not_handed_out(world: World) -> None:
     access = world.access()
     grant = world.obtain(access)

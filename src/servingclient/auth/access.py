@@ -141,7 +141,7 @@ class Access:
             return False
         book = self._book
         if book is not None and book.token.number == grant.token:
-            book.close()
+            book.refused()
         return True
 
     def moved(self, grant: Grant) -> bool:

@@ -107,6 +107,16 @@ class Book:
         """Whether ``grant`` holds this very token, so that trying again would repeat it."""
         return grant.token == self.token.number and grant.target.origin == self._origin
 
+    def refused(self) -> None:
+        """The endpoint would not have its token: hand it out no more.
+
+        The state may hold a newer one by then, while the flight that brought it still reads the
+        description. It knows nothing of this token any more, so the token itself is marked.
+        """
+        if not self.token.refused:
+            self.token.dropped = True
+        self.close()
+
     def close(self) -> None:
         """Hand nothing out without looking again."""
         self.good_until_s = float("-inf")
