@@ -21,6 +21,7 @@ MOST_CLIENTS = 256
 """As many grants as one client keeps (``auth/book``); a workspace may have 1000 endpoints."""
 
 C = TypeVar("C")
+B = TypeVar("B", bound="ServingClient")
 
 
 class _Kept(Generic[C]):
@@ -60,17 +61,17 @@ class _Kept(Generic[C]):
         return clients
 
 
-class Clients:
+class Clients(Generic[B]):
     """Blocking ones, for any number of threads.
 
     Args:
         make: Makes the client of an endpoint.
     """
 
-    def __init__(self, make: Callable[[str], ServingClient]) -> None:
+    def __init__(self, make: Callable[[str], B]) -> None:
         self._kept = _Kept(make)
 
-    def of(self, endpoint: str) -> ServingClient:
+    def of(self, endpoint: str) -> B:
         """The client of an endpoint.
 
         Raises:

@@ -72,8 +72,8 @@ def read(request: httpx.Request, content: bytes, base_url: httpx.URL) -> Asked:
     body = _body(content)
     endpoint = _endpoint(body.pop("model", None))
     stream = body.pop("stream", False) is True
-    if not stream and not is_body(body):
-        body["stream"] = False  # lists alone would be taken for columns
+    if not is_body(body):
+        body["stream"] = stream  # lists alone would be taken for columns
     return Asked(endpoint, body, stream, _timeout_s(request))
 
 
