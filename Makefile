@@ -29,7 +29,7 @@ WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 help:
 	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
-	@echo "apart from it: engines (Spark, Locust, Ray)"
+	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1]"
 
 # ---------------------------------------------------------------- environments, each built once per change of its inputs
 
@@ -113,6 +113,14 @@ test-wheel: setup
 	cp -R tests pyproject.toml $(wildcard *.md) $(WHEEL_DIR)/suite
 	cd $(WHEEL_DIR)/suite && $(CURDIR)/$(WHEEL)/bin/python -m pytest -q -p no:cacheprovider \
 		-m "not peer and not soak and not checkout" $(WHEEL_TESTS) $(ARGS)
+
+# The chaos matrix: faults on real sockets under load. The long form takes its own times, some
+# minutes a row; most of it is waiting, so rows run side by side. SCALE=0.1 takes a tenth of the time.
+SCALE ?= 1
+CHAOS_WORKERS ?= 6
+
+chaos: setup
+	$(BIN)/python -m pytest -q -n $(CHAOS_WORKERS) --dist load --scale $(SCALE) tests/chaos $(ARGS)
 
 coverage: setup peer
 	$(BIN)/coverage erase

@@ -1,0 +1,78 @@
+"""The stage of a row, the form that was asked for, and the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.chaos.endpoint import Endpoint
+from tests.chaos.form import SHORT_SCALE, Form
+from tests.chaos.kit import Stage
+from tests.chaos.matrix import ROWS
+from tests.faults.proxy import FaultProxy
+from tests.scripted.certificates import authority  # noqa: F401 - found by name
+
+_LONGEST_ROW_S = 600.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--scale``: seen when this folder is named on the command line, as ``make chaos`` does."""
+    parser.addoption(
+        "--scale",
+        type=float,
+        default=None,
+        help="run the whole chaos matrix; 1 is its long form, 0.1 takes a tenth of the time",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--scale`` this folder's ``soak`` tests are left out; with it they may take long."""
+    here = [item for item in items if "tests/chaos/" in item.path.as_posix()]
+    scale = config.getoption("--scale", None)
+    if scale is None:
+        out = [item for item in here if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in set(out)]
+        return
+    for item in here:
+        item.add_marker(pytest.mark.timeout(60.0 + _LONGEST_ROW_S * scale))
+
+
+@pytest.fixture
+def form(pytestconfig: pytest.Config) -> Form:
+    """How long things take."""
+    scale = pytestconfig.getoption("--scale", None)
+    return Form(SHORT_SCALE if scale is None else scale)
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, form: Form) -> Iterator[Stage]:
+    """An endpoint behind a fault proxy. ``rows`` chooses the kinds of clients."""
+    kind = getattr(request, "param", "lanes")
+    with Endpoint() as endpoint, FaultProxy(endpoint.port) as proxy:
+        yield Stage(form, kind, endpoint, proxy, request.node.user_properties)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The table: row, fault, expectation, figures."""
+    if config.getoption("--scale", None) is None:
+        return
+    reports = [
+        report
+        for kind in ("passed", "failed")
+        for report in terminalreporter.stats.get(kind, [])
+        if report.when == "call"
+    ]
+    lines = [
+        value for report in reports for name, value in report.user_properties if name == "chaos"
+    ]
+    terminalreporter.section("chaos matrix")
+    for line in sorted(lines, key=lambda line: (line["row"], line["variant"])):
+        row = ROWS[line["row"]]
+        mark = "pass" if line["passed"] else "FAIL"
+        terminalreporter.write_line(
+            f"{line['row']:2} {mark} | {line['variant']} | {row.fault} | {row.expected}\n"
+            f"        {line['figures']}"
+        )

@@ -1,0 +1,140 @@
+"""The load: an open loop, so that calls begin whether or not earlier ones have ended.
+
+Phases follow each other without a pause; what a phase begins with (a fault, or its end) happens
+between two calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.meter import Call
+
+Caller = Callable[[str], Any]
+"""Makes one call with this id at one client; returns a ``Prediction``, or an awaitable of one."""
+
+_SAMPLES_PER_S = 10
+_MOST_THREADS = 512
+
+
+def unchanged() -> None:
+    """A phase that begins with nothing."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """So many seconds of load, after ``begin``."""
+
+    seconds: float
+    begin: Callable[[], object] = unchanged
+
+
+@dataclass
+class Load:
+    """Calls ``per_s`` times a second, evenly, at one client after the other.
+
+    Args:
+        callers: One for each client.
+        phases: What happens, in its order.
+        per_s: Calls a second over all clients.
+        sample: Is called ten times a second.
+
+    Attributes:
+        calls: Those that have ended.
+        started: How many were begun.
+        turned_s: When each phase began, and when the last one ended; ``time.monotonic``.
+    """
+
+    callers: Sequence[Caller]
+    phases: Sequence[Phase]
+    per_s: float
+    sample: Callable[[], object] = unchanged
+
+    def __post_init__(self) -> None:
+        self.calls: list[Call] = []
+        self.started = 0
+        self.turned_s: list[float] = []
+
+    async def run(self) -> None:
+        """Make the calls as tasks of the running loop; returns when all have ended."""
+        loop, running = asyncio.get_running_loop(), set()
+        for due_s in self._instants():
+            await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            task = loop.create_task(self._call(*self._next(), due_s))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        await asyncio.gather(*running)
+
+    def run_threads(self) -> None:
+        """Make the calls in threads; returns when all have ended."""
+        never = threading.Event()
+        with ThreadPoolExecutor(_MOST_THREADS) as pool:
+            running = []
+            for due_s in self._instants():
+                never.wait(max(0.0, due_s - time.monotonic()))
+                running.append(pool.submit(self._call_blocking, *self._next(), due_s))
+            for one in running:
+                one.result()
+
+    def _instants(self) -> Iterator[float]:
+        every = max(1, round(self.per_s / _SAMPLES_PER_S))
+        at_s = time.monotonic()
+        for phase in self.phases:
+            phase.begin()
+            # a fault that takes a moment to set up must not be followed by a burst
+            at_s = max(at_s, time.monotonic())
+            self.turned_s.append(at_s)
+            for number in range(max(1, round(phase.seconds * self.per_s))):
+                if number % every == 0:
+                    self.sample()
+                yield at_s + number / self.per_s
+            at_s += phase.seconds
+        self.turned_s.append(at_s)
+
+    def _next(self) -> tuple[Caller, str]:
+        number = self.started
+        self.started += 1
+        return self.callers[number % len(self.callers)], f"c{number}"
+
+    async def _call(self, caller: Caller, call_id: str, due_s: float) -> None:
+        began_s = time.monotonic()
+        try:
+            outcome: Any = await caller(call_id)
+        except Exception as error:  # noqa: BLE001 - an outcome like any other here
+            outcome = error
+        self._ended(call_id, due_s, began_s, outcome)
+
+    def _call_blocking(self, caller: Caller, call_id: str, due_s: float) -> None:
+        began_s = time.monotonic()
+        try:
+            outcome: Any = caller(call_id)
+        except Exception as error:  # noqa: BLE001 - as above
+            outcome = error
+        self._ended(call_id, due_s, began_s, outcome)
+
+    def _ended(self, call_id: str, due_s: float, began_s: float, outcome: Any) -> None:
+        name, error = outcome_of(call_id, outcome)
+        tries = len(getattr(outcome, "attempts", ()))
+        ended_s = time.monotonic()
+        self.calls.append(Call(call_id, due_s, began_s, ended_s, name, tries, error))
+
+
+def outcome_of(call_id: str, outcome: Any) -> tuple[str, BaseException | None]:
+    """What a call came to: its own answer, another one's, or an error."""
+    if isinstance(outcome, BaseException):
+        return type(outcome).__name__, outcome
+    return ("ok" if list(outcome.predictions) == [call_id] else "WRONG"), None
+
+
+def in_turn(
+    callers: Sequence[Callable[[str], Awaitable[Any]]], count: int
+) -> Iterator[tuple[Callable[[str], Awaitable[Any]], str]]:
+    """``count`` callers and ids, one client after the other; for rows with a load of their own."""
+    return zip(itertools.cycle(callers), (f"c{number}" for number in range(count)))
