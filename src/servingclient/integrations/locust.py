@@ -123,8 +123,8 @@ class ServingUser(User):  # type: ignore[misc] # locust is untyped here
             **options: Further arguments of the client's ``predict``.
 
         Raises:
-            RescheduleTask: It failed, which is counted already. It ends the task, and the user goes
-                on with the next. The error is its ``__cause__``.
+            locust.exception.RescheduleTask: It failed, which is counted already. It ends the task,
+                and the user goes on with the next. The error is its ``__cause__``.
         """
         shared = self._with
         shared.last.reply_bytes = 0
