@@ -24,7 +24,7 @@ WORKERS ?= 2
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage engines docs demo bench bench-call bench-overload bench-spark format clean
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines docs demo bench bench-call bench-overload bench-spark format clean
 
 help:
 	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
