@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from servingclient import errors
-from servingclient._types import ErrorDetail, FaultKind, Reply, WireFault
+from servingclient._types import ErrorDetail, FaultKind, Reply, Sent, WireFault
 
 _LARGE_BODY_BYTES: Final = 1024 * 1024
 _TOO_LARGE_TEXT: Final = "Request size cannot exceed"  # the service answers 400 with it
@@ -22,7 +22,13 @@ def shown_s(seconds: float) -> str:
 
 
 def fault_error(
-    fault: WireFault, endpoint: str, body_bytes: int, *, spent_s: float, in_time: bool
+    fault: WireFault,
+    endpoint: str,
+    body_bytes: int,
+    *,
+    spent_s: float,
+    in_time: bool,
+    seen: Sent = "no",
 ) -> errors.ServingError:
     """The error of a try that got no complete reply.
 
@@ -32,9 +38,10 @@ def fault_error(
         body_bytes: Size of the request.
         spent_s: Seconds since the call began.
         in_time: The call itself had time left: it was the limit of a single try.
+        seen: Whether the endpoint may have seen an earlier try.
     """
     if fault.kind is FaultKind.TIMEOUT:
-        error = _timeout(fault, endpoint, spent_s, in_time=in_time)
+        error = _timeout(fault, endpoint, spent_s, in_time=in_time, seen=seen)
         error.sent = fault.sent
         return error
     make = _FAULTS[fault.kind]
@@ -76,14 +83,15 @@ def _lost(fault: WireFault, endpoint: str, body_bytes: int) -> errors.ServingErr
 
 
 def _timeout(
-    fault: WireFault, endpoint: str, spent_s: float, *, in_time: bool
+    fault: WireFault, endpoint: str, spent_s: float, *, in_time: bool, seen: Sent
 ) -> errors.ServingError:
+    unsent = "Nothing was sent" if seen == "no" else "Nothing more was sent"
     limit = "Pool.attempt_timeout_s" if in_time else "timeout_s"
     advice = (
         f"The endpoint may be running it still: raise {limit}, or see whether the model or its "
         "queue is slow."
         if fault.sent != "no"
-        else f"Nothing was sent: allow more time ({limit}); where calls wait for their turn, "
+        else f"{unsent}: allow more time ({limit}); where calls wait for their turn, "
         "send fewer at once, or give the endpoint more concurrency."
     )
     error = errors.DeadlineExceeded(

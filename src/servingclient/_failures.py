@@ -14,7 +14,15 @@ import tenacity
 from servingclient import _explain
 from servingclient._ports import Grant, World
 from servingclient._prediction import request_id
-from servingclient._types import Attempt, ErrorDetail, FaultKind, RawHeaders, Reply, WireFault
+from servingclient._types import (
+    Attempt,
+    ErrorDetail,
+    FaultKind,
+    RawHeaders,
+    Reply,
+    Sent,
+    WireFault,
+)
 from servingclient._watching import AttemptEnded, CallEnded, Span, complain, tell
 from servingclient.errors import ResponseTooLarge, ServingError
 from servingclient.payload.body import Body
@@ -34,6 +42,12 @@ from servingclient.settings import Settings
 T = TypeVar("T")
 
 _STOP: Final = Advice(Action.STOP)
+_SEEN: Final[tuple[Sent, ...]] = ("no", "maybe", "yes")
+
+
+def _surest(one: Sent, other: Sent) -> Sent:
+    """Whether the endpoint may have seen a call of two tries."""
+    return max(one, other, key=_SEEN.index)
 
 
 class Call:
@@ -51,6 +65,8 @@ class Call:
     backoff_s = 0.0
     grant: Grant | None = None
     attempts: tuple[Attempt, ...] = ()
+    seen: Sent = "no"
+    """Whether the endpoint may have seen it at any of the tries that failed."""
     progress = FIRST_TRY
     advice = _STOP
     coding_refusals = NO_STATUS
@@ -124,6 +140,7 @@ class Failures:
             len(call.body.data),
             spent_s=now_s - call.started_s,
             in_time=now_s < call.deadline_s,
+            seen=call.seen,
         )
         if isinstance(error, ResponseTooLarge):
             error.limit_bytes = self._settings.pool.max_reply_bytes
@@ -179,6 +196,7 @@ class Failures:
 
     def _note(self, call: Call, failure: Failure, reply_id: str | None) -> None:
         reason = failure.cls.value if failure.status is None else str(failure.status)
+        call.seen = _surest(call.seen, failure.sent)
         self._attempt_failed(call, failure.status, failure.cause, reply_id, reason)
 
     def _attempt_failed(
@@ -299,6 +317,7 @@ class Failures:
         elapsed_s = self._world.now() - call.started_s
         error.endpoint = self._endpoint
         error.attempts = call.attempts
+        error.sent = _surest(call.seen, error.sent)
         error.elapsed_s = elapsed_s
         self._failed(call, error, error.status_code, elapsed_s)
 

@@ -51,7 +51,8 @@ class ServingError(Exception):
         attempts: Every try of the call, in order, the first included.
         elapsed_s: Seconds from the start of the call to this error.
         request_id: Id the service gave the last reply, if it gave one.
-        sent: Whether the endpoint may have seen the request: ``"no"``, ``"maybe"`` or ``"yes"``.
+        sent: Whether the endpoint may have seen the request, at any try: ``"no"``, ``"maybe"`` or
+            ``"yes"``.
         status_code: HTTP status of the last reply, if there was one.
         retryable: Whether sending the same request later can help; ``None`` when unknown.
         stopped_by: What ended the retries: ``"attempts"``, ``"quota"``, ``"retry_after"``,

@@ -240,6 +240,17 @@ def test_one_retry_serves_all(make: Make) -> None:
         assert caller.outcome.timing.backoff_s > 0.0  # type: ignore[union-attr]
 
 
+def test_what_an_earlier_try_did_is_not_forgotten(make: Make) -> None:
+    # 502 after which the model may have run, then 429 for good: all callers learn of the first
+    company = make(settings_of().replace(retry=Retry(max_attempts=2)))
+    waiting, request = gathered(company, 3)
+    request.answer(502, {"message": "bad gateway"})
+    company.request(2).answer(429, {"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "busy"})
+    company.ended(*waiting)
+    assert {type(caller.error) for caller in waiting} == {Throttled}
+    assert {caller.error.sent for caller in waiting} == {"maybe"}  # type: ignore[union-attr]
+
+
 def test_what_a_foreign_transport_raises_reaches_all(make: Make) -> None:
     company = make()
     waiting, request = gathered(company, 3)

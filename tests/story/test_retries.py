@@ -219,6 +219,45 @@ def test_waiting_in_the_queue_counts(make: Make) -> None:
     assert world.now_s == START_S + 10.0
 
 
+@pytest.mark.parametrize(
+    ("first", "sent", "said"),
+    [
+        (CUT_OFF, "maybe", "Nothing more was sent"),
+        (refused(502), "maybe", "Nothing more was sent"),
+        (BUSY, "no", "Nothing was sent"),
+        (NOT_CONNECTED, "no", "Nothing was sent"),
+    ],
+)
+def test_what_an_earlier_try_did_is_not_forgotten_in_the_queue(
+    make: Make, first: Step, sent: str, said: str
+) -> None:
+    # the first try gets its place at once, the second none in time
+    world = make(steps=[first], queue_s=[0.0, 99.0])
+    error = fails(world)
+    assert isinstance(error, DeadlineExceeded)
+    assert len(world.sends) == 1
+    assert error.sent == sent
+    assert said in str(error)
+
+
+def test_a_full_queue_does_not_undo_an_earlier_try(make: Make) -> None:
+    world = make(steps=[CUT_OFF])
+
+    async def full(*_: object) -> None:
+        raise QueueFull("too many wait")
+
+    def once() -> bool:
+        world.try_enter, world.enter = (lambda: False), full  # type: ignore[method-assign]
+        world._entered()
+        return True
+
+    world.try_enter = once  # type: ignore[method-assign]
+    error = fails(world)
+    assert isinstance(error, QueueFull)
+    assert len(world.sends) == 1
+    assert error.sent == "maybe"
+
+
 def test_waiting_for_a_token_counts(make: Make) -> None:
     world = make(token_s=99.0)
     error = fails(world)

@@ -197,7 +197,7 @@ class BatchedStory:
         )
         batch = member.batch
         if batch is not None:
-            call.queue_s, call.attempts = batch.queue_s, batch.attempts
+            call.queue_s, call.attempts, call.seen = batch.queue_s, batch.attempts, batch.seen
             call.advice, call.tried_s = batch.advice, batch.tried_s
             if batch.sent:
                 call.queue_s += batch.boarded_s - member.encoded_s
