@@ -24,12 +24,12 @@ WORKERS ?= 2
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines docs demo bench bench-call bench-overload bench-spark format clean
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines docs demo bench bench-call bench-overload bench-spark format clean schedules
 
 help:
 	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
-	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1]"
+	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1], schedules"
 
 # ---------------------------------------------------------------- environments, each built once per change of its inputs
 
@@ -121,6 +121,10 @@ CHAOS_WORKERS ?= 6
 
 chaos: setup
 	$(BIN)/python -m pytest -q -n $(CHAOS_WORKERS) --dist load --scale $(SCALE) tests/chaos $(ARGS)
+
+# Ten thousand schedules of many callers under virtual time; `make schedules ARGS="--seed 7"` plays one.
+schedules: setup
+	$(BIN)/python -m tests.story.explore $(ARGS)
 
 coverage: setup peer
 	$(BIN)/coverage erase
