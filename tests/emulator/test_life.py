@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import http.client
 import json
 import os
@@ -46,6 +47,15 @@ def test_the_authority_is_its_own_and_goes_with_it() -> None:
             context.wrap_socket(sock, server_hostname="127.0.0.1")
     assert not any(file.exists() or file.parent.exists() for file in files)
     assert first.ca_file is None
+
+
+def test_connections_that_come_as_it_stops_are_closed() -> None:
+    with Emulator(tls=False) as emu:
+        port = int(emu.host.rpartition(":")[2])
+        late = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+    for sock in late:  # one that was left open would warn when it is collected
+        sock.close()
+    gc.collect()
 
 
 def test_without_tls_there_is_no_authority(emu: Emulator) -> None:

@@ -8,6 +8,7 @@ import ssl
 import struct
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httptools
@@ -320,7 +321,12 @@ class Listener:
             self._number += 1
             task = asyncio.get_running_loop().create_task(self._serve(accepted, self._number))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._served, accepted))
+
+    def _served(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():  # before it began, so it could not close what it was given
+            accepted.close()
 
     async def _serve(self, accepted: socket.socket, number: int) -> None:
         def connection() -> Connection:
