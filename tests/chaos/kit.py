@@ -33,7 +33,7 @@ from servingclient import AsyncServingClient, ServingClient, Settings
 from tests.chaos.endpoint import Endpoint
 from tests.chaos.form import Form
 from tests.chaos.judge import Judge
-from tests.chaos.load import Load, Phase
+from tests.chaos.load import Caller, Load, Phase
 from tests.chaos.meter import Left, Sample, Told
 from tests.faults.proxy import FaultProxy
 from tests.faults.rules import nothing
@@ -170,6 +170,10 @@ class Stage:
             "m", host=who.host, **who.arguments, settings=settings, transport=transport
         )
 
+    def caller(self, client: Any, options: dict[str, Any]) -> Caller:
+        """How one client is called."""
+        return lambda call_id: client.predict(numbered(call_id), **options)
+
     def held(self, fleet: list[Any]) -> tuple[int, int]:
         """Connections that carry a request, and places that are taken."""
         stats = [client.stats() for client in fleet]
@@ -185,7 +189,7 @@ class Stage:
             fleet = [self.client(settings) for _ in range(clients)]
             try:
                 samples: list[Sample] = []
-                callers = [_caller(client, options) for client in fleet]
+                callers = [self.caller(client, options) for client in fleet]
                 load = Load(callers, phases, per_s, lambda: samples.append(_sample(fleet)))
                 cpu_s = time.thread_time()
                 await load.run()
@@ -205,7 +209,7 @@ class Stage:
         fleet = [self.client(settings) for _ in range(clients)]
         try:
             samples: list[Sample] = []
-            callers = [_caller(client, options) for client in fleet]
+            callers = [self.caller(client, options) for client in fleet]
             load = Load(callers, phases, per_s, lambda: samples.append(_sample(fleet)))
             load.run_threads()
             eventually(lambda: self.held(fleet) == (0, 0), SETTLED_WITHIN_S)
@@ -228,10 +232,6 @@ def check_every_row(told: Told, settings: Settings) -> None:
     tries = {call.id: call.tries for call in told.calls}
     for call_id, times in told.processed.items():
         assert times <= tries[call_id], f"{call_id} ran {times} times in {tries[call_id]} tries"
-
-
-def _caller(client: Any, options: dict[str, Any]) -> Callable[[str], Any]:
-    return lambda call_id: client.predict(numbered(call_id), **options)
 
 
 def _sample(fleet: list[Any]) -> Sample:
