@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import gc
 import http.client
@@ -51,9 +52,20 @@ def test_the_authority_is_its_own_and_goes_with_it() -> None:
 
 def test_connections_that_come_as_it_stops_are_closed() -> None:
     with Emulator(tls=False) as emu:
-        port = int(emu.host.rpartition(":")[2])
-        late = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
-    for sock in late:  # one that was left open would warn when it is collected
+        address = ("127.0.0.1", int(emu.host.rpartition(":")[2]))
+        hosting = emu._hosting
+        listener, loop = hosting.listeners["workspace"], hosting._loop
+        assert loop is not None
+        late = [socket.socket() for _ in range(3)]
+
+        async def stop_as_they_come() -> None:
+            for sock in late:
+                sock.connect(address)
+            listener._accept()
+            await listener.close()
+
+        asyncio.run_coroutine_threadsafe(stop_as_they_come(), loop).result()
+    for sock in late:  # the other end, where it was left open, warns when it is collected
         sock.close()
     gc.collect()
 
