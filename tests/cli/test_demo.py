@@ -92,7 +92,7 @@ def test_a_step_that_fails_is_named(
         raise ServerError("the model is on fire")
 
     only(monkeypatch, fine, wrong, broken)
-    assert demo.run(plain=True) == 1
+    assert demo.run(PlainScreen()) == 1
     printed = capsys.readouterr().out
     assert "NOT AS EXPECTED: two and two are five" in printed
     assert "NOT AS EXPECTED: it ends without ServerError: the model is on fire" in printed
@@ -105,7 +105,7 @@ def test_it_needs_neither_pandas_nor_numpy(
     for name in ("pandas", "numpy"):
         monkeypatch.setitem(sys.modules, name, None)  # an import of it fails
     only(monkeypatch, steps.sync_standard, steps.frame, mishaps.gateway_page)
-    assert demo.run(plain=True) == 0
+    assert demo.run(PlainScreen()) == 0
     assert "skipped: pandas is not installed" in capsys.readouterr().out
 
 
@@ -113,7 +113,7 @@ def test_it_says_which_extra_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "trustme", None)
-    assert demo.run() == 1
+    assert demo.run(PlainScreen()) == 1
     assert "pip install 'servingclient[emulator]'" in capsys.readouterr().err
 
 

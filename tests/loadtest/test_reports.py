@@ -240,7 +240,7 @@ def test_the_exit_code_says_how_it_went(
     trusting(monkeypatch, NEVER)
     assert main([*command, "--callers", "1"]) == 3
     emu.always("demo", faults.plain(400))
-    assert main([*command, "--qps", "20"]) == 1
+    assert main([*command, "--qps", "20"]) == 2
     assert "refused the request (400)" in capsys.readouterr().err
     assert main([*command, "--trace", rows]) == 2
     assert "is no trace" in capsys.readouterr().err
@@ -250,6 +250,6 @@ def test_a_credential_that_is_refused_ends_it_before_any_load(
     emu: Emulator, rows: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABRICKS_TOKEN", "wrong")
-    assert main(["loadtest", "demo", "--payload", rows, "--qps", "20", *QUICK, "--quiet"]) == 1
+    assert main(["loadtest", "demo", "--payload", rows, "--qps", "20", *QUICK, "--quiet"]) == 2
     assert "credential" in "".join(capsys.readouterr())
     assert not [one for one in emu.requests if one.path.endswith("/invocations")]

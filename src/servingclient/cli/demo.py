@@ -6,28 +6,60 @@ the exit code tells whether all of it was.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from servingclient._version import __version__
 from servingclient.cli import mishaps, outage, steps
 from servingclient.cli.lab import FAST, STANDARD, Lab, Report, laboratory
 from servingclient.cli.mishaps import BURST_CALLS
-from servingclient.cli.screen import Screen, screen
+from servingclient.cli.screen import JsonScreen, Screen, screen
 from servingclient.cli.steps import MAP_ROWS, PLACES
 
+_EXAMPLES = """\
+examples:
+  servingclient demo
+  servingclient demo --json | jq -r 'select(.good == false) | .heading'
 
-def run(*, plain: bool = False) -> int:
-    """Run all steps and print what they found.
+exit codes: 0 every step went as expected; 1 one did not, the last line says which; 130 Ctrl-C.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo and return the exit code.
 
     Args:
-        plain: No colours, also on a terminal.
+        argv: Arguments after ``demo``.
+    """
+    given = parser().parse_args(argv)
+    return run(JsonScreen() if given.json else screen(plain=given.plain))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="servingclient demo",
+        description="Score a real data set through every part of the client, on the emulator.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    form = made.add_mutually_exclusive_group()
+    form.add_argument("--plain", action="store_true", help="no colours, also on a terminal")
+    form.add_argument("--json", action="store_true", help="a line of JSON for each step")
+    return made
+
+
+def run(out: Screen) -> int:
+    """Run all steps and show what they found.
+
+    Args:
+        out: Where it is shown.
 
     Returns:
         0 when every step went as expected, 1 otherwise.
     """
-    out = screen(plain=plain)
     started_s = time.perf_counter()
     try:
         with laboratory() as lab:

@@ -11,12 +11,12 @@ from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any, Final, Protocol
 
-from servingclient import ServingClient, Settings, Tls
+from servingclient import ServingClient
 from servingclient.capacity.doctor import Diagnosis, Probe, Targets
+from servingclient.cli import asking
 from servingclient.errors import ConfigError, ServingError
 
-_GOOD, _BAD, _NOT_EXAMINED, _INTERRUPTED = 0, 1, 2, 130
-_TIMEOUT_S: Final = 30.0
+_GOOD, _BAD, _NOT_EXAMINED = 0, 1, 2
 _CALLS: Final = 20
 
 _EXAMPLES: Final = """\
@@ -40,20 +40,20 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: Arguments after ``doctor``.
     """
-    given = _parser().parse_args(argv)
+    given = parser().parse_args(argv)
+    return asking.ended("doctor", lambda: _examined(given))
+
+
+def _examined(given: argparse.Namespace) -> int:
+    if given.count is not None and given.watch is None:
+        raise ConfigError("--count says how often --watch looks; give both, or neither.")
+    targets, probe = targets_of(given.target), _probe(given)
     try:
-        targets = targets_of(given.target)
-        probe = _probe(given)
-        settings = Settings.from_env()
-        if given.ca_file is not None:
-            settings = settings.replace(tls=Tls(ca_file=given.ca_file))
-        with ServingClient(given.endpoint, host=given.host, settings=settings) as client:
-            return _looks(client, probe, targets, given)
+        with asking.opened(given) as client:
+            return _looked(client, probe, targets, given)
     except ServingError as error:
-        print(f"servingclient doctor: {error}", file=sys.stderr)
+        asking.complain("doctor", error)
         return _NOT_EXAMINED
-    except KeyboardInterrupt:
-        return _INTERRUPTED
 
 
 def _probe(given: argparse.Namespace) -> Probe | None:
@@ -64,7 +64,7 @@ def _probe(given: argparse.Namespace) -> Probe | None:
     return Probe(payloads.read(given.payload, rows=given.rows)[0], given.calls)
 
 
-def _looks(
+def _looked(
     client: ServingClient, probe: Probe | None, targets: Targets, given: argparse.Namespace
 ) -> int:
     """One look, or one after the other until Ctrl-C or ``--count`` of them."""
@@ -191,42 +191,47 @@ def _window(given: argparse.Namespace) -> _Window:
 # ------------------------------------------------------------------------------------ arguments
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
         prog="servingclient doctor",
         description="Hold an endpoint against targets, and say what to do where one is missed.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("endpoint", help="name of the serving endpoint")
-    parser.add_argument("--host", help="workspace; else unified authentication knows it")
-    parser.add_argument("--ca-file", metavar="FILE", help="certificates of a private authority")
-    parser.add_argument("--timeout", type=float, default=_TIMEOUT_S, help="seconds (%(default)g)")
-    parser.add_argument(
+    asking.add_endpoint(made)
+    made.add_argument(
         "--target",
         action="append",
         default=[],
         metavar="NAME=N",
         help="a target other than the default, such as p99_ms=200; may be repeated",
     )
-    probing = parser.add_argument_group("calls to measure with; without --payload none are made")
+    probing = made.add_argument_group("calls to measure with; without --payload none are made")
     probing.add_argument("--payload", metavar="FILE", help=".json .jsonl .csv .parquet")
     probing.add_argument("--rows", type=int, default=1, metavar="N", help="rows of a call (1)")
     probing.add_argument(
         "--calls", type=int, default=_CALLS, metavar="N", help="one after the other (%(default)d)"
     )
-    output = parser.add_argument_group("what to print")
+    output = made.add_argument_group("what to print")
     output.add_argument("--json", action="store_true", help="all of it as JSON")
     output.add_argument("--plain", action="store_true", help="no colours, also on a terminal")
     output.add_argument(
         "--watch", type=_pause_s, metavar="S", help="look again every S seconds, until Ctrl-C"
     )
-    output.add_argument("--count", type=int, metavar="N", help="with --watch: so many looks")
-    return parser
+    output.add_argument("--count", type=_looks, metavar="N", help="with --watch: so many looks")
+    return made
 
 
 def _pause_s(text: str) -> float:
     value = float(text)
     if not 0.0 <= value <= 86_400.0:
         raise argparse.ArgumentTypeError(f"{text} is no pause of 0 to 86400 seconds")
+    return value
+
+
+def _looks(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} looks are none; it takes 1 or more")
     return value

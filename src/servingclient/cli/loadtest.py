@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from servingclient.cli import asking
+from servingclient.cli.piped import show
 from servingclient.errors import ConfigError, ServingError
 from servingclient.loadtest import (
     ClosedLoad,
@@ -31,10 +33,9 @@ from servingclient.loadtest.compare import compare
 from servingclient.loadtest.load import Load
 from servingclient.loadtest.page import page
 from servingclient.loadtest.running import IN_FLIGHT, TIMEOUT_S
-from servingclient.settings import Settings, Tls
 from servingclient.telemetry.table import count, rate, seconds
 
-_MET, _MISSED, _BAD_INPUT, _INVALID, _INTERRUPTED = 0, 1, 2, 3, 130
+_MET, _MISSED, _NOT_MADE, _INVALID = 0, 1, 2, 3
 
 _EXAMPLES: Final = """\
 examples:
@@ -48,8 +49,9 @@ Calls begin when they are due, whatever became of those before; latency counts f
 unified authentication decides who asks: environment, profile, notebook. It puts real load on a real
 endpoint, whose cost is yours: --max-calls and --max-throttled bound it.
 
-exit codes: 0 the goal was met; 1 it was missed, or the test was broken off; 2 the command cannot
-run like that; 3 the load generator was the bottleneck, so the endpoint was not measured.
+exit codes: 0 the goal was met; 1 it was missed, or the test was broken off; 2 no load was made:
+the command cannot run like that, or the endpoint did not answer the first call; 3 the load
+generator was the bottleneck, so the endpoint was not measured; 130 Ctrl-C.
 """
 
 
@@ -59,25 +61,24 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: Arguments after ``loadtest``.
     """
-    given = _parser().parse_args(argv)
+    given = parser().parse_args(argv)
+    return asking.ended("loadtest", lambda: _judged(given))
+
+
+def _judged(given: argparse.Namespace) -> int:
+    before = _before(given.compare)
+    _check_writable(given)
     try:
-        before = _before(given.compare)
-        _check_writable(given)
         test = _tested(given)
-        print(report.text(test))
-        _save(test, given)
-        if test.valid and test.unloaded is not None and test.knee is not None and test.knee.qps:
-            print(f"\nTo hold {rate(test.knee.qps)} calls/s:\n{test.recommended(test.knee.qps)}")
-        if before is not None:
-            _print_changes(before, test)
-    except ConfigError as error:
-        print(f"servingclient loadtest: {error}", file=sys.stderr)
-        return _BAD_INPUT
-    except ServingError as error:
-        print(f"servingclient loadtest: {error}", file=sys.stderr)
-        return _MISSED
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    except ServingError as error:  # no load was made, so there is nothing to judge
+        asking.complain("loadtest", error)
+        return _NOT_MADE
+    show(report.text(test))
+    _save(test, given)
+    if test.valid and test.unloaded is not None and test.knee is not None and test.knee.qps:
+        show(f"\nTo hold {rate(test.knee.qps)} calls/s:\n{test.recommended(test.knee.qps)}")
+    if before is not None:
+        _show_changes(before, test)
     if not test.valid:
         return _INVALID
     return _MET if test.met else _MISSED
@@ -91,9 +92,6 @@ def _tested(given: argparse.Namespace) -> LoadTest:
     )
     inputs = payloads.read(given.payload, rows=given.rows)
     loads = [] if given.knee else _loads(given)
-    settings = Settings.from_env()
-    if given.ca_file is not None:
-        settings = settings.replace(tls=Tls(ca_file=given.ca_file))
     shown = None if given.quiet else _Progress(sys.stderr).show
     credentials = {} if given.host is None else {"host": given.host}
     if shown is not None:
@@ -106,7 +104,7 @@ def _tested(given: argparse.Namespace) -> LoadTest:
         in_flight=given.in_flight,
         timeout_s=given.timeout_s,
         seed=given.seed,
-        settings=settings,
+        settings=asking.settings_of(given),
         options={"served_model": given.served_model} if given.served_model else None,
         shown=shown,
         **credentials,
@@ -160,17 +158,17 @@ def _before(path: str | None) -> LoadTest | None:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _print_changes(before: LoadTest, after: LoadTest) -> None:
+def _show_changes(before: LoadTest, after: LoadTest) -> None:
     old = {trial.load: trial for trial in before.trials}
     common = [trial for trial in after.trials if trial.load in old]
     if not common:
-        print("\nNothing to compare: the two tests have no load in common.")
+        show("\nNothing to compare: the two tests have no load in common.")
     for trial in common:
-        print(f"\n{trial.load}, against before")
+        show(f"\n{trial.load}, against before")
         try:
-            print(report.changes(compare(old[trial.load], trial)))
+            show(report.changes(compare(old[trial.load], trial)))
         except ConfigError as error:  # the test was made, and its own verdict stands
-            print(error)
+            show(str(error))
 
 
 def _check_writable(given: argparse.Namespace) -> None:
@@ -232,19 +230,20 @@ class _Progress:
 # ------------------------------------------------------------------------------- arguments
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
         prog="servingclient loadtest",
         description="What an endpoint can take, measured so that it can be trusted.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("endpoint", help="name of the serving endpoint")
-    _what(parser.add_argument_group("what to send"))
-    _load(parser.add_argument_group("how much of it").add_mutually_exclusive_group(required=True))
-    _how(parser.add_argument_group("how"))
-    _output(parser.add_argument_group("what to write"))
-    return parser
+    made.add_argument("endpoint", help="name of the serving endpoint")
+    _what(made.add_argument_group("what to send"))
+    _load(made.add_argument_group("how much of it").add_mutually_exclusive_group(required=True))
+    _how(made.add_argument_group("how"))
+    _output(made.add_argument_group("what to write"))
+    return made
 
 
 def _what(group: Any) -> None:

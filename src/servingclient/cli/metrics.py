@@ -5,29 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from servingclient import ServingClient
+from servingclient.cli import asking
 from servingclient.cli.piped import show
-from servingclient.errors import ConfigError, ServingError
 from servingclient.telemetry.endpoint_metrics import Distribution, EndpointFigures
 
-_GOOD, _NONE, _BAD_INPUT = 0, 1, 2
 _SHARES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
-_TIMEOUT_S: Final = 30.0
 
-_EXAMPLES: Final = """\
+_EXAMPLES: Final = f"""\
 examples:
   servingclient metrics fraud-model
   servingclient metrics fraud-model --json
   servingclient metrics fraud-model --prometheus > /var/lib/node_exporter/fraud.prom
 
-Databricks unified authentication decides who asks: environment, profile, notebook.
+{asking.AUTHENTICATION}
 
-exit codes: 0 there are figures; 1 there are none, and why; 2 the command cannot run like that.
+exit codes: 0 there are figures; 1 there are none, and why; 2 the command cannot run like that;
+130 Ctrl-C.
 """
 
 
@@ -37,44 +34,40 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: Arguments after ``metrics``.
     """
-    given = _parser().parse_args(argv)
-    try:
-        with ServingClient(given.endpoint, host=given.host) as client:
-            figures = client.endpoint_figures(timeout=given.timeout)
-    except ConfigError as error:
-        print(f"servingclient metrics: {error}", file=sys.stderr)
-        return _BAD_INPUT
-    except ServingError as error:
-        print(f"servingclient metrics: {error}", file=sys.stderr)
-        return _NONE
+    given = parser().parse_args(argv)
+    return asking.ended("metrics", lambda: _asked(given))
+
+
+def _asked(given: argparse.Namespace) -> int:
+    with asking.opened(given) as client:
+        figures = client.endpoint_figures(timeout=given.timeout)
     if figures.why_none is not None:
-        print(f"servingclient metrics: {given.endpoint}: {figures.why_none}.", file=sys.stderr)
-        return _NONE
+        asking.complain("metrics", f"{given.endpoint}: {figures.why_none}.")
+        return asking.FAILED
     if given.json:
         show(json.dumps(as_json(given.endpoint, figures), indent=2))
     elif given.prometheus:
         show("\n".join(exposition(given.endpoint, figures)))
     else:
         show("\n".join(table(given.endpoint, figures)))
-    return _GOOD
+    return asking.GOOD
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
         prog="servingclient metrics",
         description="Show what an endpoint says of itself: its own figures of the last minute.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("endpoint", help="name of the serving endpoint")
-    parser.add_argument("--host", help="workspace; else unified authentication knows it")
-    parser.add_argument("--timeout", type=float, default=_TIMEOUT_S, help="seconds (%(default)g)")
-    form = parser.add_mutually_exclusive_group()
+    asking.add_endpoint(made)
+    form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
     form.add_argument(
         "--prometheus", action="store_true", help="as gauges in Prometheus' text format"
     )
-    return parser
+    return made
 
 
 def _values(figures: EndpointFigures) -> Iterator[tuple[str, str, float | None]]:

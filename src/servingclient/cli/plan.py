@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: Arguments after ``plan``.
     """
-    given = _parser().parse_args(argv)
+    given = parser().parse_args(argv)
     try:
         found = _planned(given)
         _save(found, given)
@@ -98,18 +98,19 @@ def _print(found: Plan, given: argparse.Namespace) -> None:
         show(f"{found}\n\n{found.plot()}" if given.plot else str(found))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
         prog="servingclient plan",
         description="How much provisioned concurrency a load needs, and what callers will see.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _load(parser.add_argument_group("the load"))
-    _model(parser.add_argument_group("the model"))
-    _endpoint(parser.add_argument_group("the endpoint and its callers"))
-    _output(parser.add_argument_group("what to print"))
-    return parser
+    _load(made.add_argument_group("the load"))
+    _model(made.add_argument_group("the model"))
+    _endpoint(made.add_argument_group("the endpoint and its callers"))
+    _output(made.add_argument_group("what to print"))
+    return made
 
 
 def _load(group: Any) -> None:

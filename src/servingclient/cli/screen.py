@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -80,6 +81,33 @@ class RichScreen:
     def verdict(self, text: str, *, good: bool) -> None:
         """Say how it went."""
         self._console.print(f"    {text}", style="green" if good else "bold red", markup=False)
+
+
+class JsonScreen:
+    """A line of JSON for each part: ``heading``, ``facts`` by name, ``verdict`` and ``good``."""
+
+    def __init__(self) -> None:
+        self._heading = ""
+        self._facts: dict[str, str] = {}
+
+    def heading(self, text: str) -> None:
+        """Begin a part; one without a verdict ends here."""
+        if self._facts:
+            self._line({})
+        self._heading = text
+
+    def facts(self, facts: Iterable[Fact]) -> None:
+        """Keep names with their values for the line."""
+        self._facts.update(facts)
+
+    def verdict(self, text: str, *, good: bool) -> None:
+        """End the part."""
+        self._line({"verdict": text, "good": good})
+
+    def _line(self, verdict: dict[str, object]) -> None:
+        line = {"heading": self._heading, "facts": self._facts, **verdict}
+        print(json.dumps(line, ensure_ascii=False), flush=True)
+        self._heading, self._facts = "", {}
 
 
 def screen(*, plain: bool) -> Screen:

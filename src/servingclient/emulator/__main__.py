@@ -18,11 +18,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_EXAMPLES = """\
+examples:
+  servingclient emulate
+  servingclient emulate --http --json --port 8080
+  servingclient emulate --endpoint '{"name": "fraud", "slots": 4, "service_time_s": 0.04}'
+
+It prints what a shell has to export for a client to find it, then serves until Ctrl-C or SIGTERM.
+
+exit codes: 0 it was told to end; 2 it cannot begin: a port is taken, an endpoint cannot be.
+"""
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     made = argparse.ArgumentParser(
         prog="servingclient emulate",
         description="Run a local Databricks Model Serving until it is interrupted.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
         "--port", type=int, default=0, help="of the workspace host; 0 takes a free one"

@@ -45,16 +45,26 @@ def columns_of(stats: Stats) -> list[tuple[str, Traffic]]:
 
 def traffic_rows(stats: Stats) -> Iterator[Row]:
     """What happened in each window."""
-    heads, columns = zip(*columns_of(stats), strict=True)
+    return side_by_side(columns_of(stats), stats.total)
+
+
+def side_by_side(named: Sequence[tuple[str, Traffic]], total: Traffic) -> Iterator[Row]:
+    """What happened in each of several, beside each other.
+
+    Args:
+        named: What stands above each, and what happened there.
+        total: Decides which rows there are.
+    """
+    heads, columns = zip(*named, strict=True)
     yield Row("", heads)
     yield Row("calls a second", tuple(rate(traffic.qps) for traffic in columns))
     yield Row("failed", tuple(percent(traffic.error_rate) for traffic in columns))
-    for name in _worst_errors(stats.total):
+    for name in _worst_errors(total):
         cells = tuple(count(traffic.errors.get(name, 0)) for traffic in columns)
         yield Row(f"  {name}", cells)
-    if stats.total.cancelled:
+    if total.cancelled:
         yield Row("cancelled", tuple(count(traffic.cancelled) for traffic in columns))
-    if stats.total.streams:
+    if total.streams:
         yield Row("streams", tuple(count(traffic.streams) for traffic in columns))
     yield Row("P50", tuple(seconds(traffic.p50_s) for traffic in columns))
     yield Row("P90", tuple(seconds(traffic.p90_s) for traffic in columns))
@@ -65,7 +75,7 @@ def traffic_rows(stats: Stats) -> Iterator[Row]:
     yield Row("wait for a place, P99", waits)
     for name, share in (("first byte, P50", 0.5), ("first byte, P99", 0.99)):
         yield Row(name, tuple(seconds(t.first_byte_s.quantile(share)) for t in columns))
-    yield from _stage_rows(stats.total, columns)
+    yield from _stage_rows(total, columns)
     yield Row("attempts", tuple(count(traffic.attempts) for traffic in columns))
     yield Row("retries", tuple(count(traffic.retries) for traffic in columns))
     yield Row("throttled", tuple(count(traffic.throttled) for traffic in columns))
