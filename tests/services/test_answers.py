@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from servingclient import Concurrency, Queue, errors
+from servingclient import Concurrency, Queue, Retry, errors
 from servingclient.emulator import Emulator, faults
 from servingclient.integrations.fastapi import Serving
 from servingclient.integrations.fastapi.problems import MEDIA_TYPE, problem_of
@@ -59,6 +59,15 @@ async def test_a_good_answer_passes(emulator: Emulator) -> None:
     async with service(emulator) as caller:
         reply = await caller.post("/score", json=[ROW])
     assert (reply.status_code, reply.json()) == (200, [3.0])
+
+
+async def test_no_time_for_another_try_at_a_full_endpoint_is_a_429(emulator: Emulator) -> None:
+    patient = ONCE.replace(timeout_s=2.0, retry=Retry())
+    async with calling(scoring(Serving(making(emulator, settings=patient)))) as caller:
+        emulator.always("demo", faults.throttled(retry_after=9))
+        reply = await caller.post("/score", json=[ROW])
+    assert (reply.status_code, reply.headers["retry-after"]) == (429, "9")
+    assert reply.json()["sent"] == "no"
 
 
 async def test_the_answer_tells_nothing_of_ours_and_the_log_does(

@@ -112,7 +112,13 @@ _WAITS: Final = frozenset({429, 503})
 
 
 def problem_of(error: errors.ServingError) -> Problem:
-    """What to answer for ``error``."""
+    """What to answer for ``error``.
+
+    A call that ran out of time because its endpoint was at its limit is told as the latter, which
+    says when to come again.
+    """
+    if isinstance(error, errors.DeadlineExceeded) and isinstance(error.__cause__, errors.Throttled):
+        error = error.__cause__
     status, detail = next((s, text) for kind, s, text in _ANSWERS if isinstance(error, kind))
     wait_s = getattr(error, "retry_after_s", None)
     if isinstance(error, errors.ServerError):

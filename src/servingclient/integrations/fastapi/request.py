@@ -89,7 +89,7 @@ class RequestLife:
             late = not done and not exchange.begun
             if not done and not late:  # the end of a reply that has begun is not waited for by us
                 await asyncio.wait(either, return_when=_FIRST)
-            if late or (gone.done() and not exchange.complete):
+            if late or (exchange.gone and not exchange.complete):
                 work.cancel()
             await asyncio.wait({work})
         finally:
@@ -98,7 +98,7 @@ class RequestLife:
         if not work.cancelled():
             work.result()
             return None
-        if exchange.begun or gone.done():
+        if exchange.begun or exchange.gone:
             return None
         return problems.late() if late else problems.ending()
 
@@ -123,6 +123,7 @@ class _Exchange:
     """A request and its reply, as they pass.
 
     Attributes:
+        gone: The caller has hung up.
         begun: The reply has begun.
         complete: It has been sent; what runs now runs behind it.
     """
@@ -133,25 +134,24 @@ class _Exchange:
         self._ending = ending
         self._closes = scope.get("http_version") in _ONE_BY_ONE
         self._ahead: asyncio.Queue[Message] = asyncio.Queue(1)
-        self._gone = False
-        self.begun = self.complete = False
+        self.gone = self.begun = self.complete = False
 
     async def read_ahead(self) -> None:
         """Return when the caller is gone. Servers tell so only to who reads, so a message is read
         ahead, and another waits to be taken; no more of a body is held than that.
         """
-        while not self._gone:
+        while not self.gone:
             message = await self._receive()
             if message["type"] != "http.disconnect":
                 await self._ahead.put(message)
                 continue
-            self._gone = True
+            self.gone = True
             if self._ahead.empty():  # someone may wait for it
                 self._ahead.put_nowait(message)
 
     async def receive(self) -> Message:
         """What the app reads."""
-        if self._gone and self._ahead.empty():
+        if self.gone and self._ahead.empty():
             return {"type": "http.disconnect"}
         return await self._ahead.get()
 
