@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from servingclient.emulator import Emulator
 from tests.chaos.endpoint import Endpoint
 from tests.chaos.form import SHORT_SCALE, Form
 from tests.chaos.kit import Stage
 from tests.chaos.matrix import ROWS
+from tests.chaos.workspace import JOURNAL_LIMIT, Emulated, WorkspaceStage
 from tests.faults.proxy import FaultProxy
 from tests.scripted.certificates import authority  # noqa: F401 - found by name
 
@@ -53,6 +55,16 @@ def stage(request: pytest.FixtureRequest, form: Form) -> Iterator[Stage]:
     kind = getattr(request, "param", "lanes")
     with Endpoint() as endpoint, FaultProxy(endpoint.port) as proxy:
         yield Stage(form, kind, endpoint, proxy, request.node.user_properties)
+
+
+@pytest.fixture
+def workspace(request: pytest.FixtureRequest, form: Form) -> Iterator[WorkspaceStage]:
+    """An emulator, which knows tokens, slots and queues. ``rows(on="workspace")`` as above."""
+    kind = getattr(request, "param", "lanes")
+    with Emulator(tls=False, journal_limit=JOURNAL_LIMIT) as emulator:
+        made = Emulated(emulator)
+        with FaultProxy(made.port) as proxy:
+            yield WorkspaceStage(form, kind, made, proxy, request.node.user_properties)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

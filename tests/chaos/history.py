@@ -20,12 +20,14 @@ class Outcome(NamedTuple):
         answer: What was answered.
         attempts: How many tries were told; None where nobody could tell them.
         sent: Whether the endpoint may have seen it, as the error says.
+        ours: The error is one that callers are told of.
     """
 
     error: str | None = None
     answer: object = None
     attempts: int | None = None
     sent: str = "yes"
+    ours: bool = True
 
 
 @dataclass(slots=True)
@@ -108,6 +110,8 @@ def _of_call(call: Call, processed: int, most_attempts: int, late_s: float) -> I
         yield f"{call.id}: processed {processed} times in {attempts} tries"
     if not call.idempotent and processed > 1:
         yield f"{call.id}: processed {processed} times, and may run only once"
+    if not outcome.ours:
+        yield f"{call.id}: ended with {outcome.error}"
     if outcome.error is None and outcome.answer != call.id:
         yield f"{call.id}: answered with {outcome.answer!r}"
     if outcome.error is None and not processed:

@@ -40,6 +40,10 @@ def made_up_answer(history: History) -> None:
     history.processed = {"c": 1}
 
 
+def a_bug(history: History) -> None:
+    history.calls[0].outcomes[0] = Outcome("KeyError('x')", attempts=2, ours=False)
+
+
 def untold_try(history: History) -> None:
     history.processed = {"a": 3, "c": 1}
 
@@ -79,6 +83,7 @@ def leaking(history: History) -> None:
         (ended_twice, "a: 2 outcomes"),
         (anothers_answer, "a: answered with 'b'"),
         (made_up_answer, "a: answered, and nobody processed it"),
+        (a_bug, "a: ended with KeyError('x')"),
         (untold_try, "a: processed 3 times in 2 tries"),
         (ran_twice, "c: processed 2 times, and may run only once"),
         (sent_after_all, "b: processed, and QueueFull says that it was not sent"),
