@@ -28,17 +28,13 @@ class Sent(NamedTuple):
 class Endpoint:
     """A model that echoes ids. ``with`` starts and stops it.
 
-    Args:
-        took_s: How long the model takes while it is well.
-
     Attributes:
         sent: The requests, in their order.
         most_at_once: Most requests that were under way here at one time.
     """
 
-    def __init__(self, took_s: float = 0.0) -> None:
-        self._well = echo_after(took_s) if took_s else echo()
-        self._act = self._well
+    def __init__(self) -> None:
+        self._well = self._act = echo()
         self._at_once = 0
         self.most_at_once = 0
         self.sent: list[Sent] = []
@@ -64,6 +60,10 @@ class Endpoint:
     def answer(self, act: Act) -> None:
         """From now on answer so."""
         self._act = act
+
+    def take(self, seconds: float) -> None:
+        """Be a model that takes so long, from now on and whenever it is well."""
+        self._well = self._act = echo_after(seconds)
 
     def be_well(self) -> None:
         """From now on answer as at the start."""

@@ -1,7 +1,7 @@
 """How long a row of the matrix takes: the long form has its own times, shorter ones are scaled.
 
 At 50 calls a second a minute of a fault is 3,000 calls, and two seconds are 100. So whatever is
-counted against a number of calls (the retry quota) shrinks with the time.
+counted against a number of calls (the retry quota) shrinks with the time, and so do time-outs.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from servingclient.settings import Pool, Retry, Settings
 
-SHORT_SCALE = 1 / 30
-"""What the default suite runs: a minute in two seconds."""
+SHORT_SCALE = 1 / 60
+"""What the default suite runs: a minute in a second, and faults for two."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Form:
         """The pass numbers of the matrix hold as they stand."""
         return self.scale >= 1.0
 
-    def phase_s(self, long_s: float) -> float:
-        """Length of a phase that lasts ``long_s`` in the long form; one second at least."""
-        return max(min(1.0, long_s), long_s * self.scale)
+    def phase_s(self, long_s: float, least_s: float = 1.0) -> float:
+        """Length of a phase that lasts ``long_s`` in the long form."""
+        return max(min(least_s, long_s), long_s * self.scale)
 
-    def calls(self, long_calls: int) -> int:
-        """The same for a number of calls; 40 at least."""
-        return max(min(40, long_calls), round(long_calls * self.scale))
+    def scaled_s(self, long_s: float) -> float:
+        """A time that keeps its relation to the time of a call."""
+        return long_s * self.timeout_s / 5.0
 
     @property
     def timeout_s(self) -> float:
@@ -57,6 +57,5 @@ class Form:
     @property
     def settings(self) -> Settings:
         """The default settings, with the matrix' time-out."""
-        ratio = self.timeout_s / 5.0
-        connect_s = Pool().connect_timeout_s * ratio
-        return Settings(timeout_s=self.timeout_s, pool=Pool(connect_timeout_s=connect_s))
+        pool = Pool(connect_timeout_s=self.scaled_s(Pool().connect_timeout_s))
+        return Settings(timeout_s=self.timeout_s, pool=pool)

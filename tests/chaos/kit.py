@@ -50,12 +50,18 @@ SETTLED_WITHIN_S = 3.0
 """Time in which lanes of calls that were given up are put away."""
 
 
-def rows(*kinds: Kind, default: tuple[Kind, ...] = ("lanes",)) -> Any:
-    """Tell a row for these clients; only those in ``default`` are part of the default suite."""
+def rows(*kinds: Kind, default: tuple[Kind, ...] = ("lanes",), on: str = "stage") -> Any:
+    """Tell a row for these clients; only those in ``default`` are part of the default suite.
+
+    Args:
+        *kinds: The clients.
+        default: Those of the default suite.
+        on: The fixture; ``"workspace"`` is an emulator's.
+    """
     marked = [
         kind if kind in default else pytest.param(kind, marks=pytest.mark.soak) for kind in kinds
     ]
-    return pytest.mark.parametrize("stage", marked, indirect=True)
+    return pytest.mark.parametrize(on, marked, indirect=True)
 
 
 @dataclass
@@ -103,6 +109,7 @@ class Stage:
         clients: int = CLIENTS,
         before_s: float = STEADY_S,
         after_s: float = STEADY_S,
+        least_fault_s: float = 2.0,
         **options: Any,
     ) -> Told:
         """Steady load, a fault, steady load; all times are those of the long form.
@@ -115,14 +122,15 @@ class Stage:
             per_s: Calls a second over all clients.
             clients: How many clients share them.
             before_s: Steady load before.
-            after_s: Steady load after; at least a recovery's window and the time of a call.
+            after_s: Steady load after; never less than a call's time and two windows of recovery.
+            least_fault_s: The fault lasts at least so long in short forms.
             **options: Arguments of each ``predict``.
         """
         form = self.form
         least_s = 2.0 * form.window_s + form.timeout_s
         phases = [
             Phase(form.phase_s(before_s)),
-            Phase(form.phase_s(fault_s), begin),
+            Phase(form.phase_s(fault_s, least_fault_s), begin),
             Phase(max(form.phase_s(after_s), least_s), end or self.heal),
         ]
         chosen = self.settings if settings is None else settings
@@ -241,7 +249,7 @@ def _sample(fleet: list[Any]) -> Sample:
         sum(one.in_flight for one in found),
         sum(one.waiting for one in found),
         max(one.in_flight for one in found),
-        sum(one.limit for one in found),
+        max(one.limit for one in found),
     )
 
 

@@ -7,10 +7,9 @@ between two calls.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +64,11 @@ class Load:
     async def run(self) -> None:
         """Make the calls as tasks of the running loop; returns when all have ended."""
         loop, running = asyncio.get_running_loop(), set()
-        for due_s in self._instants():
+        for due_s, phase in self._steps():
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            if phase is not None:
+                self._turn(phase)
+                continue
             task = loop.create_task(self._call(*self._next(), due_s))
             running.add(task)
             task.add_done_callback(running.discard)
@@ -77,26 +79,33 @@ class Load:
         never = threading.Event()
         with ThreadPoolExecutor(_MOST_THREADS) as pool:
             running = []
-            for due_s in self._instants():
+            for due_s, phase in self._steps():
                 never.wait(max(0.0, due_s - time.monotonic()))
+                if phase is not None:
+                    self._turn(phase)
+                    continue
                 running.append(pool.submit(self._call_blocking, *self._next(), due_s))
             for one in running:
                 one.result()
 
-    def _instants(self) -> Iterator[float]:
+    def _steps(self) -> Iterator[tuple[float, Phase | None]]:
+        """Instants at which a phase or, without one, a call is due."""
         every = max(1, round(self.per_s / _SAMPLES_PER_S))
         at_s = time.monotonic()
         for phase in self.phases:
-            phase.begin()
+            yield at_s, phase
             # a fault that takes a moment to set up must not be followed by a burst
-            at_s = max(at_s, time.monotonic())
-            self.turned_s.append(at_s)
+            at_s = self.turned_s[-1]
             for number in range(max(1, round(phase.seconds * self.per_s))):
                 if number % every == 0:
                     self.sample()
-                yield at_s + number / self.per_s
+                yield at_s + number / self.per_s, None
             at_s += phase.seconds
-        self.turned_s.append(at_s)
+        yield at_s, Phase(0.0)
+
+    def _turn(self, phase: Phase) -> None:
+        phase.begin()
+        self.turned_s.append(time.monotonic())
 
     def _next(self) -> tuple[Caller, str]:
         number = self.started
@@ -131,10 +140,3 @@ def outcome_of(call_id: str, outcome: Any) -> tuple[str, BaseException | None]:
     if isinstance(outcome, BaseException):
         return type(outcome).__name__, outcome
     return ("ok" if list(outcome.predictions) == [call_id] else "WRONG"), None
-
-
-def in_turn(
-    callers: Sequence[Callable[[str], Awaitable[Any]]], count: int
-) -> Iterator[tuple[Callable[[str], Awaitable[Any]], str]]:
-    """``count`` callers and ids, one client after the other; for rows with a load of their own."""
-    return zip(itertools.cycle(callers), (f"c{number}" for number in range(count)))

@@ -49,14 +49,14 @@ class Sample(NamedTuple):
         in_flight: Calls admitted.
         waiting: Calls in the queues.
         most: The most admitted calls of one client.
-        limits: The sum of the clients' limits.
+        limit: The highest limit of one client.
     """
 
     at_s: float
     in_flight: int
     waiting: int
     most: int
-    limits: int
+    limit: int
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,16 @@ class Told:
     def most_in_flight(self) -> int:
         """Most calls that one client had admitted at one time."""
         return max((sample.most for sample in self.samples), default=0)
+
+    @property
+    def highest_limit(self) -> int:
+        """The highest limit that one client had."""
+        return max((sample.limit for sample in self.samples), default=0)
+
+    @property
+    def most_sent(self) -> int:
+        """Most requests that the endpoint saw of one call."""
+        return max(Counter(sent.id for sent in self.sent).values(), default=0)
 
 
 def success(calls: Sequence[Call]) -> float:

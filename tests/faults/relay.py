@@ -170,15 +170,16 @@ class Relay:
     async def _close(self) -> None:
         if self._idle is not None:
             self._idle.cancel()
-        for writer in (self._server, self._client):
-            if writer is not None:
-                # closing a TLS transport twice makes it forget its connection
-                if not writer.is_closing():
-                    writer.close()
-                with contextlib.suppress(*_LOST):
-                    await writer.wait_closed()
         if self._client is None:
             self.sock.close()
+        writers = [writer for writer in (self._server, self._client) if writer is not None]
+        for writer in writers:
+            # closing a TLS transport twice makes it forget its connection
+            if not writer.is_closing():
+                writer.close()
+        for writer in writers:
+            with contextlib.suppress(*_LOST):
+                await writer.wait_closed()
         self.count.open = False
         self._script.noticed()
 

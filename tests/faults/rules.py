@@ -52,6 +52,11 @@ def connections(*numbers: int, toxics: Toxics) -> Rule:
     return lambda moment: toxics if moment.connection in numbers else ()
 
 
+def every_connection(nth: int, *toxics: Toxic) -> Rule:
+    """For each ``nth`` connection."""
+    return lambda moment: toxics if moment.connection % nth == nth - 1 else ()
+
+
 def every(nth: int, *toxics: Toxic) -> Rule:
     """For each ``nth`` request, counted over all connections."""
 

@@ -11,6 +11,7 @@ from tests.faults.rules import (
     changing,
     connections,
     every,
+    every_connection,
     nothing,
     phases,
     share,
@@ -30,6 +31,11 @@ def test_always_and_nothing() -> None:
 def test_connections_by_number() -> None:
     rule = connections(1, 3, toxics=(SLOW,))
     assert [n for n in range(5) if rule(Moment(n, 7, 0.0))] == [1, 3]
+
+
+def test_every_nth_connection() -> None:
+    rule = every_connection(4, SLOW)
+    assert [n for n in range(10) if rule(Moment(n, 0, 0.0))] == [3, 7]
 
 
 def test_every_nth_request() -> None:
