@@ -23,6 +23,7 @@ html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
 
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"

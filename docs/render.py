@@ -1,4 +1,4 @@
-"""Write the tables of docs/settings.md, errors.md, howto-doctor.md and howto-monitoring.md.
+"""Write the tables of pages that tell defaults, errors, metrics and measured figures.
 
     python docs/render.py            # rewrite them
     python docs/render.py --check    # exit code 1 where they are out of date
@@ -25,6 +25,7 @@ from servingclient.settings.targets import Targets
 from servingclient.telemetry.exported import METRICS
 
 HERE = Path(__file__).parent
+RESULTS = HERE.parent / "benchmarks" / "results.md"
 MARKED = re.compile(r"(<!-- rendered: begin[^\n]*-->\n).*?(<!-- rendered: end -->)", re.DOTALL)
 UNITS = {"MiB": 1024 * 1024, "KiB": 1024}
 
@@ -183,7 +184,109 @@ def targets_table() -> str:
     return "\n".join(["| target | default | what it is, and why |", *defaults(Targets)])
 
 
+def measured(part: str, table: str) -> dict[str, list[str]]:
+    """A table of benchmarks/results.md: its cells by the first one of each row."""
+    text = RESULTS.read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^## {part}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    if table:
+        (section,) = re.findall(
+            rf"^### {re.escape(table)}\n(.*?)(?=^### |\Z)", section, re.MULTILINE | re.DOTALL
+        )
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:1] == "|"]
+    return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+
+
+def measured_on(part: str) -> str:
+    """The day of a part of benchmarks/results.md."""
+    text = RESULTS.read_text(encoding="utf-8")
+    return re.findall(rf"^## {part}\n.*?^(\d{{4}}-\d\d-\d\d), ", text, re.MULTILINE | re.DOTALL)[0]
+
+
+def compared() -> str:
+    """What a call costs here and elsewhere, and how many rows a second get through."""
+    others = ("databricks_sdk", "mlflow", "requests", "httpx")
+    names = ("servingclient", "servingclient_as_shipped", *others, "aiohttp")
+    calls = []
+    for table, told in (
+        ("sync_1", "1 thread"),
+        ("sync_8", "8 threads"),
+        ("sync_32", "32 threads"),
+        ("async_16", "16 tasks"),
+        ("async_64", "64 tasks"),
+    ):
+        found = measured("One call", table)
+        calls.append([told, *(found[name][0] if name in found else "-" for name in names)])
+    threads, rows = measured("Batching", "256 threads"), measured("Map", "Rows a second")
+    shared = [threads[name][0] for name in ("servingclient batched", *others)]
+    loops = [rows["servingclient map"][0], *(rows[f"{name}, loop"][0] for name in others)]
+    heads = ["databricks-sdk", "mlflow.deployments", "requests", "httpx"]
+    return "\n".join(
+        [
+            f"CPU of the client for one call of one row, in µs ({measured_on('One call')}):",
+            "",
+            *tabled(["", "servingclient", "as it ships", *heads, "aiohttp"], calls),
+            "",
+            f"Rows a second, a model with 4 slots ({measured_on('Batching')}):",
+            "",
+            *tabled(
+                ["", "servingclient", *heads],
+                [
+                    ["256 threads, each a row a call; here with batching", *shared],
+                    ["a whole frame: here `map`, else 1,000 rows a call in a loop", *loops],
+                ],
+            ),
+        ]
+    )
+
+
+def tabled(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A table of figures."""
+    marks = ["---", *["---:"] * (len(head) - 1)]
+    return [f"| {' | '.join(row)} |" for row in (head, marks, *rows)]
+
+
+def troubled() -> str:
+    """An endpoint in trouble, with the quota and without."""
+    found = measured("Overload", "An endpoint in trouble")
+    ours, naive = found["outage-ours"], found["outage-naive"]
+    back, never, none = (found[f"brown-out-{who}"] for who in ("ours", "naive", "no-retry"))
+    rows = [
+        ["an outage of 60 s: requests a call", ours[1], naive[1], "1"],
+        ["a brown-out of 10 s at 80 % load: good calls", back[2], never[2], none[2]],
+        ["the same: well again after", back[3], never[3], none[3]],
+    ]
+    head = ["trouble", "quota and concurrency limit", "four tries, neither", "no retries"]
+    return "\n".join(
+        [
+            f"Measured on {measured_on('Overload')}, eight clients against an emulated endpoint:",
+            "",
+            *tabled(head, rows),
+        ]
+    )
+
+
+def shared() -> str:
+    """What sharing requests brings."""
+    found = measured("Batching", "")
+    tasks, threads, one = (
+        found[f"batching, {name}"][0].removesuffix(" x")
+        for name in (
+            "256 tasks: rows/s batched / not batched",
+            "256 threads: rows/s batched / not batched",
+            "one thread: p50 batched / not batched",
+        )
+    )
+    return (
+        f"Measured on {measured_on('Batching')}, with a model of 4 slots that takes 5 ms a request "
+        f"and 0.05 ms a row: 256 tasks\nget {tasks} times the rows a second, 256 threads {threads} "
+        f"times. A single caller's median is {one} times what it is\nwithout batching."
+    )
+
+
 PAGES = {
+    "comparison.md": compared,
+    "concept-batching.md": shared,
+    "concept-quota.md": troubled,
     "settings.md": settings_tables,
     "errors.md": errors_tables,
     "howto-doctor.md": targets_table,
