@@ -40,9 +40,8 @@ class DatabricksDeploymentClient:
     """Queries serving endpoints with the arguments of mlflow's class of that name.
 
     Where the endpoint answered with an error, ``requests.HTTPError`` is raised as mlflow does, with
-    ``response.status_code`` and this library's error as its ``__cause__``. mlflow's own retries
-    end in ``MlflowException`` or rewrite the status to 500; here the last reply's is told. All
-    other failures are this library's errors.
+    ``response.status_code`` and this library's error as its ``__cause__``. mlflow rewrites some
+    statuses to 500; here the last reply's is told. All other failures are this library's errors.
 
     Args:
         target_uri: ``"databricks"``, or ``"databricks://<profile>"``.

@@ -4,7 +4,7 @@ The ``model`` of a request names the serving endpoint. Each request becomes one 
 library's own client: one deadline over everything, retries with a quota, tokens that are renewed,
 as many calls at once as the endpoint takes. Route-optimized endpoints are called like any other.
 
-Tested with openai 1.60, 2.54, 3.0 and 3.54. From 3.0 that package sends with httpx2, and takes a
+Tested with openai 1.66, 2.54, 3.0 and 3.54. From 3.0 that package sends with httpx2, and takes a
 client of httpx as well, which is what it gets.
 """
 
