@@ -13,6 +13,7 @@ PEER := .venv-peer
 BENCH := .venv-bench
 WHEEL := .venv-wheel
 ENGINES := .venv-engines
+FUZZ := .venv-fuzz
 DOCS := .venv-docs
 BIN := $(VENV)/bin
 
@@ -24,12 +25,12 @@ WORKERS ?= 2
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines docs demo bench bench-call bench-overload bench-spark format clean schedules
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines fuzz soak docs demo bench bench-call bench-overload bench-spark format clean schedules
 
 help:
 	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
-	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1], schedules"
+	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1], schedules, fuzz [ARGS=...], soak [ARGS=...]"
 
 # ---------------------------------------------------------------- environments, each built once per change of its inputs
 
@@ -68,6 +69,14 @@ $(DOCS)/.stamp: pyproject.toml constraints.txt
 	$(DOCS)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
 	@touch $@
 
+# Not pinned: each release of atheris has wheels for other versions of Python, and its source needs
+# a build of clang.
+$(FUZZ)/.stamp: pyproject.toml constraints.txt
+	$(call new_venv,$(FUZZ))
+	$(FUZZ)/bin/pip install $(PIP_FLAGS) --only-binary atheris -c constraints.txt -e '.[fuzz]' \
+		|| { echo "atheris has wheels for CPython 3.10 to 3.13 on Linux: make fuzz PYTHON=/path/to/one of them"; exit 1; }
+	@touch $@
+
 # ---------------------------------------------------------------- tests, the fastest first
 
 test: lint types imports unit peers test-wheel
@@ -95,6 +104,10 @@ peers: setup peer
 # without. Not part of `test`.
 engines: $(ENGINES)/.stamp
 	$(ENGINES)/bin/python -m pytest -p no:cacheprovider tests/engines $(ARGS)
+
+# Millions of inputs for the parsers of what comes from outside; see tests/fuzz/run.py.
+fuzz: $(FUZZ)/.stamp
+	$(FUZZ)/bin/python -m tests.fuzz.run $(ARGS)
 
 # The wheel as a user gets it: first alone, with no extra installed, then under the suite. The tools
 # of the suite are borrowed from .venv by path; a path in a .pth file does not run the .pth files
@@ -164,6 +177,6 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) $(ENGINES) $(DOCS) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) $(ENGINES) $(DOCS) $(FUZZ) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
