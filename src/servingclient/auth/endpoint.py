@@ -131,10 +131,17 @@ def _own_route(value: dict[str, Any], endpoint_id: str | None) -> tuple[str | No
         return None, None
     details = query.get("authorization_details")
     if isinstance(details, list):  # documented as a JSON string; take what was surely meant
-        details = json.dumps(details)
+        details = _as_text(details)
     if not isinstance(details, str):
         details = _documented_details(endpoint_id)
     return url, details
+
+
+def _as_text(value: list[Any]) -> str | None:
+    try:
+        return json.dumps(value)
+    except RecursionError:  # read by orjson, which goes deeper
+        return None
 
 
 def _documented_details(endpoint_id: str | None) -> str | None:
@@ -155,7 +162,7 @@ def _concurrency(entities: list[dict[str, Any]]) -> int | None:
     for entity in entities:
         most = entity.get("max_provisioned_concurrency")
         if not isinstance(most, int) or isinstance(most, bool):
-            most = _SIZES.get(str(entity.get("workload_size")).lower(), 0)
+            most = _SIZES.get((_text(entity, "workload_size") or "").lower(), 0)
         total += max(most, 0)
     return total or None
 

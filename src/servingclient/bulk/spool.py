@@ -117,15 +117,13 @@ class Spool:
         self._file.seek(0)
         magic = self._file.read(len(_MAGIC))
         if not _MAGIC.startswith(magic):
-            raise self._unusable(
-                "was not written by this version of map. Give another path, or delete it"
-            )
+            raise self._not_ours()
         end = len(_MAGIC)
         frames = _frames(self._file, end, size)
         header = next(frames, None)
         if header is None:  # new, or killed before its first frame was whole
             return self._begin(job, size)
-        self._check_job(_unpacked(header[1]), job)
+        self._check_job(self._unpacked(header[1]), job)
         end = header[0] + len(header[1])
         for start, content in frames:
             self._learn(start, content)
@@ -153,6 +151,8 @@ class Spool:
             _log.warning("checkpoint_mode path=%s error=%s", self._path, error.strerror)
 
     def _check_job(self, known: Any, job: dict[str, str]) -> None:
+        if type(known) is not dict:
+            raise self._not_ours()
         differing = [name for name in job if known.get(name) != job[name]]
         if differing:
             what = " and ".join(f"another {_WORDS[name]}" for name in differing)
@@ -163,7 +163,13 @@ class Spool:
     def _learn(self, start: int, content: bytes) -> None:
         unpacker = msgpack.Unpacker(max_buffer_size=len(content))
         unpacker.feed(content)
-        first_row, rows, digest, holes = unpacker.unpack()
+        try:
+            head = unpacker.unpack()
+        except _NO_MSGPACK:
+            raise self._not_ours() from None
+        if not _is_head(head):
+            raise self._not_ours()
+        first_row, rows, digest, holes = head
         skipped = unpacker.tell()
         self._records[first_row] = Record(
             first_row, rows, digest, holes, start + skipped, len(content) - skipped
@@ -202,11 +208,17 @@ class Spool:
         return self._starts[index] - row if index < len(self._starts) else None
 
     def predictions(self, record: Record) -> list[Any]:
-        """What was predicted for the rows of ``record`` that are no holes."""
+        """What was predicted for the rows of ``record`` that are no holes.
+
+        Raises:
+            CheckpointError: The file holds something else there.
+        """
         with self._lock:
             self._file.seek(record.offset)
             content = _read(self._file, record.size_bytes)
-        values: list[Any] = _unpacked(content)
+        values: list[Any] = self._unpacked(content)
+        if type(values) is not list or len(values) != record.rows - len(record.holes):
+            raise self._not_ours()
         return values
 
     def append(
@@ -245,6 +257,17 @@ class Spool:
         """Let go of the file."""
         with self._lock:
             self._file.close()
+
+    def _unpacked(self, content: bytes) -> Any:
+        try:
+            return msgpack.unpackb(content)
+        except _NO_MSGPACK:
+            raise self._not_ours() from None
+
+    def _not_ours(self) -> CheckpointError:
+        return self._unusable(
+            "was not written by this version of map. Give another path, or delete it"
+        )
 
     def _unusable(self, why: str) -> CheckpointError:
         return CheckpointError(f"The checkpoint {self._path!r} {why}.")
@@ -286,8 +309,22 @@ def _read(file: io.FileIO, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _unpacked(content: bytes) -> Any:
-    return msgpack.unpackb(content)
+_NO_MSGPACK: Final = (ValueError, TypeError, msgpack.UnpackException, RecursionError)
+
+
+def _is_head(found: Any) -> bool:
+    """Whether it says which rows a frame is of: first row, rows, digest, holes."""
+    if type(found) is not list or len(found) != 4:
+        return False
+    first_row, rows, digest, holes = found
+    return (
+        type(first_row) is type(rows) is int
+        and first_row >= 0
+        and rows > 0
+        and type(digest) is bytes
+        and type(holes) is list
+        and all(type(hole) is int and 0 <= hole < rows for hole in holes)
+    )
 
 
 if sys.platform == "win32":

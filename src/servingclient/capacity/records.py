@@ -6,15 +6,17 @@ import csv
 import itertools
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from servingclient.errors import ConfigError
 from servingclient.telemetry.histogram import Histogram, lower_bound
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """Larger files are refused: ten million times as text, and more than a plan can use."""
+_PIECE_BYTES: Final = 1024 * 1024
 _UNITS: Final[Mapping[str, float]] = {"_s": 1.0, "_ms": 1e-3}
 _COLUMNS: Final = (
     "service_time",
@@ -67,7 +69,7 @@ def recorded(path: str | Path) -> dict[float, int]:
     path = Path(path)
     try:
         with path.open("rb") as file:  # what a device or pipe holds, no size says
-            found = file.read(MAX_BYTES + 1)
+            found = _read(file, MAX_BYTES + 1)
         if len(found) > MAX_BYTES:
             raise ConfigError(f"{path.name} is larger than {MAX_BYTES:,} bytes; take a part of it.")
         content = found.decode("utf-8-sig")
@@ -78,6 +80,15 @@ def recorded(path: str | Path) -> dict[float, int]:
     if content.lstrip()[:1] in ("[", "{"):
         return _of_json(path.name, content)
     return _of_csv(path.name, content)
+
+
+def _read(file: BinaryIO, most: int) -> bytes:
+    """Up to ``most`` bytes, by pieces: what ``read`` is asked for at once is set aside at once."""
+    parts: list[bytes] = []
+    while most and (part := file.read(min(most, _PIECE_BYTES))):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
 
 
 # ------------------------------------------------------------------------------- JSON
@@ -131,7 +142,7 @@ def _of_histogram(name: str, bounds: list[Any], counts: list[Any]) -> dict[float
         )
     found: dict[float, int] = {}
     for bound, count in zip(_numbers(name, bounds), _numbers(name, counts), strict=True):
-        if count:
+        if count >= 1.0:
             found[bound] = found.get(bound, 0) + int(count)
     return found
 
@@ -156,6 +167,7 @@ def _of_csv(name: str, content: str) -> dict[float, int]:
 
 _PER_MILLE: Final = 1000
 """Times made of a row of percentiles."""
+_PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)%")
 
 
 def _of_locust(name: str, rows: list[dict[str, Any]]) -> dict[float, int]:
@@ -163,8 +175,9 @@ def _of_locust(name: str, rows: list[dict[str, Any]]) -> dict[float, int]:
     row = next((one for one in rows if one.get("Name") == "Aggregated"), rows[-1])
     ends = [(0.0, _number(name, row.get("Min Response Time")))]
     for column, value in row.items():
-        if column.endswith("%"):
-            ends.append((float(column[:-1]) / 100.0, _number(name, value)))
+        percent = _percent(column)
+        if percent is not None:
+            ends.append((percent / 100.0, _number(name, value)))
     ends.sort()
     found: dict[float, int] = {}
     for step in range(_PER_MILLE):
@@ -172,6 +185,12 @@ def _of_locust(name: str, rows: list[dict[str, Any]]) -> dict[float, int]:
         time_s = _between(ends, share) * 1e-3
         found[time_s] = found.get(time_s, 0) + 1
     return found
+
+
+def _percent(column: str | None) -> float | None:
+    """Which percentile a column holds; None where it holds none, or has no name at all."""
+    found = _PERCENT.fullmatch(column or "")
+    return float(found[1]) if found is not None else None
 
 
 def _between(ends: list[tuple[float, float]], share: float) -> float:
@@ -210,7 +229,7 @@ def _number(name: str, value: Any, at: int | None = None) -> float:
     place = "a percentile" if at is None else f"value {at + 1}"
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (math.isfinite(number) and number >= 0.0):
         raise ConfigError(f"{name}: {place} is no time, a number of at least 0. {_FORMS}")

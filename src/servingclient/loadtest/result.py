@@ -129,7 +129,7 @@ class LoadTest:
                 values["processes"],
                 values["seed"],
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             raise ConfigError(
                 "This is no result of a load test: give the file that loadtest --json wrote."
             ) from None

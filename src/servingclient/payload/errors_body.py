@@ -106,7 +106,8 @@ def _validation(entry: Any) -> str:
     if not isinstance(entry, dict):
         return ""
     place = entry.get("loc")
-    where = ".".join(str(part)[:40] for part in place[:6]) if isinstance(place, list) else ""
+    parts = map(_text, place[:6]) if isinstance(place, list) else ()
+    where = ".".join(part[:40] for part in parts if part is not None)
     return f"{where}: {_text(entry.get('msg')) or ''}"
 
 

@@ -174,7 +174,7 @@ def _of_records(properties: dict[str, Any]) -> Signature | None:
     """Types and required columns in one place."""
     items = _dict(_dict(properties.get("dataframe_records")).get("items"))
     required = items.get("required")
-    names = required if isinstance(required, list) else []
+    names = {n for n in required if isinstance(n, str)} if isinstance(required, list) else set()
     columns = {
         name: Column(_kind(given), name in names)
         for name, given in _dict(items.get("properties")).items()

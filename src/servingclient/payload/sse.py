@@ -105,9 +105,9 @@ class SseParser:
             *lines, rest = _LINE_END.split(b"".join(self._open))
             self._open, self._open_bytes = [rest], len(rest)
             for line in lines:
-                if self.done:
-                    break
                 self._line(line, events)
+                if self.done:
+                    return
         self._bound(self._open_bytes)
 
     def _raise_held(self) -> None:
@@ -143,12 +143,12 @@ class SseParser:
             self._dispatch(events)
             return
         self._bound(len(raw))
-        try:
-            name, _, value = raw.decode().partition(":")
-        except UnicodeDecodeError:
+        text = _text(raw)
+        if text is None:
             raise StreamError(
                 "The stream holds bytes that are no valid UTF-8. What was received before stands."
-            ) from None
+            )
+        name, _, value = text.partition(":")
         value = value.removeprefix(" ")
         if name == "data":
             self._data.append(value)
@@ -188,23 +188,39 @@ def event_value(event: SseEvent, secrets: tuple[str, ...] = ()) -> Any:
     Raises:
         StreamError: The event is an error, or its data is no JSON.
     """
-    try:
-        value = orjson.loads(event.data)
-    except orjson.JSONDecodeError:
-        try:
-            value = parse_constants(event.data.encode())
-        except (ValueError, RecursionError):
-            if event.event != "error":
-                raise StreamError(
-                    f"An event of the stream ({len(event.data):,} characters) is no JSON. What was "
-                    "received before stands."
-                ) from None
-            value = event.data
+    readable, value = _read(event.data)
+    if not readable and event.event != "error":
+        raise StreamError(
+            f"An event of the stream ({len(event.data):,} characters) is no JSON. What was "
+            "received before stands."
+        )
     if event.event == "error" or (isinstance(value, dict) and _says_error(value)):
         detail = error_detail(event.data.encode(), None, secrets)
         code = f"{detail.code}: " if detail.code else ""
         raise StreamError(f"The endpoint broke off the stream. {code}{detail.message}")
     return value
+
+
+# A parser's error holds the text it refuses, so none may become the context of ours.
+
+
+def _text(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _read(data: str) -> tuple[bool, Any]:
+    """Whether the data of an event is JSON, and its value; else the data as it is."""
+    try:
+        return True, orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return True, parse_constants(data.encode())
+    except (ValueError, RecursionError):
+        return False, data
 
 
 def _says_error(value: dict[str, Any]) -> bool:

@@ -150,9 +150,10 @@ class ReplyParser:
         if status < 200:
             self._interim(status)
             return
-        raw = self._raw
+        raw, before = self._raw, 0
         if self._interims or not raw.startswith(_VERSIONS):  # or blank lines came first
             raw = self._behind_interims()
+            before = len(self._raw) - len(raw)
         # The line itself is looked at: get_http_version() writes a text, 0.15 us.
         if status > 599 or not raw.startswith(_VERSIONS):
             version = self._parser.get_http_version()
@@ -163,7 +164,7 @@ class ReplyParser:
         head = raw[: raw.index(_HEAD_END)]
         self._raw = b""
         self.headers = Headers(head)
-        if len(head) > self._limits.head_bytes:
+        if before + len(head) > self._limits.head_bytes:
             self._head_too_large()
         if head.lower().find(b"-encoding:") >= 0:  # ``in`` takes 0.05 us longer
             self._check_codings()
@@ -305,7 +306,7 @@ class ReplyParser:
         if self._fault is not None:
             self._raise()
         # Behind a good first line it was HTTP, and the request may have run; before, it never was.
-        begun = self.head_done or _FIRST_LINE.match(self._behind_interims())
+        begun = self.head_done or self._interims or _FIRST_LINE.match(self._raw.lstrip(b"\r\n"))
         kind = FaultKind.CUT_OFF if begun else FaultKind.UNREADABLE
         raise WireFault(kind, f"the reply breaks HTTP: {error}", sent="maybe") from None
 
