@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import pairwise
 
 from servingclient import Throttled
+from servingclient.settings import Concurrency, Retry
 from tests.chaos.endpoint import UNAVAILABLE, on_share, throttling
 from tests.chaos.kit import Stage, rows
 from tests.chaos.meter import Told, failed, outcomes, quantile, success, those
@@ -25,6 +26,18 @@ def test_chaos_01_503_all(stage: Stage) -> None:
         late = those(failed(told.during), lambda call: call.began_s >= half_s)
         judge.at_most("late failures p99 s", quantile([call.took_s for call in late], 0.99), 0.3)
         judge.at_most("recover s", told.recovery_s, 2.0)
+
+
+@rows("lanes")
+def test_chaos_01_the_control_shows_that_the_meter_sees_a_storm(stage: Stage) -> None:
+    naive = stage.settings.replace(
+        retry=Retry(quota_capacity=10**9), concurrency=Concurrency(adaptive=False)
+    )
+    with stage.judge(1, "control") as judge:
+        told = stage.play(
+            20.0, lambda: stage.endpoint.answer(UNAVAILABLE), settings=naive, before_s=1.0
+        )
+        judge.at_least("amp", told.amplification(), 3.5)
 
 
 @rows("lanes", "httpx")
