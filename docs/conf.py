@@ -55,7 +55,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|os|pathlib|types|ssl|enum|datetime|random|asyncio)\..*"),
     # libraries whose objects are given to ours or come from it
     (r"py:.*", r"(httpx|databricks|opentelemetry|prometheus_client|datadog)\..*"),
-    (r"py:.*", r"(locust|pandas|pyspark)\..*"),
+    (r"py:.*", r"(locust|openai|pandas|pyspark|requests|starlette)\..*"),
     # what ours are made of, and users do not meet
     (r"py:.*", r"servingclient\.(telemetry\.tally|_types)\..*"),
     # variables of types, which stand for nothing by themselves

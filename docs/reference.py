@@ -1,10 +1,11 @@
 """The API reference: how names in signatures and docstrings become links. A Sphinx extension.
 
-Three things Sphinx cannot know by itself:
+Four things Sphinx cannot know by itself:
 
 - what a name stands for that is imported for type checkers alone,
 - that one class may be reached by several paths, of which one page describes it,
-- that the text below a field is prose, and no "type: description".
+- that the text below a field is prose, and no "type: description",
+- that what stands below ``Example:`` is a program, which the tests run.
 """
 
 from __future__ import annotations
@@ -141,6 +142,14 @@ class Prose:
             rest[-1][:] = self._before.pop(name)
 
 
+def as_code(app: Sphinx, what: str, name: str, *rest: Any) -> None:
+    """Make programs below ``Example:`` literal blocks; doctests are that by themselves."""
+    lines: list[str] = rest[-1]
+    if "Example:" in lines and not any(line.lstrip().startswith(">>>") for line in lines):
+        at = lines.index("Example:")
+        lines[at : at + 1] = ["Example::", ""]
+
+
 def unsigned(app: Sphinx, what: str, name: str, *rest: Any) -> tuple[str, None] | None:
     """No signature for what users are given and never make."""
     return ("", None) if what == "class" and name in GIVEN else None
@@ -157,6 +166,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     import_what_checkers_see(app.config.autodoc_mock_imports)
     prose = Prose()
     app.connect("autodoc-process-docstring", prose.keep, priority=400)
+    app.connect("autodoc-process-docstring", as_code, priority=450)
     app.connect("autodoc-process-docstring", prose.put_back, priority=600)
     app.connect("autodoc-process-signature", unsigned)
     app.connect("autodoc-skip-member", skipped)

@@ -30,7 +30,15 @@ def render() -> dict[str, Any]:
     return runpy.run_path(str(DOCS / "render.py"), run_name="render")
 
 
-RENDERED = ("settings.md", "errors.md", "howto-doctor.md", "howto-monitoring.md")
+RENDERED = (
+    "comparison.md",
+    "concept-batching.md",
+    "concept-quota.md",
+    "errors.md",
+    "howto-doctor.md",
+    "howto-monitoring.md",
+    "settings.md",
+)
 
 
 @pytest.mark.parametrize("name", RENDERED)

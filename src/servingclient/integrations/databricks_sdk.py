@@ -109,8 +109,8 @@ class ServingEndpoints(ServingEndpointsExt):
             databricks-sdk's response.
 
         Raises:
-            DatabricksError: The call failed: the subclass for the status where there was a reply.
-                This library's error is the ``__cause__``.
+            databricks.sdk.errors.DatabricksError: The call failed: the subclass for the status
+                where there was a reply. This library's error is the ``__cause__``.
             DeadlineExceeded: Time ran out. It is a ``TimeoutError``, as in databricks-sdk.
             PayloadError: The input cannot be sent. It is a ``ValueError``, as in databricks-sdk.
             ConfigError: Likewise a ``ValueError``: the credentials are not of the kind needed.
