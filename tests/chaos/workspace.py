@@ -9,13 +9,14 @@ As ``kit.Stage``, with the emulator for an endpoint::
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from servingclient import AsyncServingClient, ServingClient, Settings
 from servingclient.emulator import Emulator
+from servingclient.emulator.server import Connection
 from tests.chaos.endpoint import Sent
 from tests.chaos.kit import Stage
 from tests.chaos.load import Caller
@@ -63,6 +64,8 @@ class WorkspaceStage(Stage):
     """An emulator's endpoint. Clients call it past the proxy, as service principals."""
 
     endpoint: Emulated  # type: ignore[assignment]
+    token_s: dict[str, float] = field(default_factory=dict)
+    """How long each answered call waited for a token."""
 
     @property
     def emulator(self) -> Emulator:
@@ -86,6 +89,31 @@ class WorkspaceStage(Stage):
 
     def caller(self, client: Any, options: dict[str, Any]) -> Caller:
         """How one client is called."""
-        return lambda call_id: client.predict(
-            [{"id": call_id}], client_request_id=call_id, **options
-        )
+
+        def given(call_id: str) -> dict[str, Any]:
+            return {"inputs": [{"id": call_id}], "client_request_id": call_id, **options}
+
+        def call(call_id: str) -> Any:
+            prediction = client.predict(**given(call_id))
+            self.token_s[call_id] = prediction.timing.token_s
+            return prediction
+
+        async def call_async(call_id: str) -> Any:
+            prediction = await client.predict(**given(call_id))
+            self.token_s[call_id] = prediction.timing.token_s
+            return prediction
+
+        return call if self.kind == "sync" else call_async
+
+    def logins(self) -> list[Connection]:
+        """Connections on which a login waits for its answer now."""
+        listener = self.emulator._hosting.listeners["workspace"]
+        return [
+            one
+            for one in tuple(listener.connections)
+            if one._current is not None and one._current.path.startswith("/oidc")
+        ]
+
+    def hang_up_on_logins(self) -> None:
+        """The login service was started anew, and what was open to it is reset."""
+        self.emulator._hosting.do(lambda: [one.reset() for one in self.logins()])  # type: ignore[arg-type,return-value]
