@@ -150,7 +150,7 @@ coverage: setup peer
 # Nothing is fetched while it is made; a reference that leads nowhere, or any other warning, fails.
 docs: $(DOCS)/.stamp
 	$(DOCS)/bin/python docs/render.py --check
-	$(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet \
+	$(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --fresh-env \
 		-b html -d build/doctrees docs build/docs $(ARGS)
 	@echo "build/docs/index.html"
 
