@@ -1,0 +1,224 @@
+"""Fake clients: the library's own, over a script instead of a network, in virtual time."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from servingclient._async_client import AsyncServingClient
+from servingclient._call import Story
+from servingclient._client import ServingClient
+from servingclient._ports import World
+from servingclient._watching import Observer, Reader, Tracer
+from servingclient.settings import Settings
+from servingclient.stages.functions import Api, OnEnrichmentError, Stages
+from servingclient.telemetry.recorder import Recorder
+from servingclient.testing.calls import MadeCall, Noted
+from servingclient.testing.clock import TaskTime, ThreadTime, VirtualClock
+from servingclient.testing.endpoint import FakeEndpoint, SentRequest
+from servingclient.testing.ports import FakeAccess, FakeWire, TaskOpenGate, ThreadOpenGate
+from servingclient.testing.script import Model, Step
+
+_HOST = "https://fake.invalid"  # RFC 6761: resolves nowhere
+
+
+class FakeServingClient(ServingClient):
+    """A ``ServingClient`` that answers by script, at once, in virtual time.
+
+    Everything but network, queue and sign-in is the library's own: inputs are encoded and checked,
+    failures retried after their pauses, time limits kept, errors worded. So a test of an hour's
+    outage takes a millisecond. There is room for all calls; batching and hedging are left out.
+
+    Args:
+        script: What happens to the first requests, in order: ``reply``, ``failure`` and the others
+            of this package. Each is for one try of a call.
+        model: Answers all other requests: a function of the rows, or of a chat's body.
+        endpoint: Name of the endpoint.
+        clock: To share one between clients; None makes one.
+        settings: None takes the defaults, whatever the environment says.
+        observers: As for ``ServingClient``.
+        preprocess: As for ``ServingClient``, like those below.
+        enrich: Likewise.
+        postprocess: Likewise.
+        on_enrichment_error: Likewise.
+        apis: Likewise.
+
+    Attributes:
+        clock: Its time.
+        calls: The calls of ``predict`` and ``stream`` so far, those of copies among them.
+        requests: What was sent, by ``map`` too.
+
+    Example:
+        >>> from servingclient.testing import FakeServingClient, reply, throttled
+        >>> client = FakeServingClient([throttled(retry_after_s=5), reply([0.25])])
+        >>> prediction = client.predict([{"amount": 12.5}])
+        >>> prediction.predictions, len(prediction.attempts), client.clock.now() >= 5.0
+        ([0.25], 2, True)
+    """
+
+    def __init__(
+        self,
+        script: Iterable[Step] = (),
+        *,
+        model: Model | None = None,
+        endpoint: str = "fake",
+        clock: VirtualClock | None = None,
+        settings: Settings | None = None,
+        observers: Sequence[Observer | Tracer | Reader] = (),
+        preprocess: Callable[[Any], Any] | None = None,
+        enrich: Callable[[Any], Any] | None = None,
+        postprocess: Callable[[Any], Any] | None = None,
+        on_enrichment_error: OnEnrichmentError = "raise",
+        apis: Sequence[Api] = (),
+    ) -> None:
+        self.clock = clock or VirtualClock()
+        self.calls: list[MadeCall] = []
+        self._fake = FakeEndpoint(script, model, self.clock)
+        super().__init__(
+            endpoint,
+            host=_HOST,
+            token="fake",  # noqa: S106 - goes nowhere
+            settings=_alone(settings),
+            observers=observers,
+            preprocess=preprocess,
+            enrich=enrich,
+            postprocess=postprocess,
+            on_enrichment_error=on_enrichment_error,
+            apis=apis,
+        )
+        time, gate = ThreadTime(self.clock), ThreadOpenGate()
+        wire, access = FakeWire(self._fake, time.sleep), FakeAccess(endpoint)
+        self._clock, self._gate = cast("Any", time), cast("Any", gate)
+        self._wire, self._access = cast("Any", wire), cast("Any", access)
+        world = _faked(self._story.world, time.now, time.sleep, wire, gate, access)
+        self._follow(Story(endpoint, self.settings, world), self._staging.stages)
+
+    def _follow(self, story: Story, stages: Stages) -> None:
+        super()._follow(story, stages)
+        noted = Noted(self._calls, self._open, self.calls)
+        self._calls, self._open = noted, noted.open
+
+    @property
+    def requests(self) -> list[SentRequest]:
+        """What was sent, try by try."""
+        return self._fake.requests
+
+    def add(self, *script: Step) -> None:
+        """Put more steps behind those that are left."""
+        self._fake.add(script)
+
+    def assert_script_used(self) -> None:
+        """Fail where steps of the script are left: less was sent than the test expected.
+
+        Raises:
+            AssertionError: There are some.
+        """
+        _assert_used(self._fake)
+
+
+class AsyncFakeServingClient(AsyncServingClient):
+    """An ``AsyncServingClient`` that answers by script, in virtual time.
+
+    Tasks that wait at the same time wait together. Arguments, attributes and the rest are those of
+    :class:`FakeServingClient`.
+
+    Example:
+        >>> from servingclient.testing import AsyncFakeServingClient, reply
+        >>> client = AsyncFakeServingClient(model=lambda rows: [row["a"] for row in rows])
+        >>> (await client.predict([{"a": 1.5}])).predictions
+        [1.5]
+    """
+
+    def __init__(
+        self,
+        script: Iterable[Step] = (),
+        *,
+        model: Model | None = None,
+        endpoint: str = "fake",
+        clock: VirtualClock | None = None,
+        settings: Settings | None = None,
+        observers: Sequence[Observer | Tracer | Reader] = (),
+        preprocess: Callable[[Any], Any] | None = None,
+        enrich: Callable[[Any], Any] | None = None,
+        postprocess: Callable[[Any], Any] | None = None,
+        on_enrichment_error: OnEnrichmentError = "raise",
+        apis: Sequence[Api] = (),
+    ) -> None:
+        self.clock = clock or VirtualClock()
+        self.calls: list[MadeCall] = []
+        self._fake = FakeEndpoint(script, model, self.clock)
+        super().__init__(
+            endpoint,
+            host=_HOST,
+            token="fake",  # noqa: S106 - goes nowhere
+            settings=_alone(settings),
+            observers=observers,
+            preprocess=preprocess,
+            enrich=enrich,
+            postprocess=postprocess,
+            on_enrichment_error=on_enrichment_error,
+            apis=apis,
+        )
+        time, gate = TaskTime(self.clock), TaskOpenGate()
+        wire, access = FakeWire(self._fake, time.sleep), FakeAccess(endpoint)
+        self._clock, self._gate = cast("Any", time), cast("Any", gate)
+        self._wire, self._access = cast("Any", wire), cast("Any", access)
+        world = _faked(self._story.world, time.now, time.sleep, wire, gate, access)
+        self._follow(Story(endpoint, self.settings, world), self._staging.stages)
+
+    def _follow(self, story: Story, stages: Stages) -> None:
+        super()._follow(story, stages)
+        noted = Noted(self._calls, self._open, self.calls)
+        self._calls, self._open = noted, noted.open
+
+    @property
+    def requests(self) -> list[SentRequest]:
+        """What was sent, try by try."""
+        return self._fake.requests
+
+    def add(self, *script: Step) -> None:
+        """Put more steps behind those that are left."""
+        self._fake.add(script)
+
+    def assert_script_used(self) -> None:
+        """Fail where steps of the script are left: less was sent than the test expected.
+
+        Raises:
+            AssertionError: There are some.
+        """
+        _assert_used(self._fake)
+
+
+def _alone(settings: Settings | None) -> Settings:
+    """Settings without what has no meaning over a script."""
+    return (settings or Settings()).replace(batching=None, hedge=None, proxy=None)
+
+
+def _faked(
+    world: World,
+    now: Callable[[], float],
+    sleep: Callable[[float], Any],
+    wire: FakeWire,
+    gate: Any,
+    access: FakeAccess,
+) -> World:
+    chance = random.Random(0)  # noqa: S311 - the same pauses in each run
+    return replace(
+        world,
+        now=now,
+        sleep=sleep,
+        rand=chance.random,
+        wire=wire,
+        gate=gate,
+        access=access,
+        recorder=Recorder(now, threading.RLock),
+    )
+
+
+def _assert_used(endpoint: FakeEndpoint) -> None:
+    left, sent = endpoint.left, len(endpoint.requests)
+    if left:
+        raise AssertionError(f"{left} steps of the script are left; {sent} requests were sent")
