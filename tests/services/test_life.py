@@ -7,12 +7,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import pytest
 from fastapi import Depends, FastAPI
 
-from servingclient import AsyncServingClient, ConfigError, Settings, Token
+from servingclient import (
+    AsyncServingClient,
+    ConcurrencyStats,
+    ConfigError,
+    Settings,
+    Stats,
+    Token,
+    TokenStats,
+)
 from servingclient.emulator import Emulator, faults
 from servingclient.integrations.fastapi import Drain, Serving, readiness
 from servingclient.integrations.fastapi import serving as serving_module
@@ -166,6 +174,29 @@ async def test_a_token_is_renewed_for_probes_where_no_call_does(
         while emulator.token_requests == first:
             assert (await caller.get("/readyz")).status_code == 200
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(("left_s", "warmups"), [(None, 0), (90.0, 0), (30.0, 1)])
+async def test_a_token_near_its_end_is_renewed_behind_the_probe(
+    left_s: float | None, warmups: int
+) -> None:
+    begun: list[float] = []
+
+    class Idle:
+        endpoint = "demo"
+
+        def stats(self) -> Stats:
+            return Stats("demo", ConcurrencyStats(4, 0, 0), 0, token=TokenStats(1.0, left_s))
+
+        async def warmup(self, *, timeout: float) -> None:
+            begun.append(timeout)
+            await asyncio.Event().wait()
+
+    watched = readiness.Readiness(cast("AsyncServingClient", Idle()), 7.0)
+    assert [await watched.why_not() for _ in range(3)] == [None] * 3
+    await asyncio.sleep(0)
+    assert begun == [7.0] * warmups
+    await watched.close()
 
 
 async def test_other_paths_or_none(emulator: Emulator) -> None:

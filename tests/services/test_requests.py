@@ -11,10 +11,13 @@ from fastapi.responses import StreamingResponse
 from opentelemetry import context, trace
 from opentelemetry.sdk.trace import TracerProvider
 from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
 from servingclient import AsyncServingClient
 from servingclient.emulator import Emulator, RequestRecord, faults
-from servingclient.integrations.fastapi import Serving, deadline, time_left
+from servingclient.integrations.fastapi import Drain, Serving, deadline, time_left
+from servingclient.integrations.fastapi.ending import Ending
+from servingclient.integrations.fastapi.request import RequestLife
 from servingclient.integrations.opentelemetry import OpenTelemetry
 from tests.services.kit import ONCE, ROW, RawRequest, calling, making, scoring, service
 
@@ -195,6 +198,25 @@ async def test_what_runs_behind_a_reply_outlives_its_caller(emulator: Emulator) 
     request.gone.set()
     await answered
     assert (request.status, done.is_set()) == (200, True)
+
+
+async def test_who_waits_for_the_caller_to_go_is_told() -> None:
+    told: list[str] = []
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        told.append((await receive())["type"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+        told.append((await receive())["type"])
+        told.append((await receive())["type"])
+
+    request = RawRequest()
+    answered = asyncio.create_task(request.to(RequestLife(app, Ending(Drain()))))
+    while not request.sent:  # noqa: ASYNC110 - a step of the loop at a time
+        await asyncio.sleep(0)
+    request.gone.set()
+    await asyncio.wait_for(answered, 4.0)
+    assert told == ["http.request", "http.disconnect", "http.disconnect"]
 
 
 async def test_an_error_of_the_handler_is_the_handler_s(emulator: Emulator) -> None:
