@@ -272,8 +272,20 @@ class AsyncServingClient:
         """Ask for a stream of events and return an iterator over them.
 
         Use it in ``async with``, which gives the connection back whatever happens; the request is
-        sent there. Arguments and errors are those of ``predict``; ``timeout`` ends when the reply
-        begins, and each event then may take ``settings.pool.stream_idle_s``.
+        sent there. Once the reply began, each event may take ``settings.pool.stream_idle_s``.
+
+        Args:
+            inputs: As for ``predict``.
+            params: As for ``predict``.
+            client_request_id: As for ``predict``.
+            usage_context: As for ``predict``.
+            served_model: As for ``predict``.
+            timeout: Seconds until the reply begins.
+            idempotent: As for ``predict``; once the reply began, nothing is sent again.
+            priority: As for ``predict``.
+
+        Returns:
+            The events, decoded from JSON, as they arrive.
 
         Raises:
             StreamError: While iterating: the stream broke after it began.
@@ -392,6 +404,9 @@ class AsyncServingClient:
             usage_context: As for ``predict``.
             served_model: As for ``predict``.
             timeout: Seconds for asking the workspace.
+
+        Returns:
+            Names and figures, made for printing.
 
         Raises:
             PayloadError: The input cannot be sent.

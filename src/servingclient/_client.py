@@ -274,9 +274,21 @@ class ServingClient:
     ) -> Stream:
         """Ask for a stream of events and return an iterator over them.
 
-        Use it in ``with``, which gives the connection back whatever happens. Arguments and
-        errors are those of ``predict``; ``timeout`` ends when the reply begins, and each event then
-        may take ``settings.pool.stream_idle_s``.
+        Use it in ``with``, which gives the connection back whatever happens. Once the reply began,
+        each event may take ``settings.pool.stream_idle_s``.
+
+        Args:
+            inputs: As for ``predict``.
+            params: As for ``predict``.
+            client_request_id: As for ``predict``.
+            usage_context: As for ``predict``.
+            served_model: As for ``predict``.
+            timeout: Seconds until the reply begins.
+            idempotent: As for ``predict``; once the reply began, nothing is sent again.
+            priority: As for ``predict``.
+
+        Returns:
+            The events, decoded from JSON, as they arrive.
 
         Raises:
             StreamError: While iterating: the stream broke after it began.
@@ -397,6 +409,9 @@ class ServingClient:
             usage_context: As for ``predict``.
             served_model: As for ``predict``.
             timeout: Seconds for asking the workspace.
+
+        Returns:
+            Names and figures, made for printing.
 
         Raises:
             PayloadError: The input cannot be sent.

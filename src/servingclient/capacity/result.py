@@ -178,7 +178,12 @@ class Plan:
         return [one.slots for one in self.candidates]
 
     def plot(self, *, width: int = 76, height: int = 18) -> str:
-        """P99 against the rate as plain text, for a terminal."""
+        """P99 against the rate as plain text, for a terminal.
+
+        Args:
+            width: Columns.
+            height: Lines.
+        """
         return plot.text(self.curves(), self.workload, width=width, height=height)
 
     def svg(self) -> str:

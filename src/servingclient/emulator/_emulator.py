@@ -148,11 +148,23 @@ class Emulator:
     # --- endpoints
 
     def add_endpoint(self, name: str, model: Model | None = None, **spec: Any) -> None:
-        """Add or replace an endpoint; the other arguments are fields of ``EndpointSpec``."""
+        """Add or replace an endpoint.
+
+        Args:
+            name: Of the endpoint.
+            model: A function of the rows, dicts by column, or one for each served model; None is
+                the default model of the kind.
+            **spec: Further fields of :class:`~servingclient.emulator.EndpointSpec`.
+        """
         self._workspace.create(EndpointSpec(name=name, model=model, **spec))
 
     def change_endpoint(self, name: str, **changes: Any) -> None:
-        """Change fields of an endpoint's specification while it runs."""
+        """Change fields of an endpoint's specification while it runs.
+
+        Args:
+            name: Of the endpoint.
+            **changes: Fields of :class:`~servingclient.emulator.EndpointSpec`.
+        """
         endpoint = self._endpoint(name)
         self._hosting.do(lambda: endpoint.change(**changes))
         self._workspace.note_limit(endpoint.spec)
@@ -161,6 +173,11 @@ class Emulator:
         """Let an endpoint's slots go to a number, one at a time and evenly over ``over_s`` seconds.
 
         It is the service that scales: the specification stays. ``change_endpoint`` ends it.
+
+        Args:
+            name: Of the endpoint.
+            slots: Requests it is to run at once.
+            over_s: Seconds until it does.
         """
         capacity = self._endpoint(name).capacity
         self._hosting.do(lambda: capacity.scale(slots, over_s))
@@ -176,11 +193,24 @@ class Emulator:
     # --- scripts
 
     def script(self, name: str, *faults: Fault) -> None:
-        """Apply one fault to each of the next invocations of an endpoint."""
+        """Apply one fault to each of the next invocations of an endpoint.
+
+        Args:
+            name: Of the endpoint.
+            *faults: In the order of the requests; ``faults.ok()`` leaves one as it is.
+
+        Raises:
+            TypeError: One is no fault, such as a function of ``faults`` that was not called.
+        """
         self._endpoint(name).faults.script(faults)
 
     def always(self, name: str, fault: Fault) -> None:
-        """Apply a fault to every invocation that has no scripted one."""
+        """Apply a fault to every invocation that has no scripted one, until ``clear``.
+
+        Args:
+            name: Of the endpoint.
+            fault: What goes wrong.
+        """
         self._endpoint(name).faults.stand(fault)
 
     def clear(self, name: str) -> None:
@@ -267,7 +297,15 @@ class Emulator:
         }
 
     def wait_for(self, predicate: Callable[[], bool], timeout_s: float = 5.0) -> bool:
-        """Wait until something holds, asked after each request, execution and connection."""
+        """Wait until something holds, asked after each request, execution and connection.
+
+        Args:
+            predicate: Whether it does.
+            timeout_s: Seconds to wait at most.
+
+        Returns:
+            Whether it came to hold in time.
+        """
         return self._journal.wait_for(predicate, timeout_s)
 
     def reset(self) -> None:

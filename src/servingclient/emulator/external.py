@@ -99,8 +99,8 @@ class ExternalApi:
     """
 
     def __init__(self, seed: int, urls: Mapping[HostName, str], journal: Journal) -> None:
-        self.settings = ExternalSettings()
-        self.faults = FaultQueue()
+        self.settings: ExternalSettings = ExternalSettings()
+        self.faults: FaultQueue = FaultQueue()
         self._rng = random.Random(seed)  # noqa: S311 - simulation
         self._urls = urls
         self._journal = journal
@@ -113,7 +113,11 @@ class ExternalApi:
 
     @property
     def base_url(self) -> str:
-        """Where it is: https with the emulator's own authority, or plain http without TLS."""
+        """Where it is: https with the emulator's own authority, or plain http without TLS.
+
+        Raises:
+            RuntimeError: The emulator is not started.
+        """
         try:
             return self._urls["external"]
         except KeyError:

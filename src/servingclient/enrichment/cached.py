@@ -43,7 +43,12 @@ class CachedFunction(Protocol[P, R_co]):
         """The value kept for these arguments, or the function's own."""
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Forget the value for these arguments, given as in the calls to it."""
+        """Forget one value.
+
+        Args:
+            *args: Given as in the calls to it.
+            **kwargs: Likewise.
+        """
 
 
 class FunctionPlan:

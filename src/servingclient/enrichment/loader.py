@@ -97,6 +97,10 @@ class Loader(_Keyed):
     def load(self, key: Any, *, timeout: float | None = None) -> Enriched:
         """The value for one key; among threads each ``load`` is a request of its own.
 
+        Args:
+            key: One id.
+            timeout: Seconds for the whole call; None takes ``settings.timeout_s`` of the client.
+
         Raises:
             ServingError: There is none.
         """
@@ -154,6 +158,10 @@ class AsyncLoader(_Keyed):
 
     async def load(self, key: Any, *, timeout: float | None = None) -> Enriched:
         """The value for one key; those asked for in one round of the loop go in one request.
+
+        Args:
+            key: One id.
+            timeout: Seconds for the whole call; None takes ``settings.timeout_s`` of the client.
 
         Raises:
             ServingError: There is none.

@@ -34,7 +34,13 @@ def constant() -> Gap:
 
 
 class Phase(NamedTuple):
-    """A stretch of time in which the rate goes from one value to another in a straight line."""
+    """A stretch of time in which the rate goes from one value to another in a straight line.
+
+    Attributes:
+        seconds: How long it lasts.
+        from_qps: Calls a second at its start.
+        to_qps: Calls a second at its end.
+    """
 
     seconds: float
     from_qps: float
@@ -85,23 +91,45 @@ class Profile:
 
     @classmethod
     def constant(cls, qps: float, seconds: float) -> Profile:
-        """The same rate all the time."""
+        """The same rate all the time.
+
+        Args:
+            qps: Calls a second.
+            seconds: For how long.
+        """
         return cls((Phase(seconds, qps, qps),), f"{qps:g} calls/s")
 
     @classmethod
     def ramp(cls, from_qps: float, to_qps: float, seconds: float) -> Profile:
-        """A rate that rises, or falls, in a straight line."""
+        """A rate that rises, or falls, in a straight line.
+
+        Args:
+            from_qps: Calls a second at the start.
+            to_qps: Calls a second at the end.
+            seconds: How long it takes.
+        """
         return cls((Phase(seconds, from_qps, to_qps),), f"{from_qps:g} to {to_qps:g} calls/s")
 
     @classmethod
     def steps(cls, rates: Sequence[float], seconds: float) -> Profile:
-        """One rate after the other, each for so many seconds."""
+        """One rate after the other.
+
+        Args:
+            rates: Calls a second.
+            seconds: How long each lasts.
+        """
         phases = tuple(Phase(seconds, qps, qps) for qps in rates)
         return cls(phases, f"steps {', '.join(f'{qps:g}' for qps in rates)} calls/s")
 
     @classmethod
     def spike(cls, qps: float, peak_qps: float, seconds: float) -> Profile:
-        """A rate, for the middle fifth of the time a peak, and the rate again."""
+        """A rate, for the middle fifth of the time a peak, and the rate again.
+
+        Args:
+            qps: Calls a second before and after.
+            peak_qps: Calls a second in the peak.
+            seconds: How long all of it takes.
+        """
         calm, high = Phase(seconds * 0.4, qps, qps), Phase(seconds * 0.2, peak_qps, peak_qps)
         return cls((calm, high, calm), f"{qps:g} calls/s with a peak of {peak_qps:g}")
 
@@ -116,7 +144,12 @@ class Profile:
         return sum(phase.calls for phase in self.phases)
 
     def calls_between(self, from_s: float, to_s: float) -> float:
-        """How many calls are due on average between two instants; none beyond its end."""
+        """How many calls are due on average between two instants; none beyond its end.
+
+        Args:
+            from_s: Seconds from the start.
+            to_s: Likewise, the later one.
+        """
         return self._calls_until(to_s) - self._calls_until(from_s)
 
     def _calls_until(self, until_s: float) -> float:

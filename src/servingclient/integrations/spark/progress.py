@@ -36,7 +36,13 @@ class Progress:
         self._errors = context.accumulator(0)
 
     def add(self, rows: int, requests: int, errors: int) -> None:
-        """Count; on a worker."""
+        """Count; on a worker.
+
+        Args:
+            rows: Rows that have a prediction or an error now.
+            requests: Requests that were sent for them.
+            errors: Those of the rows that have an error.
+        """
         self._rows.add(rows)
         self._requests.add(requests)
         self._errors.add(errors)
