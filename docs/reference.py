@@ -48,6 +48,8 @@ GIVEN = frozenset(
         *("capacity.doctor.Check", "capacity.doctor.Diagnosis", "capacity.doctor.Split"),
         *("emulator.ExternalApi", "emulator.Fault", "emulator.RequestRecord"),
         *("loadtest.Knee", "loadtest.LoadTest", "loadtest.Point", "loadtest.Quantiles"),
+        *("testing.MadeCall", "testing.SentRequest", "testing.script.Answer"),
+        *("testing.script.Events", "testing.script.NoAnswer", "testing.script.Raised"),
         *("loadtest.State", "loadtest.Trial", "loadtest.Trust", "loadtest.series.Second"),
     )
 )
