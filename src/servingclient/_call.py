@@ -64,18 +64,18 @@ class Story:
     )
 
     def __init__(self, endpoint: str, settings: Settings, world: World) -> None:
-        self.endpoint = endpoint
-        self.settings = settings
-        self.world = world
-        self.failures = Failures(endpoint, settings, world)
+        self.endpoint: str = endpoint
+        self.settings: Settings = settings
+        self.world: World = world
+        self.failures: Failures = Failures(endpoint, settings, world)
         # A connection that died unnoticed costs an idempotent call one free resend, any other call
         # an error: those reuse only what was in use a moment ago.
-        self.max_idle_s = (settings.pool.keepalive_unsafe_s, math.inf)
-        self.rank = rank_of(settings.priority)
+        self.max_idle_s: tuple[float, float] = (settings.pool.keepalive_unsafe_s, math.inf)
+        self.rank: int = rank_of(settings.priority)
         self._own_limit_bytes = settings.payload.max_request_bytes
         self._try_limit_s = settings.pool.attempt_timeout_s
-        self.fits = settings.payload.validate or settings.payload.prune
-        self.packs = settings.payload.codec != "json" or settings.payload.gzip != "off"
+        self.fits: bool = settings.payload.validate or settings.payload.prune
+        self.packs: bool = settings.payload.codec != "json" or settings.payload.gzip != "off"
 
     def predict(
         self,

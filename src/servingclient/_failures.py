@@ -57,16 +57,18 @@ class Call:
     costs 0.6 us.
     """
 
-    queue_s = 0.0
+    queue_s: float = 0.0
     lined_up_s: float | None = None
     """Since when it waits for the place it has or will get; None where it did not have to."""
-    token_s = 0.0
-    learn_s = 0.0
-    backoff_s = 0.0
+    token_s: float = 0.0
+    learn_s: float = 0.0
+    backoff_s: float = 0.0
     grant: Grant | None = None
     attempts: tuple[Attempt, ...] = ()
     seen: Sent = "no"
     """Whether the endpoint may have seen it at any of the tries that failed."""
+
+    tried_s: float
     progress = FIRST_TRY
     advice = _STOP
     coding_refusals = NO_STATUS
@@ -91,14 +93,14 @@ class Call:
         self.served_model = served_model
         self.started_s = started_s
         self.encoded_s = self.tried_s = encoded_s
-        self.deadline_s = started_s + timeout_s
+        self.deadline_s: float = started_s + timeout_s
         self.idempotent = idempotent
         self.max_idle_s = max_idle_s
         self.priority = priority
 
     def after(self, learn_s: float) -> Call:
         """The call, which waited for the model's signature before it was encoded."""
-        self.learn_s = learn_s
+        self.learn_s: float = learn_s
         return self
 
     def fill(self) -> Body:

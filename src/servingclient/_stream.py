@@ -10,7 +10,7 @@ from servingclient import _explain
 from servingclient._ports import StreamedReply, World
 from servingclient._prediction import request_id
 from servingclient._step import iterate, run
-from servingclient._types import Attempt, WireFault
+from servingclient._types import Attempt, RawHeaders, WireFault
 from servingclient._watching import CallEnded, Span, tell
 from servingclient.errors import StreamError
 from servingclient.payload.sse import SseParser, event_value
@@ -63,8 +63,8 @@ class OpenStream:
         self._span = span
         self._secrets = secrets
         self._reply: StreamedReply | None = reply
-        self.attempts = attempts
-        self.headers = reply.headers
+        self.attempts: tuple[Attempt, ...] = attempts
+        self.headers: RawHeaders = reply.headers
 
     async def events(self) -> AsyncGenerator[object, None]:
         """``None`` once begun, then the decoded ``data:`` of each event, up to ``[DONE]``.

@@ -77,8 +77,8 @@ class Reading:
         self._rules = rules
         self._failures = 0
         self.description: Description | None = None
-        self.again_s = -math.inf
-        self.forced = False
+        self.again_s: float = -math.inf
+        self.forced: bool = False
         self.asked: Asked | None = None
 
     def unasked(self) -> None:

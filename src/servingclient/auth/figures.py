@@ -48,9 +48,9 @@ class FiguresReading:
     __slots__ = ("asked", "found", "read")
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.read = 0
-        self.found = Answered(None)
+        self.asked: int = 0
+        self.read: int = 0
+        self.found: Answered = Answered(None)
 
     @property
     def wanted(self) -> bool:

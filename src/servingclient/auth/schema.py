@@ -27,7 +27,7 @@ class SchemaReading:
         self._rules = rules
         self._failures = 0
         self.schema: Schema | None = None
-        self.again_s = math.inf
+        self.again_s: float = math.inf
 
     def want(self) -> None:
         """Someone asks for it: from now on it is read, and again when it is old."""

@@ -119,12 +119,12 @@ class Token:
     def __init__(
         self, number: int, headers: SecretHeaders, span: Span, since_s: float = 0.0
     ) -> None:
-        self.since_s = since_s
-        self.number = number
-        self.headers = headers
-        self.span = span
+        self.since_s: float = since_s
+        self.number: int = number
+        self.headers: SecretHeaders = headers
+        self.span: Span = span
         self.refusal: Refusal | None = None
-        self.dropped = False
+        self.dropped: bool = False
         self.before: Refusal | None = None
 
     @property

@@ -36,8 +36,8 @@ class Tokens:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._details: str | None = None
-        self.of_workspace = TokenState(rules)
-        self.of_endpoint = TokenState(rules)
+        self.of_workspace: TokenState = TokenState(rules)
+        self.of_endpoint: TokenState = TokenState(rules)
         self._logins = 0
 
     @property

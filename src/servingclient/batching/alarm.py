@@ -24,7 +24,7 @@ class Alarm:
         self._now = now
         self._ring = ring
         self._timer: asyncio.TimerHandle | None = None
-        self.at_s = math.inf
+        self.at_s: float = math.inf
 
     def set(self, at_s: float) -> None:
         """Ring at this instant, if no nearer one is set."""

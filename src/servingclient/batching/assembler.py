@@ -37,7 +37,7 @@ class Departure(Generic[Turn]):
 
     def __init__(self, group: Group[Turn], reason: str) -> None:
         self.group = group
-        self.reason = reason
+        self.reason: str = reason
 
 
 class Assembler(Generic[Turn]):
@@ -59,8 +59,8 @@ class Assembler(Generic[Turn]):
         self._max_waiting = max_waiting
         self._ranks: tuple[dict[Key, Group[Turn]], ...] = ({}, {}, {})
         self.slots = slots
-        self.busy = 0
-        self.waiting = 0
+        self.busy: int = 0
+        self.waiting: int = 0
         self._calls = self._rows = 0
         self._releases: Counter[str] = Counter()
         self._sizes = [0] * 64

@@ -40,15 +40,18 @@ class Batch(Call):
         untraced: Tries made before its span began.
     """
 
+    deadline_s: float
+    started_s: float
+
     gathers = True
     members: Sequence[Member[Any]] = ()
     departure: Departure[Any] | None = None
     board: Callable[[Batch], Sequence[Member[Any]]]
     leader: Member[Any] | None = None
-    sent = False
+    sent: bool = False
     broken: TryFailed | None = None
-    boarded_s = 0.0
-    untraced = 0
+    boarded_s: float = 0.0
+    untraced: int = 0
 
     def __init__(self, terms: Terms, now_s: float, deadline_s: float) -> None:
         super().__init__(
@@ -117,7 +120,7 @@ class Batch(Call):
         last = max(members, key=_deadline_s)
         self.started_s, self.deadline_s = last.started_s, last.deadline_s
         rows = [member.rows for member in members]
-        self.body = Body(joined(self.terms.head, rows, self.terms.tail), first, True)
+        self.body: Body = Body(joined(self.terms.head, rows, self.terms.tail), first, True)
 
     @property
     def deserted(self) -> bool:

@@ -77,8 +77,8 @@ class Member(Generic[Turn]):
 
     turn: Turn
     # What most members never change stands as a default of the class, as in a Call.
-    queue_s = 0.0
-    learn_s = 0.0
+    queue_s: float = 0.0
+    learn_s: float = 0.0
     group: Group[Turn] | None = None
     batch: Batch | None = None
     first = 0
@@ -97,7 +97,7 @@ class Member(Generic[Turn]):
     ) -> None:
         self.body = body
         self.rows = rows
-        self.count = body.rows or 1
+        self.count: int = body.rows or 1
         self.started_s = started_s
         self.encoded_s = encoded_s
         self.deadline_s = deadline_s
@@ -135,13 +135,18 @@ class Group(Generic[Turn]):
         "terms",
     )
 
+    enough_bytes: int
+    enough_rows: int
+    most_bytes: int
+    most_rows: int
+
     def __init__(self, key: Key, terms: Terms, limits: Batching) -> None:
-        self.key = key
-        self.terms = terms
+        self.key: tuple[bytes, bytes, str | None, bool, tuple[int, int]] = key
+        self.terms: Terms = terms
         self.members: dict[Member[Turn], None] = {}
-        self.rows = 0
-        self.size = 0
-        self.coming = 0
+        self.rows: int = 0
+        self.size: int = 0
+        self.coming: int = 0
         self.most_rows = self.enough_rows = limits.max_batch_rows
         envelope = len(terms.head) + len(terms.tail)
         self.most_bytes = self.enough_bytes = limits.max_batch_bytes - envelope

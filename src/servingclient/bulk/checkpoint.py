@@ -45,7 +45,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str, story: Story, options: BulkOptions) -> None:
-        self.restored_rows = 0
+        self.restored_rows: int = 0
         self._path = path
         self._payload = story.settings.payload
         self._spool = Spool(path, identity(story, options))

@@ -111,7 +111,7 @@ class Source:
     """
 
     def __init__(self, reader: Reader, whole: Rows | None = None) -> None:
-        self.position = 0
+        self.position: int = 0
         self.total: int | None = None
         self.error: Exception | None = None
         self._reader = reader

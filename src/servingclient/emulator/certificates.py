@@ -25,12 +25,12 @@ class Certificates:
                 "or use Emulator(tls=False) for plain http"
             ) from None
         authority = trustme.CA()
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
         authority.issue_cert("127.0.0.1", "localhost").configure_cert(self.context)
         self._folder = Path(tempfile.mkdtemp(prefix="serving-emulator-"))
-        self.ca_file = str(self._folder / "ca.pem")
+        self.ca_file: str = str(self._folder / "ca.pem")
         authority.cert_pem.write_to_path(self.ca_file)
 
     def remove(self) -> None:

@@ -61,7 +61,7 @@ class OAuthError(Exception):
     def __init__(self, status: int, code: str, description: str) -> None:
         """Carry what the error body will say."""
         super().__init__(description)
-        self.reply = oauth_error(status, code, description)
+        self.reply: Reply = oauth_error(status, code, description)
 
 
 def oauth_error(status: int, code: str, description: str) -> Reply:

@@ -26,13 +26,13 @@ class Asked:
     __slots__ = ("failures", "key", "known", "spare", "tags", "ttl_s", "what")
 
     def __init__(self, key: Key, what: Any, ttl_s: float, tags: tuple[str, ...] = ()) -> None:
-        self.key = key
-        self.what = what
-        self.ttl_s = ttl_s
-        self.tags = tags
+        self.key: tuple[Any, ...] = key
+        self.what: Any = what
+        self.ttl_s: float = ttl_s
+        self.tags: tuple[str, ...] = tags
         self.known: Entry | None = None
-        self.spare = False
-        self.failures = 0
+        self.spare: bool = False
+        self.failures: int = 0
 
     def again(self) -> Asked:
         """The same for another caller."""

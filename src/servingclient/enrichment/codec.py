@@ -52,7 +52,7 @@ class Codec:
 
     def __init__(self, secret: bytes | None, max_value_bytes: int) -> None:
         self._secret = secret
-        self.max_value_bytes = max_value_bytes
+        self.max_value_bytes: int = max_value_bytes
 
     def pack(
         self,

@@ -94,7 +94,7 @@ class Fetcher:
         ports: Ports,
         version: str,
     ) -> None:
-        self.api = origin.host
+        self.api: str = origin.host
         self._origin = origin
         self._base_path = base_path
         self._settings = settings

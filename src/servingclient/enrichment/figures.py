@@ -60,13 +60,22 @@ class Figures:
         "throttled",
     )
 
+    coalesced: int
+    failures: int
+    hits: int
+    misses: int
+    negatives: int
+    requests: int
+    stale: int
+    throttled: int
+
     def __init__(self, guard: Guarded, now_s: float) -> None:
         self._guard = guard
         self.hits = self.misses = self.stale = self.coalesced = self.negatives = 0
         self.requests = self.failures = self.throttled = 0
         self._took = Histogram()
         self._samples: deque[_Sample] = deque([_Sample(now_s, 0, 0, 0)])
-        self.due_s = now_s + _SAMPLE_S
+        self.due_s: float = now_s + _SAMPLE_S
 
     @property
     def values(self) -> int:

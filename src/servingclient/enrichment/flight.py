@@ -53,7 +53,7 @@ class Flight(Generic[T]):
     __slots__ = ("error", "landed", "result")
 
     def __init__(self, landed: Landed) -> None:
-        self.landed = landed
+        self.landed: Landed = landed
         self.result: T | None = None
         self.error: Exception | None = None
 

@@ -33,8 +33,8 @@ class Keys:
 
     def __init__(self, api: str, principal: str, *, hashed: bool) -> None:
         self._api = api
-        self.principal = principal
-        self.hashed = hashed
+        self.principal: str = principal
+        self.hashed: bool = hashed
         self._tag_key = blake2b(api.encode(), digest_size=32).digest()
         secret = blake2b(f"{api}\0{principal}".encode(), digest_size=32).digest()
         self._hasher = blake2b(key=secret, person=b"servingclient/%d" % SCHEMA, digest_size=20)

@@ -69,9 +69,9 @@ class TaskLanded:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[None] | None = None
-        self.done = False
+        self.done: bool = False
 
     def set(self) -> None:
         """See ``Landed.set``."""

@@ -46,7 +46,7 @@ class Bypass:
         self._good = _TRIED_AND_TRUE
         self._pause_s = _FIRST_PAUSE_S
         self._next_probe_s = 0.0
-        self.bypassed = False
+        self.bypassed: bool = False
 
     def admit(self) -> int | None:
         """The pass of an operation, to be handed to what tells its end; None: leave it alone."""

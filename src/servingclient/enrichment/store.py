@@ -58,8 +58,8 @@ class Store:
         self._now = now
         self._guard = guard
         self._figures = figures
-        self.generation = 0
-        self.puts = 0
+        self.generation: int = 0
+        self.puts: int = 0
         self._closed = False
         self._empty()
         guard.when_broken(self._empty)

@@ -50,12 +50,14 @@ class Template:
 
     __slots__ = ("_pieces", "names", "text")
 
+    names: tuple[str, ...]
+
     def __init__(self, text: object) -> None:
         if not isinstance(text, str) or not text.startswith("/"):
             raise ConfigError(
                 "A template must be text that begins with a slash, such as '/users/{id}'."
             )
-        self.text = text
+        self.text: str = text
         pieces = _PLACE.split(text)
         self._pieces, self.names = tuple(pieces[::2]), tuple(pieces[1::2])
         for name in self.names:

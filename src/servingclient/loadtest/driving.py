@@ -37,6 +37,9 @@ class Driver:
         stopped: No more calls are begun.
     """
 
+    began: int
+    due: int
+
     def __init__(
         self,
         predict: Predict,
@@ -48,7 +51,7 @@ class Driver:
         self._now = now
         self._most = most
         self._start_s = 0.0
-        self.stopped = False
+        self.stopped: bool = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.ended: list[Done] = []
         self.due = self.began = 0

@@ -60,7 +60,7 @@ class SseParser:
     )
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
-        self.done = False
+        self.done: bool = False
         self._held: StreamError | None = None
         self._limit = max_event_bytes
         self._open: list[bytes] = []  # pieces of the line that has not ended yet

@@ -86,7 +86,7 @@ class Breaker:
         self._probes = 0
         self._replaced = 0
         self._successes = 0
-        self.refused = 0
+        self.refused: int = 0
 
     def admit(self, now_s: float) -> Pass | None:
         """Let a call through, or refuse it with None."""

@@ -124,8 +124,8 @@ class Limiter:
         self._throttled = False
         self._pressed_windows = 0
         self._eased = 0
-        self.recent = NOTHING_RECENT
-        self.throttles = 0
+        self.recent: Recent = NOTHING_RECENT
+        self.throttles: int = 0
 
     @property
     def calls(self) -> int:

@@ -32,7 +32,7 @@ class Quota:
 
     def __init__(self, capacity: int, guard: AbstractContextManager[object] = _UNGUARDED) -> None:
         self._capacity = capacity
-        self.spent = 0
+        self.spent: int = 0
         self._guard = guard
 
     def __repr__(self) -> str:

@@ -100,7 +100,7 @@ class Staging:
         now: Callable[[], float],
         recorder: Recorder,
     ) -> None:
-        self.stages = stages
+        self.stages: Stages = stages
         self._recorder = recorder
         self._endpoint = endpoint
         self._hands = hands

@@ -60,10 +60,10 @@ class Histogram:
 
     def __init__(self, values: Sequence[float] = ()) -> None:
         self._counts: Counter[int] = Counter()
-        self.count = 0
-        self.sum = 0.0
-        self.min = math.inf
-        self.max = 0.0
+        self.count: int = 0
+        self.sum: float = 0.0
+        self.min: float = math.inf
+        self.max: float = 0.0
         self.extend(values)
 
     def add(self, value: float) -> None:

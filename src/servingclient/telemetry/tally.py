@@ -144,7 +144,7 @@ class Windows:
     __slots__ = ("_closed", "_number", "_past", "_tally", "since_s")
 
     def __init__(self, now_s: float) -> None:
-        self.since_s = now_s
+        self.since_s: float = now_s
         self._number = int(now_s // SLOT_S)
         self._tally = Tally()
         self._closed: deque[Slot] = deque(maxlen=SLOTS)

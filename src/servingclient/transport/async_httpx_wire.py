@@ -28,7 +28,7 @@ from servingclient.transport.addresses import Refuses
 from servingclient.transport.async_lane import keep_uncollected
 from servingclient.transport.httpx_faults import late
 from servingclient.transport.httpx_judged import judge_async
-from servingclient.transport.httpx_lifeline import Ending
+from servingclient.transport.httpx_lifeline import Ending, Lifeline
 from servingclient.transport.httpx_plan import (
     Body,
     Plan,
@@ -50,9 +50,9 @@ class _Home:
 
     def __init__(self, transport: httpx.AsyncBaseTransport, places: int) -> None:
         self.transport = transport
-        self.permits = LoopGate(fixed(places), _ENDLESS)
+        self.permits: LoopGate = LoopGate(fixed(places), _ENDLESS)
         self.tasks: dict[asyncio.Task[Any], _Exchange] = {}
-        self.ended = False
+        self.ended: bool = False
         self._client: httpx.AsyncClient | None = None
         self._guard: AsyncGenerator[None, None] | None = None
 
@@ -263,7 +263,7 @@ class _Exchange:
         self._permit: LoopGate | None = home.permits
         self._task: asyncio.Task[Any] | None = None
         self._response: httpx.Response | None = None
-        self.line = plan.line(home.transport)
+        self.line: Lifeline = plan.line(home.transport)
 
     async def whole(self, target: Target, body: bytes, deadline_s: float) -> Reply | Exception:
         """The whole exchange."""
@@ -388,7 +388,7 @@ class AsyncHttpxStream:
     def __init__(
         self, exchange: _Exchange, response: httpx.Response, decoder: Body, idle_s: float
     ) -> None:
-        self.status = response.status_code
+        self.status: int = response.status_code
         self.headers: RawHeaders = response.headers.raw
         self._exchange: _Exchange | None = exchange
         self._response = response

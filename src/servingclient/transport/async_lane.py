@@ -39,9 +39,9 @@ class AsyncLane(asyncio.BufferedProtocol):
         self, origin: Origin, context: ssl.SSLContext | None, limits: Limits, inbox: memoryview
     ) -> None:
         self.origin = origin
-        self.connect_s = 0.0
-        self.retire_s = 0.0
-        self.idle_since_s = 0.0
+        self.connect_s: float = 0.0
+        self.retire_s: float = 0.0
+        self.idle_since_s: float = 0.0
         self.used = False
         self._tls = None if context is None else TlsSession(context, origin.host)
         self._shaking: asyncio.Future[None] | None = None

@@ -41,7 +41,7 @@ class AsyncLanePool:
         self._guard: AsyncGenerator[None, None] | None = None
         self._opened = self._stale = self._desyncs = 0
         self._pid = os.getpid()
-        self.closed = False
+        self.closed: bool = False
         _pools.add(self)
 
     async def take(

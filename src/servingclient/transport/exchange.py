@@ -120,6 +120,12 @@ class ReplyParser:
         "status",
     )
 
+    done: bool
+    extra_bytes: bool
+    head_done: bool
+    received_bytes: int
+    reusable: bool
+
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._wire_bytes = limits.wire_bytes
@@ -128,7 +134,7 @@ class ReplyParser:
 
     def begin(self) -> None:
         """Forget the last reply and expect a new one."""
-        self.status = 0
+        self.status: int = 0
         self.headers: RawHeaders = ()
         self.head_done = self.done = self.reusable = self.extra_bytes = False
         self.received_bytes = self._size = self._interims = 0

@@ -59,7 +59,7 @@ class Admission(ABC):
     _line: Line[Any]
 
     def __init__(self, limiter: Limiter, queue: Queue, now: Callable[[], float]) -> None:
-        self.places = limiter.calls
+        self.places: int = limiter.calls
         self._limiter = limiter
         self._queue = queue
         self._now = now

@@ -61,11 +61,11 @@ class Lifeline:
         self._connect_started_s = 0.0
         self._lock = threading.Lock()
         self._over = False
-        self.connect_s = 0.0
+        self.connect_s: float = 0.0
         self.ended_by: Ending | None = None
         self.extensions: dict[str, Any] = {}
-        self.head_done = False
-        self.sent_s = time.monotonic()
+        self.head_done: bool = False
+        self.sent_s: float = time.monotonic()
         self.stream_id: int | None = None
 
     @property

@@ -13,7 +13,7 @@ import httpx
 
 from servingclient._types import FaultKind, Origin, Reply, Target, WireFault
 from servingclient.errors import ConfigError
-from servingclient.settings import Settings
+from servingclient.settings import Pool, Settings
 from servingclient.transport.httpx_faults import fault_of, late
 from servingclient.transport.httpx_lifeline import Lifeline
 from servingclient.transport.inflate import Inflater, too_large
@@ -114,9 +114,9 @@ class Plan:
         self._tls = settings.tls
         self._stock = stock
         self._proxied = settings.proxy is not None
-        self.settings = settings.pool
-        self.pooled = stock and isinstance(transport, _POOLED)
-        self.cancellable = isinstance(transport, _CANCELLABLE)
+        self.settings: Pool = settings.pool
+        self.pooled: bool = stock and isinstance(transport, _POOLED)
+        self.cancellable: bool = isinstance(transport, _CANCELLABLE)
 
     def line(self, transport: object) -> Lifeline:
         """The hold on one exchange."""

@@ -241,7 +241,7 @@ class HttpxStream:
         line: Lifeline,
         origin: Origin,
     ) -> None:
-        self.status = response.status_code
+        self.status: int = response.status_code
         self.headers: RawHeaders = response.headers.raw
         self._wire = wire
         self._response: httpx.Response | None = response

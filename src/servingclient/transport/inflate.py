@@ -28,7 +28,7 @@ class Inflater:
         self._limit = limit_bytes
         self._member = zlib.decompressobj(_GZIP)
         self._started = False
-        self.produced_bytes = 0
+        self.produced_bytes: int = 0
 
     def feed(self, data: bytes) -> bytes:
         """Decode ``data``.

@@ -62,11 +62,11 @@ class Lane:
     def __init__(
         self, origin: Origin, sock: socket.socket, tls: TlsSession | None, limits: Limits
     ) -> None:
-        self.origin = origin
-        self.connect_s = 0.0
-        self.retire_s = 0.0
-        self.idle_since_s = 0.0
-        self.used = False
+        self.origin: Origin = origin
+        self.connect_s: float = 0.0
+        self.retire_s: float = 0.0
+        self.idle_since_s: float = 0.0
+        self.used: bool = False
         self._sock = sock
         self._tls = tls
         self._parser = ReplyParser(limits)

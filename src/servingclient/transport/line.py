@@ -34,8 +34,8 @@ class Line(Generic[T]):
         )
         self._number = 0
         self._turns = 0
-        self.count = 0
-        self.size_bytes = 0
+        self.count: int = 0
+        self.size_bytes: int = 0
 
     def add(self, turn: T, rank: int, deadline_s: float, size_bytes: int) -> None:
         """Line up."""

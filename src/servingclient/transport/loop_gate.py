@@ -29,7 +29,7 @@ class LoopGate(gate.Admission):
         _gates.add(self)
 
     def _renew(self) -> None:
-        self.places = self._limiter.calls
+        self.places: int = self._limiter.calls
         self._free = self.places  # below zero when the limit sank while places were taken
         self._line: Line[asyncio.Future[None]] = Line()
         self._closed = False

@@ -85,7 +85,7 @@ class LanePool:
         self._opening: set[socket.socket] = set()
         self._pid = os.getpid()
         self._opened = self._stale = self._desyncs = 0
-        self.closed = False
+        self.closed: bool = False
         _pools.add(self)
 
     def take(

@@ -44,12 +44,12 @@ class Shelf(Generic[L]):
 
     def __init__(self, keepalive_s: float) -> None:
         self.idle: list[L] = []
-        self.keepalive_s = keepalive_s
+        self.keepalive_s: float = keepalive_s
         self._most_s = keepalive_s
         self._pause_s = _FIRST_PAUSE_S
         self._again_s = math.inf
         self._died_s = -math.inf
-        self.prune_s = -math.inf
+        self.prune_s: float = -math.inf
 
     def take(self, now_s: float, max_idle_s: float) -> L | None:
         """The warmest lane that may be used again; those found unfit on the way are closed."""

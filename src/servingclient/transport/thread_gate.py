@@ -55,7 +55,7 @@ class ThreadGate(gate.Admission):
 
     def _renew(self) -> None:
         self._guard = threading.Lock()
-        self.places = self._limiter.calls
+        self.places: int = self._limiter.calls
         self._free: list[None] = [None] * self.places
         self._surplus = 0  # places that go when they are left: the limit sank while they were taken
         self._line: Line[_Turn] = Line()

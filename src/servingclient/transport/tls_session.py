@@ -26,7 +26,7 @@ class TlsSession:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self.closed = False
+        self.closed: bool = False
 
     def handshake(self, data: bytes | memoryview) -> tuple[bytes, bool]:
         """Take what arrived (nothing at first).

@@ -82,7 +82,7 @@ class LaneWire:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.pool = LanePool(settings.pool, settings.tls)
+        self.pool: LanePool = LanePool(settings.pool, settings.tls)
         self._settings = settings
         self._stock: HttpxWire | None = None
 
@@ -204,7 +204,7 @@ class AsyncLaneWire:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.pool = AsyncLanePool(settings.pool, settings.tls)
+        self.pool: AsyncLanePool = AsyncLanePool(settings.pool, settings.tls)
         self._settings = settings
         self._stock: AsyncHttpxWire | None = None
 

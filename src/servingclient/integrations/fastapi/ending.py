@@ -50,6 +50,9 @@ class Ending:
         running: The requests under way, a task each.
     """
 
+    begun: bool
+    closed: bool
+
     def __init__(self, rules: Drain) -> None:
         self._rules = rules
         self._timers: list[asyncio.TimerHandle] = []
