@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import reprlib
-from typing import Any
+from typing import Any, ClassVar
 
 from servingclient._types import Attempt, RawHeaders, Timing
 from servingclient.payload.tabular import array_of, frame_of
@@ -178,7 +178,7 @@ class Prediction:
         mine, others = self._parts(), other._parts()
         return mine[1:] == others[1:] and _same(mine[0], others[0])
 
-    __hash__ = None  # type: ignore[assignment] # predictions are lists and dicts
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # predictions are lists and dicts
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, self._parts()

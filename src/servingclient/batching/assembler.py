@@ -36,7 +36,7 @@ class Departure(Generic[Turn]):
     __slots__ = ("group", "reason")
 
     def __init__(self, group: Group[Turn], reason: str) -> None:
-        self.group = group
+        self.group: Group[Turn] = group
         self.reason: str = reason
 
 

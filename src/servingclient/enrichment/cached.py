@@ -81,9 +81,9 @@ class FunctionPlan:
         self._ttl_s = ttl_s
         name = getattr(function, "__qualname__", type(function).__name__)
         # two functions may have one name: lambdas, those made in a loop
-        self.name = f"{name}#{next(_numbers)}"
+        self.name: str = f"{name}#{next(_numbers)}"
         self.shown = name
-        self.source = OfFunction(function, now, name)
+        self.source: OfFunction = OfFunction(function, now, name)
 
     def key(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Under which the value for these arguments is kept.

@@ -95,6 +95,7 @@ class ServingUser(User):  # type: ignore[misc] # locust is untyped here
     credentials: ClassVar[Mapping[str, Any]] = {}
     settings: ClassVar[Settings | None] = None
     options: ClassVar[Mapping[str, Any]] = {}
+    tasks: ClassVar[list[Any]]
 
     def __init_subclass__(cls, **given: Any) -> None:
         super().__init_subclass__(**given)

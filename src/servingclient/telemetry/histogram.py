@@ -17,7 +17,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 _UPPER_HALVES: Final = slice(1 if sys.byteorder == "little" else 0, None, 2)
 _BITS: Final = struct.Struct(">HH")
@@ -237,7 +237,7 @@ class Histogram:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Histogram) and self.encode() == other.encode()
 
-    __hash__ = None  # type: ignore[assignment] # it changes
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # it changes
 
     def __repr__(self) -> str:
         if not self.count:

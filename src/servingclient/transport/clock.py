@@ -20,7 +20,7 @@ class ThreadClock:
         self._lock = ForkLock()
         _clocks.add(self)
 
-    now = staticmethod(time.monotonic)
+    now: staticmethod[[], float] = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """See ``_ports.Clock.sleep``."""
@@ -70,7 +70,7 @@ class LoopClock:
         self._sleepers: set[asyncio.Future[None]] = set()
         self._woken = False
 
-    now = staticmethod(time.monotonic)
+    now: staticmethod[[], float] = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """See ``_ports.Clock.sleep``."""
