@@ -18,6 +18,7 @@ import sys
 from typing import Any
 
 from docutils import nodes
+from given import GIVEN
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -25,34 +26,6 @@ from sphinx.ext.autodoc.mock import mock
 from sphinx.util.nodes import make_refnode
 
 import servingclient
-
-# Made by the library alone: how is its own business.
-GIVEN = frozenset(
-    f"servingclient.{name}"
-    for name in (
-        *("AsyncLoader", "AsyncMapResult", "AsyncStream", "Attempt", "AttemptEnded", "Block"),
-        *("BatchingStats", "CallEnded", "ConcurrencyStats", "EndpointFigures", "Enriched"),
-        *("EnrichmentStats", "Explanation", "HedgingStats", "LaneStats", "Loader", "MapResult"),
-        *("Prediction", "Stats", "Stream", "Timing", "TokenStats", "Traffic"),
-        *("payload.report.Step", "telemetry.snapshot.Point"),
-        *("telemetry.endpoint_metrics.Distribution",),
-        *("capacity.ClosedLoop", "capacity.Plan", "capacity.Simulated", "capacity.Waits"),
-        *("capacity.result.BatchEffect", "capacity.result.Needed", "capacity.sizing.Candidate"),
-        *(
-            "capacity.service.Service",
-            "capacity.workload.Workload",
-            "capacity.sizes.Range",
-            "capacity.plot.Curve",
-        ),
-        *("capacity.advice.ClientSide", "capacity.advice.Figure", "capacity.advice.Limit"),
-        *("capacity.doctor.Check", "capacity.doctor.Diagnosis", "capacity.doctor.Split"),
-        *("emulator.ExternalApi", "emulator.Fault", "emulator.RequestRecord"),
-        *("loadtest.Knee", "loadtest.LoadTest", "loadtest.Point", "loadtest.Quantiles"),
-        *("testing.MadeCall", "testing.SentRequest", "testing.script.Answer"),
-        *("testing.script.Events", "testing.script.NoAnswer", "testing.script.Raised"),
-        *("loadtest.State", "loadtest.Trial", "loadtest.Trust", "loadtest.series.Second"),
-    )
-)
 
 # A value has many methods, and a name alone is only looked for among these.
 KINDS = ("class", "exception", "function", "data")

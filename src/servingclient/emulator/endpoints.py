@@ -29,12 +29,15 @@ class EndpointSpec:
     """What can be chosen for one endpoint; ``Emulator.change_endpoint`` changes it live."""
 
     name: str
+    """As in the URL."""
     model: Model | Mapping[str, Model] | None = None
     """Called with the rows and, where its signature has it, ``params=``; a mapping gives each
     served model its own; ``None`` is the default model of the kind. It runs on the emulator's loop,
     so it must not block."""
     kind: Kind = "custom"
+    """``custom`` answers ``predictions``, ``feature`` ``outputs``, ``agent`` as a chat does."""
     route_optimized: bool = False
+    """Whether it has a URL of its own, which takes OAuth tokens only."""
     also_on_workspace: bool = False
     """A route-optimized endpoint from before 2025-09-22 answers on the workspace URL too."""
     served_models: Mapping[str, float] | None = None
@@ -65,22 +68,28 @@ class EndpointSpec:
     scale_lag_s: float = 1.0
     """How long each doubling of the slots takes."""
     service_time_s: float = 0.0
+    """How long a request holds its slot."""
     row_time_s: float = 0.0
+    """How much longer for each of its rows."""
     service_jitter: float = 0.0
     """Share by which the service time varies, evenly on both sides."""
     execution_limit_s: float | None = None
     """Longer executions are answered with ``execution_limit_status`` and keep their slot to the
     end."""
     execution_limit_status: Literal[504, 408] = 504
+    """What an execution beyond the limit is answered with."""
     requests_per_minute: int | None = None
     """AI Gateway limit over a rolling window of ``minute_s``."""
     minute_s: float = 60.0
+    """Length of that window, to make tests short."""
     state: Literal["READY", "NOT_READY", "STOPPED"] = "READY"
+    """What its description says; a stopped one answers 400."""
     cold_start_s: float = 0.0
     """The first request wakes the endpoint, which takes this long."""
     cold_start: Literal["hold", "refuse"] = "hold"
     """While it wakes up, requests are held, or answered 503."""
     permission: Permission = "CAN_MANAGE"
+    """What the caller may do, as its description says."""
     describable: bool = True
     """Whether the description may be read; else its GET is a 403."""
     metrics: str | None = None

@@ -19,6 +19,7 @@ class Fault:
     """One deviation from a good answer, applied in the order of its fields."""
 
     name: str
+    """What it is called in the log of requests."""
     runs: bool = False
     """Whether the request is processed (the model runs, the token is issued) before the fault
     shows."""

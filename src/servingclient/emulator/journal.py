@@ -30,7 +30,24 @@ _SECRET = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-ke
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """One request and what became of it; holds no credentials."""
+    """One request and what became of it; holds no credentials.
+
+    Attributes:
+        kind: What was asked for: ``"invocation"``, ``"token"``, ``"describe"`` and so on.
+        endpoint: Name of the endpoint, where one is meant.
+        served_model: Name of the served model that answered.
+        client_request_id: The id in the body.
+        request_id: The id in the reply.
+        fault: Name of the fault that was applied.
+        connection_id: Number of the connection it came over.
+        host: Which host it came to: ``"workspace"``, ``"serving"``, ``"external"``.
+        method: HTTP method.
+        path: Path with query.
+        headers: Header lines by lower-case name, without credentials.
+        request_bytes: Size of the body as it arrived.
+        rows: Rows of the input.
+        decided_at_s: When its reply was decided, on the monotonic clock.
+    """
 
     kind: Kind
     endpoint: str | None

@@ -31,7 +31,14 @@ _LEAVES_S: Final = 5.0
 
 
 class Rules(NamedTuple):
-    """What all trials of a test have in common."""
+    """What all trials of a test have in common.
+
+    Attributes:
+        goal: What the endpoint is to hold.
+        times: Warm-up, and how long a trial is.
+        limits: When it is broken off.
+        trust: When the generator is not believed.
+    """
 
     goal: Goal = Goal()
     times: Timetable = Timetable()

@@ -13,7 +13,16 @@ from servingclient.telemetry.histogram import Histogram
 
 
 class Quantiles(NamedTuple):
-    """Latency in seconds; None where nothing was answered."""
+    """Latency in seconds; None where nothing was answered.
+
+    Attributes:
+        p50_s: Half of the calls took at most this long.
+        p90_s: Nine of ten did.
+        p95_s: 95 of 100 did.
+        p99_s: 99 of 100 did.
+        p999_s: 999 of 1,000 did.
+        max_s: All did.
+    """
 
     p50_s: float | None
     p90_s: float | None

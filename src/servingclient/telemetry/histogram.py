@@ -49,6 +49,9 @@ def lower_bound(bucket: int) -> float:
 class Histogram:
     """How values are distributed. Merging two is the same as having put all values into one.
 
+    Args:
+        values: Put in to begin with.
+
     Attributes:
         count: Values put in.
         sum: Their sum, exact but for rounding.

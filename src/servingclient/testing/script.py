@@ -18,7 +18,14 @@ from servingclient._types import FaultKind, Sent
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply. Made by :func:`reply`, :func:`failure` and :func:`throttled`."""
+    """A reply. Made by :func:`reply`, :func:`failure` and :func:`throttled`.
+
+    Attributes:
+        status: HTTP status.
+        value: What the model returned, or the service's words.
+        headers: Lines of the head.
+        after_s: Virtual seconds it takes.
+    """
 
     status: int
     value: Any
@@ -28,7 +35,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """A streamed reply. Made by :func:`events`."""
+    """A streamed reply. Made by :func:`events`.
+
+    Attributes:
+        values: The events.
+        after_s: Virtual seconds until the first one.
+        gap_s: Virtual seconds between two.
+        breaks: Whether the connection breaks after the last one.
+    """
 
     values: tuple[Any, ...]
     after_s: float = 0.0
@@ -38,7 +52,14 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    """No reply. Made by :func:`lost`, :func:`unreachable` and :func:`silence`."""
+    """No reply. Made by :func:`lost`, :func:`unreachable` and :func:`silence`.
+
+    Attributes:
+        kind: What happened.
+        detail: The same in words.
+        sent: Whether the endpoint may have seen the request.
+        after_s: Virtual seconds until it is known.
+    """
 
     kind: FaultKind
     detail: str
@@ -48,7 +69,12 @@ class NoAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An exception of your own choice. Made by :func:`raises`."""
+    """An exception of your own choice. Made by :func:`raises`.
+
+    Attributes:
+        error: The exception.
+        after_s: Virtual seconds until it is raised.
+    """
 
     error: BaseException
     after_s: float = 0.0
@@ -135,7 +161,12 @@ def silence() -> NoAnswer:
 
 
 def raises(error: BaseException, *, after_s: float = 0.0) -> Raised:
-    """Any exception, such as one of this library; it ends the call without another try."""
+    """Any exception, such as one of this library; it ends the call without another try.
+
+    Args:
+        error: The exception.
+        after_s: Virtual seconds until it is raised.
+    """
     return Raised(error, after_s)
 
 
