@@ -158,6 +158,10 @@ class Emulator:
         """
         self._workspace.create(EndpointSpec(name=name, model=model, **spec))
 
+    def endpoint_spec(self, name: str) -> EndpointSpec:
+        """Return what an endpoint is told to be now."""
+        return self._endpoint(name).spec
+
     def change_endpoint(self, name: str, **changes: Any) -> None:
         """Change fields of an endpoint's specification while it runs.
 
