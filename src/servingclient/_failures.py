@@ -240,11 +240,17 @@ class Failures:
                 call.backoff_s += seconds
                 await self._world.sleep(seconds)
 
+        states: list[tenacity.RetryCallState] = []
+
+        def try_failed(state: tenacity.RetryCallState) -> bool:
+            states[:] = [state]
+            return state.outcome is not None and isinstance(state.outcome.exception(), TryFailed)
+
         retrying = tenacity.AsyncRetrying(
             sleep=sleep,
             wait=wait,
             stop=lambda _state: call.advice.action is Action.STOP,
-            retry=tenacity.retry_if_exception_type(TryFailed),
+            retry=try_failed,
             reraise=True,
         )
         try:
@@ -253,8 +259,11 @@ class Failures:
             last.__traceback__ = failed.__traceback__ = None
             self._give_up(call, last)
         finally:
-            # A cycle of tenacity's, which would hold the payload until the collector comes.
+            # Cycles of tenacity's, which would hold the payload until the collector comes: its
+            # actions, and what went through its frame, which holds the state that holds it.
             retrying.iter_state.actions.clear()
+            while states:
+                states.pop().outcome = None
             del failed
         if call.progress.plain_used:
             self._world.compression.refused()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from servingclient import ServingError
+from servingclient import QueueFull, ServingError
 from servingclient._failures import Call
 from tests.story.world import (
     BUSY,
@@ -98,6 +98,30 @@ def test_a_call_that_ran_out_of_time_lets_go(
     assert watched() is None
 
 
+@pytest.mark.parametrize("error", [QueueFull, RuntimeError])
+def test_a_retry_that_fails_on_its_way_to_the_endpoint_lets_go(
+    make: Make, no_collector: None, error: type[Exception]
+) -> None:
+    # what goes through tenacity's loop without being a failed try must not stay in its state
+    world = make(steps=[BUSY])
+    world.sends = _Blind()
+    enter = world.try_enter
+    world.try_enter = lambda: enter() if not world.slept else _raise(error)  # type: ignore[method-assign]
+    rows = Rows([{"a": 1.0}])
+    watched = weakref.ref(rows)
+    calling = world.calling(rows)
+    del rows
+    outcome = None
+    try:
+        drive(calling)
+    except (ServingError, RuntimeError) as raised:
+        outcome = type(raised)
+    del calling
+    assert outcome is error
+    assert watched() is None
+    assert calls_alive() == 0
+
+
 @pytest.mark.parametrize("steps", [[BUSY], [Streams((b"{", b"}"), 500)], [Breaks(NO_REPLY.kind)]])
 def test_a_stream_that_was_refused_lets_go(
     make: Make, no_collector: None, steps: list[Step]
@@ -137,6 +161,10 @@ def test_a_kept_error_holds_the_frames_it_must_and_no_more(make: Make, no_collec
 def calls_alive() -> int:
     """Calls somebody holds, and with each its encoded body (bytes cannot be watched)."""
     return sum(type(thing) is Call for thing in gc.get_objects())
+
+
+def _raise(error: type[Exception]) -> bool:
+    raise error("on the way")
 
 
 class _Blind(list[Any]):
