@@ -4,10 +4,11 @@
 
     make fuzz                                            each with 100,000 inputs, some minutes
     make fuzz ARGS="--runs 1000000 --only sse reply"     these two with a million
-    make fuzz ARGS="--seconds 60"                        at most a minute each
+    make fuzz ARGS="--runs 1000000 --seconds 60"         a minute of each under atheris
 
 Each parser runs under atheris, guided by the branches of the client it reaches, and goes on from
-what earlier runs reached (``build/fuzz``; delete it to begin anew). Then inputs with a slice
+what earlier runs reached (``build/fuzz``; ``--anew`` forgets it). When its time is over, the rest
+of the inputs is made of that corpus without guidance, ten times as fast, and inputs with a slice
 repeated up to 64 KB are timed. Findings are left in ``build/fuzz/<parser>/``: mend the client, and
 keep the input in ``corpus/<parser>/`` under a name that says what it was.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import itertools
 import json
 import shutil
 import subprocess
@@ -28,19 +30,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.fuzz.mutations import pumped
+from tests.fuzz.mutations import damaged, pumped
 from tests.fuzz.parsers import PARSERS, SLOWEST_S, Parser, took_s
 
 _PUMPED_OF = 500  # of so many inputs one is long
 _MOST_GROWTH_MB = 64.0
 """Of the process after a tenth of its inputs, with all that libFuzzer keeps for itself."""
-_HANGS_AFTER_S = 120.0
+_HANGS_AFTER_S = 300.0
+_WATCH_OF = 1_000  # inputs, which end together within that time
 
 
 class Came(NamedTuple):
     """What came of one parser."""
 
     name: str
+    guided: int
     inputs: int
     seconds: float
     slowest_s: float
@@ -81,10 +85,12 @@ def fuzzed(parser: Parser, runs: int, seconds: float, seed: int, folder: Path) -
     growth_mb = said.get("growth_mb", 0.0)
     if growth_mb > _MOST_GROWTH_MB:
         findings.append(f"memory grew by {growth_mb:.0f} MB")
-    count, slowest_s, more = _long_ones(parser, runs // _PUMPED_OF, seed, folder)
+    guided = said.get("inputs", 0)
+    count, slowest_s, more = _unguided(parser, runs, guided, seed, folder)
     return Came(
         parser.name,
-        said.get("inputs", 0) + count,
+        guided,
+        guided + count,
         time.monotonic() - began_s,
         slowest_s,
         said.get("resident_mb", 0.0),
@@ -93,34 +99,44 @@ def fuzzed(parser: Parser, runs: int, seconds: float, seed: int, folder: Path) -
     )
 
 
-def _long_ones(parser: Parser, count: int, seed: int, folder: Path) -> tuple[int, float, list[str]]:
-    """Time what was slow under atheris, and long inputs: their number, the slowest, findings."""
+def _unguided(
+    parser: Parser, runs: int, guided: int, seed: int, folder: Path
+) -> tuple[int, float, list[str]]:
+    """Time what was slow under atheris, the inputs that are left to make, and long ones.
+
+    Returns:
+        How many they were, the seconds of the slowest, and what was found.
+    """
     slow = [file.read_bytes() for file in folder.glob("slow-*")]
     grown = [file.read_bytes() for file in sorted((folder / "corpus").glob("*"))]
     corpus = [*parser.corpus().values(), *grown]
     slowest_s, findings, made = 0.0, {}, 0
-    for data in [*slow, *pumped(corpus, count, parser.longest, seed)]:
+    for data in itertools.chain(
+        slow,
+        damaged(corpus, max(0, runs - guided), seed),
+        pumped(corpus, runs // _PUMPED_OF, parser.longest, seed),
+    ):
+        if made % _WATCH_OF == 0:
+            faulthandler.dump_traceback_later(_HANGS_AFTER_S, exit=True)
         made += 1
-        faulthandler.dump_traceback_later(_HANGS_AFTER_S, exit=True)
         try:
             one_s = took_s(parser, data)
         except Exception as error:  # noqa: BLE001 - each is a finding
-            findings[f"{type(error).__name__} on a long input"] = data
+            findings[f"{type(error).__name__}, not under atheris"] = data
         else:
             slowest_s = max(slowest_s, one_s)
             if one_s > SLOWEST_S:
                 findings["too slow"] = data
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+    faulthandler.cancel_dump_traceback_later()
     for number, data in enumerate(findings.values()):
-        (folder / f"finding-long-{number}").write_bytes(data)
+        (folder / f"finding-unguided-{number}").write_bytes(data)
     return made, slowest_s, list(findings)
 
 
 def main() -> int:
     asked = argparse.ArgumentParser(prog="make fuzz", description="Fuzz the client's parsers.")
     asked.add_argument("--runs", type=int, default=100_000, help="inputs for each parser")
-    asked.add_argument("--seconds", type=float, default=3_600.0, help="at most, for each parser")
+    asked.add_argument("--seconds", type=float, default=3_600.0, help="most, under atheris, each")
     asked.add_argument("--only", nargs="+", choices=sorted(PARSERS), default=list(PARSERS))
     asked.add_argument("--seed", type=int, default=1, help="of all chance")
     asked.add_argument("--folder", type=Path, default=Path("build/fuzz"), help="grown corpus")
@@ -128,17 +144,16 @@ def main() -> int:
     given = asked.parse_args()
     if given.anew:
         shutil.rmtree(given.folder, ignore_errors=True)
-    print(
-        f"{'parser':16}{'inputs':>10}{'s':>7}{'slowest ms':>12}{'RSS MB':>8}{'grown':>7}  findings"
-    )
+    print("parser              inputs    guided      s  slowest ms  RSS MB  grown  findings")
     found = 0
     for name in given.only:
         folder = given.folder.resolve() / name
         came = fuzzed(PARSERS[name], given.runs, given.seconds, given.seed, folder)
         found += len(came.findings)
         print(
-            f"{name:16}{came.inputs:>10,}{came.seconds:>7.0f}{came.slowest_s * 1e3:>12.1f}"
-            f"{came.resident_mb:>8.0f}{came.growth_mb:>7.1f}  {len(came.findings)}",
+            f"{name:16}{came.inputs:>10,}{came.guided:>10,}{came.seconds:>7.0f}"
+            f"{came.slowest_s * 1e3:>12.1f}{came.resident_mb:>8.0f}{came.growth_mb:>7.1f}"
+            f"  {len(came.findings)}",
             flush=True,
         )
         for finding in came.findings:
