@@ -244,6 +244,16 @@ def test_arguments_that_cannot_be_are_refused(
         generating(**wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"warmup_s": -1}, {"window_s": 0}, {"warmup_s": 0.5}, {"window_s": 1.5}]
+)
+def test_a_timetable_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"Timetable\.\w+ (must be a whole number|is .* at least)"
+    ):
+        Timetable(**wrong)
+
+
 def test_a_test_without_a_load_is_refused(emu: Emulator) -> None:
     settings = Settings(tls=Tls(ca_file=emu.ca_file))
     with pytest.raises(ConfigError, match="at least one load"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import html
 import json
+import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -116,6 +118,14 @@ def test_the_page_stands_alone_and_escapes_names() -> None:
     assert strict.seen.count("svg") == 1 + 2 * 3
     assert "knee 100/s" in made
     assert "&lt;script&gt;" in made
+
+
+def test_a_notebook_shows_the_page_in_a_frame() -> None:
+    test = knee_test("<script>alert(1)</script>")
+    shown = test._repr_html_()
+    assert shown.count("<") == 2  # the frame's own
+    (inside,) = re.findall(r'<iframe srcdoc="([^"]*)" style="[^"]*"></iframe>', shown)
+    assert html.unescape(inside) == page(test)
 
 
 # ---------------------------------------------------------------- payloads

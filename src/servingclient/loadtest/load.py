@@ -11,6 +11,7 @@ from typing import Literal
 from servingclient.errors import ConfigError
 from servingclient.loadtest import arrivals
 from servingclient.loadtest.arrivals import Profile
+from servingclient.settings.checks import whole
 
 Arrivals = Literal["poisson", "constant"]
 
@@ -166,8 +167,8 @@ class Timetable:
     window_s: int = 5
 
     def __post_init__(self) -> None:
-        if self.warmup_s < 0 or self.window_s < 1:
-            raise ConfigError("A timetable needs a warm-up of at least 0 s and windows of 1 s.")
+        whole(self, "warmup_s", least=0)
+        whole(self, "window_s")
 
     def windows(self, until_s: float) -> list[tuple[int, int]]:
         """The windows that are over by then, as pairs of seconds."""

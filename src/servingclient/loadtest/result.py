@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -88,6 +89,13 @@ class LoadTest:
         return plan(
             qps=qps, service_time_s=alone.mean_s, overhead_s=0.0, p99_goal_s=goal_s, **workload
         )
+
+    def _repr_html_(self) -> str:
+        """The page, in a frame: its styles are not the notebook's."""
+        from servingclient.loadtest.page import page  # which knows what a result is
+
+        inside = html.escape(page(self))
+        return f'<iframe srcdoc="{inside}" style="width:100%;height:44em;border:0"></iframe>'
 
     def to_json(self) -> str:
         """As text; ``from_json`` reads it."""
