@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from servingclient.settings import Pool, Retry, Settings
 
 SHORT_SCALE = 1 / 60
-"""What the default suite runs: a minute in a second, and faults for two."""
+"""What the default suite runs: a minute in a second."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,6 @@ class Form:
 
     @property
     def settings(self) -> Settings:
-        """The default settings, with the matrix' time-out."""
+        """The default settings with ``timeout_s``, for rows that wait for time-outs."""
         pool = Pool(connect_timeout_s=self.scaled_s(Pool().connect_timeout_s))
         return Settings(timeout_s=self.timeout_s, pool=pool)

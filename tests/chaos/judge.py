@@ -43,6 +43,11 @@ class Judge:
         """``measured >= limit``."""
         self._add(name, _figure(measured), f">= {_figure(limit)}", measured >= limit)
 
+    def in_time(self, name: str, measured_s: float, limit_s: float, stall_s: float) -> None:
+        """``measured_s <= limit_s``, and as much longer as the machine stood still."""
+        limit = f"<= {_figure(limit_s)} + stall {_figure(stall_s)}"
+        self._add(name, _figure(measured_s), limit, measured_s <= limit_s + stall_s)
+
     def exactly(self, name: str, measured: Any, expected: Any) -> None:
         """``measured == expected``."""
         self._add(name, _figure(measured), f"= {_figure(expected)}", measured == expected)

@@ -24,6 +24,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import httpx
@@ -46,6 +47,7 @@ Kind = Literal["lanes", "httpx", "sync"]
 PER_S = 50.0
 CLIENTS = 8
 STEADY_S = 60.0
+PATIENT = Settings(timeout_s=5.0)
 SETTLED_WITHIN_S = 3.0
 """Time in which lanes of calls that were given up are put away."""
 
@@ -74,6 +76,7 @@ class Stage:
         endpoint: The model.
         proxy: The network before it.
         properties: The test's, for the table.
+        in_a_row: Calls that each caller makes one right after the other (``Load``).
     """
 
     form: Form
@@ -81,6 +84,7 @@ class Stage:
     endpoint: Endpoint
     proxy: FaultProxy
     properties: list[tuple[str, object]]
+    in_a_row: int = field(default=1, kw_only=True)
     _transports: list[httpx.AsyncHTTPTransport] = field(default_factory=list)
 
     def judge(self, row: int, variant: str = "") -> Judge:
@@ -91,6 +95,11 @@ class Stage:
     def settings(self) -> Settings:
         """The default settings, with the form's time-out."""
         return self.form.settings
+
+    @property
+    def patient(self) -> Settings:
+        """The same with 5 s in every form, for rows in which nothing has to time out."""
+        return PATIENT
 
     def heal(self) -> None:
         """End every fault."""
@@ -109,7 +118,7 @@ class Stage:
         clients: int = CLIENTS,
         before_s: float = STEADY_S,
         after_s: float = STEADY_S,
-        least_fault_s: float = 2.0,
+        least_fault_s: float = 1.5,
         **options: Any,
     ) -> Told:
         """Steady load, a fault, steady load; all times are those of the long form.
@@ -122,18 +131,20 @@ class Stage:
             per_s: Calls a second over all clients.
             clients: How many clients share them.
             before_s: Steady load before.
-            after_s: Steady load after; never less than a call's time and two windows of recovery.
+            after_s: Steady load after; never less than two windows of recovery, and the time of a
+                call where calls time out.
             least_fault_s: The fault lasts at least so long in short forms.
             **options: Arguments of each ``predict``.
         """
         form = self.form
-        least_s = 2.0 * form.window_s + form.timeout_s
-        phases = [
-            Phase(form.phase_s(before_s)),
-            Phase(form.phase_s(fault_s, least_fault_s), begin),
-            Phase(max(form.phase_s(after_s), least_s), end or self.heal),
-        ]
         chosen = self.settings if settings is None else settings
+        late_s = form.timeout_s if chosen.timeout_s <= form.timeout_s else 0.0
+        least_s = late_s + 2.0 * form.window_s
+        phases = [
+            Phase(form.phase_s(before_s, 0.5)),
+            Phase(form.phase_s(fault_s, least_fault_s), begin),
+            Phase(max(form.phase_s(after_s, 0.5), least_s), end or self.heal),
+        ]
         return self.run(phases, chosen, per_s=per_s, clients=clients, **options)
 
     def run(
@@ -198,7 +209,8 @@ class Stage:
             try:
                 samples: list[Sample] = []
                 callers = [self.caller(client, options) for client in fleet]
-                load = Load(callers, phases, per_s, lambda: samples.append(_sample(fleet)))
+                sample = partial(_keep_sample, samples, fleet)
+                load = Load(callers, phases, per_s, sample, self.in_a_row)
                 cpu_s = time.thread_time()
                 await load.run()
                 cpu_s = time.thread_time() - cpu_s
@@ -218,7 +230,8 @@ class Stage:
         try:
             samples: list[Sample] = []
             callers = [self.caller(client, options) for client in fleet]
-            load = Load(callers, phases, per_s, lambda: samples.append(_sample(fleet)))
+            sample = partial(_keep_sample, samples, fleet)
+            load = Load(callers, phases, per_s, sample, self.in_a_row)
             load.run_threads()
             eventually(lambda: self.held(fleet) == (0, 0), SETTLED_WITHIN_S)
             return load, _left(fleet, self.held(fleet), 0.0), samples
@@ -242,15 +255,16 @@ def check_every_row(told: Told, settings: Settings) -> None:
         assert times <= tries[call_id], f"{call_id} ran {times} times in {tries[call_id]} tries"
 
 
-def _sample(fleet: list[Any]) -> Sample:
+def _keep_sample(samples: list[Sample], fleet: list[Any]) -> None:
     found = [client.stats().concurrency for client in fleet]
-    return Sample(
+    sample = Sample(
         time.monotonic(),
         sum(one.in_flight for one in found),
         sum(one.waiting for one in found),
         max(one.in_flight for one in found),
         max(one.limit for one in found),
     )
+    samples.append(sample)
 
 
 def _left(fleet: list[Any], held: tuple[int, int], cpu_s: float) -> Left:

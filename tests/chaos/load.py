@@ -44,6 +44,8 @@ class Load:
         phases: What happens, in its order.
         per_s: Calls a second over all clients.
         sample: Is called ten times a second.
+        in_a_row: Calls that follow each other at once, each time; rows about reused connections
+            need some.
 
     Attributes:
         calls: Those that have ended.
@@ -55,6 +57,7 @@ class Load:
     phases: Sequence[Phase]
     per_s: float
     sample: Callable[[], object] = unchanged
+    in_a_row: int = 1
 
     def __post_init__(self) -> None:
         self.calls: list[Call] = []
@@ -107,26 +110,31 @@ class Load:
         phase.begin()
         self.turned_s.append(time.monotonic())
 
-    def _next(self) -> tuple[Caller, str]:
-        number = self.started
-        self.started += 1
-        return self.callers[number % len(self.callers)], f"c{number}"
+    def _next(self) -> tuple[Caller, list[str]]:
+        number = self.started // self.in_a_row
+        ids = [f"c{self.started + n}" for n in range(self.in_a_row)]
+        self.started += self.in_a_row
+        return self.callers[number % len(self.callers)], ids
 
-    async def _call(self, caller: Caller, call_id: str, due_s: float) -> None:
-        began_s = time.monotonic()
-        try:
-            outcome: Any = await caller(call_id)
-        except Exception as error:  # noqa: BLE001 - an outcome like any other here
-            outcome = error
-        self._ended(call_id, due_s, began_s, outcome)
+    async def _call(self, caller: Caller, ids: list[str], due_s: float) -> None:
+        for call_id in ids:
+            began_s = time.monotonic()
+            try:
+                outcome: Any = await caller(call_id)
+            except Exception as error:  # noqa: BLE001 - an outcome like any other here
+                outcome = error
+            self._ended(call_id, due_s, began_s, outcome)
+            due_s = time.monotonic()
 
-    def _call_blocking(self, caller: Caller, call_id: str, due_s: float) -> None:
-        began_s = time.monotonic()
-        try:
-            outcome: Any = caller(call_id)
-        except Exception as error:  # noqa: BLE001 - as above
-            outcome = error
-        self._ended(call_id, due_s, began_s, outcome)
+    def _call_blocking(self, caller: Caller, ids: list[str], due_s: float) -> None:
+        for call_id in ids:
+            began_s = time.monotonic()
+            try:
+                outcome: Any = caller(call_id)
+            except Exception as error:  # noqa: BLE001 - as above
+                outcome = error
+            self._ended(call_id, due_s, began_s, outcome)
+            due_s = time.monotonic()
 
     def _ended(self, call_id: str, due_s: float, began_s: float, outcome: Any) -> None:
         name, error = outcome_of(call_id, outcome)

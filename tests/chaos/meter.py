@@ -153,6 +153,15 @@ class Told:
         return recovered_s
 
     @property
+    def stall_s(self) -> float:
+        """How long the machine stood still: the longest that a call began after it was due.
+
+        The clients, the endpoint and the proxy share the load's process, so whatever has a time of
+        its own may be late by as much. Limits in seconds allow for it.
+        """
+        return max(call.began_s - call.due_s for call in self.calls)
+
+    @property
     def most_in_flight(self) -> int:
         """Most calls that one client had admitted at one time."""
         return max((sample.most for sample in self.samples), default=0)

@@ -25,7 +25,10 @@ def test_chaos_10_rst_mid_body(stage: Stage, idempotent: bool) -> None:
     # Each 20th reply: were they drawn, one call in 400 would be hit three times in a row.
     with stage.judge(10, "" if idempotent else "unsafe") as judge:
         told = stage.play(
-            60.0, lambda: stage.proxy.use(every(20, CutBody("rst"))), idempotent=idempotent
+            60.0,
+            lambda: stage.proxy.use(every(20, CutBody("rst"))),
+            settings=stage.patient,
+            idempotent=idempotent,
         )
         if idempotent:
             judge.at_least("success", success(told.during), 0.995)
@@ -39,8 +42,12 @@ def test_chaos_10_rst_mid_body(stage: Stage, idempotent: bool) -> None:
 
 @rows("lanes", "httpx", "sync")
 def test_chaos_11_fin_after_each_reply(stage: Stage) -> None:
+    # Calls come in twos, the second when the first one's FIN is on its way.
+    stage.in_a_row = 2
     with stage.judge(11) as judge:
-        told = stage.play(60.0, lambda: stage.proxy.use(always(FinAfter(1))))
+        told = stage.play(
+            60.0, lambda: stage.proxy.use(always(FinAfter(1))), settings=stage.patient
+        )
         judge.exactly("errors", len(failed(told.calls)), 0)
         judge.told("amp", told.amplification())
 
@@ -52,6 +59,7 @@ def test_chaos_12_idle_close(stage: Stage) -> None:
         told = stage.play(
             12.5,
             lambda: stage.proxy.use(always(IdleClose(0.05))),
+            settings=stage.patient,
             per_s=160.0,
             before_s=1.0,
             after_s=1.0,
@@ -85,14 +93,15 @@ def test_chaos_13_drips(stage: Stage) -> None:
         stage.endpoint.take(0.05)
         stage.proxy.use(always(FinAfter(10)))
         fault = both(always(FinAfter(10)), dripping(timeout_s / 10))
-        told = stage.play(60.0, lambda: stage.proxy.use(fault), least_fault_s=3.0)
+        told = stage.play(60.0, lambda: stage.proxy.use(fault), least_fault_s=2.5)
         dripped = those(told.during, lambda call: call.outcome != "ok")
         others = those(told.during, lambda call: call.outcome == "ok")
         judge.at_least("dripped calls", len(dripped), 1)
         judge.exactly("their errors", set(outcomes(dripped)), {"DeadlineExceeded"})
-        judge.at_most("their longest s", longest_s(dripped), timeout_s + 0.25)
+        judge.in_time("their longest s", longest_s(dripped), timeout_s + 0.25, told.stall_s)
         before_s = quantile([call.took_s for call in told.before], 0.99)
         others_s = quantile([call.took_s for call in others], 0.99)
         # of 50 calls in the steady second the 99th percentile is the slowest
-        judge.at_most("others' p99 / before", others_s / before_s, 1.1 if stage.form.is_long else 2)
-        judge.told("p99 before s", before_s)
+        limit_s = before_s * (1.1 if stage.form.is_long else 2.0)
+        judge.in_time("others' p99 s", others_s, limit_s, told.stall_s)
+        judge.told("before s", before_s)

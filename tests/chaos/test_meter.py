@@ -72,6 +72,11 @@ def test_amplification_counts_requests_of_the_calls_in_the_fault() -> None:
     assert success(more.during) == pytest.approx(0.01), "one began in it and ended later"
 
 
+def test_a_stall_is_told_by_calls_that_began_late() -> None:
+    late = call(3, 5.0)._replace(due_s=4.0)
+    assert told([call(1, 1.0), late]).stall_s == pytest.approx(0.9)
+
+
 def test_quantiles_are_values_that_occurred() -> None:
     values = [float(n) for n in range(1, 101)]
     assert [quantile(values, share) for share in (0.5, 0.99, 1.0)] == [50.0, 99.0, 100.0]
@@ -115,6 +120,20 @@ def test_the_judge_shows_all_figures_and_fails_for_one() -> None:
     assert line["figures"] == "amp 1.2 (<= 1.1) FAILED; success 1 (>= 0.9); kinds {'a'} (= {'a'})"
 
 
+def test_limits_in_seconds_allow_for_a_stall() -> None:
+    properties: list[tuple[str, object]] = []
+    with Judge(1, "", properties) as judge:
+        judge.in_time("longest s", 1.4, 1.25, 0.2)
+    assert "longest s 1.4 (<= 1.25 + stall 0.2)" in str(properties)
+
+    def judged() -> None:
+        with Judge(1, "", []) as judge:
+            judge.in_time("longest s", 1.5, 1.25, 0.2)
+
+    with pytest.raises(AssertionError):
+        judged()
+
+
 def test_a_row_that_checks_nothing_fails() -> None:
     with pytest.raises(AssertionError, match="proves nothing"), Judge(1, "", []):
         pass
@@ -140,3 +159,16 @@ def test_the_load_begins_phases_when_they_are_due_and_calls_whatever_became_of_o
     assert sorted(seen) == sorted(f"c{n}" for n in range(30))
     assert len(load.turned_s) == 4
     assert load.turned_s[3] - load.turned_s[0] >= 0.3
+
+
+def test_calls_in_a_row_are_calls_of_their_own() -> None:
+    seen: list[str] = []
+
+    async def caller(call_id: str) -> Any:
+        seen.append(call_id)
+        raise ServerError("no")
+
+    load = Load([caller], [Phase(0.03)], per_s=100.0, in_a_row=2)
+    asyncio.run(load.run())
+    assert seen == [one.id for one in load.calls] == [f"c{n}" for n in range(6)]
+    assert load.started == 6

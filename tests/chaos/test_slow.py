@@ -31,7 +31,7 @@ def test_chaos_14_latency_ramp(stage: Stage) -> None:
         judge.at_most("at once", told.most_in_flight, told.highest_limit)
         rejected = outcomes(failed(told.calls))
         judge.exactly("other errors", set(rejected) - {"QueueFull", "DeadlineExceeded"}, set())
-        judge.at_most("longest s", longest_s(told.calls), form.timeout_s + LATE_S)
+        judge.in_time("longest s", longest_s(told.calls), form.timeout_s + LATE_S, told.stall_s)
         judge.told("QueueFull", rejected["QueueFull"])
         judge.told("success", success(told.during))
 
@@ -39,8 +39,9 @@ def test_chaos_14_latency_ramp(stage: Stage) -> None:
 @rows("lanes", "httpx", "sync")
 def test_chaos_15_bandwidth(stage: Stage) -> None:
     with stage.judge(15) as judge:
-        told = stage.play(30.0, lambda: stage.proxy.use(always(SLOW_LINE)))
-        judge.at_most("longest s", longest_s(told.calls), stage.form.timeout_s + LATE_S)
+        slow = always(SLOW_LINE)
+        told = stage.play(30.0, lambda: stage.proxy.use(slow), settings=stage.patient)
+        judge.in_time("longest s", longest_s(told.calls), 5.0 + LATE_S, told.stall_s)
         judge.exactly("success", success(told.calls), 1.0)
 
 
@@ -52,7 +53,8 @@ def test_chaos_15_a_large_body_ends_at_the_deadline(stage: Stage) -> None:
     with stage.judge(15, "5 MB") as judge:
         took_s = _given_up_after_s(stage, body)
         judge.at_least("took s", took_s, timeout_s)
-        judge.at_most("took s", took_s, timeout_s + LATE_S)
+        # one call, and nothing beside it that would tell of a stall
+        judge.at_most("took s", took_s, timeout_s + (LATE_S if stage.form.is_long else timeout_s))
         judge.at_most("bytes read of it", stage.proxy.counts[-1].up_bytes, 200_000)
         stage.proxy.use(always())  # what lies in the kernel arrives now, and is no request
         assert eventually(lambda: not stage.proxy.counts[-1].open)
