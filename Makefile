@@ -109,6 +109,10 @@ engines: $(ENGINES)/.stamp
 fuzz: $(FUZZ)/.stamp
 	$(FUZZ)/bin/python -m tests.fuzz.run $(ARGS)
 
+# Clients under load for minutes or hours, and what they hold afterwards; see tests/soak/run.py.
+soak: setup
+	$(BIN)/python -m tests.soak.run $(ARGS)
+
 # The wheel as a user gets it: first alone, with no extra installed, then under the suite. The tools
 # of the suite are borrowed from .venv by path; a path in a .pth file does not run the .pth files
 # there, so the editable install stays out of sight, and the suite runs where there is no src.
