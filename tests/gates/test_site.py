@@ -18,6 +18,7 @@ import pytest
 
 import servingclient
 from servingclient import errors, integrations
+from servingclient.cli import main
 
 pytestmark = pytest.mark.checkout
 
@@ -155,3 +156,19 @@ def test_diagrams_are_shown() -> None:
     text = "".join(written(page) for page in PAGES)
     for drawn in (DOCS / "diagrams").glob("*.svg"):
         assert f"(diagrams/{drawn.name})" in text
+
+
+def test_the_plan_that_is_shown_is_the_plan_that_is_made(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (block,) = re.findall(
+        r"```console\n\$ servingclient (.*?)```", (DOCS / "howto-plan.md").read_text(), re.DOTALL
+    )
+    command, _, shown = block.partition("\n")
+    assert main(command.split()) == 0
+    printed = capsys.readouterr().out
+    parts = [part for part in re.split(r"^ *\.\.\.\n", shown, flags=re.MULTILINE) if part]
+    assert len(parts) > 1
+    for part in parts:
+        _, found, printed = printed.partition(part)
+        assert found == part
