@@ -3,7 +3,6 @@
 The emulator, with real sockets, is :mod:`servingclient.emulator`.
 """
 
-from servingclient.testing import presets
 from servingclient.testing.calls import MadeCall
 from servingclient.testing.clock import VirtualClock
 from servingclient.testing.endpoint import ScriptEndedError, SentRequest
@@ -38,7 +37,6 @@ __all__ = [
     "events",
     "failure",
     "lost",
-    "presets",
     "raises",
     "reply",
     "silence",
