@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import servingclient
-from servingclient import errors, integrations
+from servingclient import Batching, Settings, errors, integrations
 from servingclient.cli import main
 
 pytestmark = pytest.mark.checkout
@@ -172,3 +172,33 @@ def test_the_plan_that_is_shown_is_the_plan_that_is_made(
     for part in parts:
         _, found, printed = printed.partition(part)
         assert found == part
+
+
+def defaults() -> list[tuple[str, str]]:
+    """Defaults that pages tell in a sentence, with the page."""
+    settings, retry, token = Settings(), Settings().retry, Settings().token
+    return [
+        ("concept-quota", f"starts with {retry.quota_capacity} tokens"),
+        ("concept-quota", f"retry takes {retry.retry_cost} "),
+        ("concept-quota", f"it takes {retry.throttled_cost}\n"),
+        ("concept-quota", f"puts {retry.success_credit} in"),
+        ("concept-quota", f"{retry.quota_capacity // retry.retry_cost} retries empty it"),
+        ("concept-deadline", f"`Settings.batch()`: {Settings.batch().timeout_s:g} s"),
+        ("concept-deadline", f"`Settings.llm()`: {Settings.llm().timeout_s:g} s"),
+        ("concept-token", f"stale: the last {token.refresh_ahead_s / 60:g} minutes"),
+        ("concept-token", f"has {token.try_timeout_s:g} s"),
+        ("concept-token", f"with its retries {token.timeout_s:g} s"),
+        ("concept-token", f"from {token.cooldown_s:g} s doubling to {token.cooldown_cap_s:g} s"),
+        ("concept-batching", f"`max_wait_s` ({Batching().max_wait_s * 1000:g} ms)"),
+        ("comparison", f"one over everything, {settings.timeout_s:g} s"),
+        ("comparison", f"| {retry.max_attempts}, and a quota"),
+        ("tutorial", f"`Settings.timeout_s`, {settings.timeout_s:g} seconds"),
+        ("migrate-databricks-sdk", f"the whole call has {settings.timeout_s:g} s"),
+        ("migrate-mlflow", f"the default here {settings.timeout_s:g} s"),
+        ("migrate-openai", f"`Settings.llm()`: {Settings.llm().timeout_s:g} s"),
+    ]
+
+
+@pytest.mark.parametrize(("page", "words"), defaults())
+def test_defaults_in_sentences_are_those_of_the_settings(page: str, words: str) -> None:
+    assert words in (DOCS / f"{page}.md").read_text(encoding="utf-8")
