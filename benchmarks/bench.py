@@ -21,6 +21,7 @@ import bench_encode
 import bench_enrichment
 import bench_exporters
 import bench_hedge
+import bench_import
 import bench_loadtest
 import bench_map
 import bench_overload
@@ -43,6 +44,7 @@ PARTS: Mapping[str, Callable[..., Part]] = {
     "redis": bench_redis.part,
     "exporters": bench_exporters.part,
     "loadtest": bench_loadtest.part,
+    "import": bench_import.part,
 }
 
 

@@ -8,7 +8,9 @@ with ServingClient("fraud-model") as client:
 
 from __future__ import annotations
 
+import importlib
 import logging
+import types
 import typing
 
 from servingclient._async_client import AsyncServingClient
@@ -27,11 +29,6 @@ from servingclient._types import Attempt, Timing
 from servingclient._version import __version__
 from servingclient._watching import AttemptEnded, CallEnded, Observer
 from servingclient.bulk.results import AsyncMapResult, Block, MapResult
-from servingclient.enrichment.async_client import AsyncEnrichmentClient
-from servingclient.enrichment.auth import ApiKey, Basic, Bearer, HeaderProvider
-from servingclient.enrichment.client import EnrichmentClient
-from servingclient.enrichment.loader import AsyncLoader, Loader
-from servingclient.enrichment.values import Enriched
 from servingclient.errors import (
     AuthError,
     BadRequest,
@@ -86,7 +83,12 @@ from servingclient.telemetry.snapshot import Stats
 from servingclient.telemetry.traffic import Traffic
 
 if typing.TYPE_CHECKING:
+    from servingclient.enrichment.async_client import AsyncEnrichmentClient
+    from servingclient.enrichment.auth import ApiKey, Basic, Bearer, HeaderProvider
+    from servingclient.enrichment.client import EnrichmentClient
+    from servingclient.enrichment.loader import AsyncLoader, Loader
     from servingclient.enrichment.redis import RedisCache
+    from servingclient.enrichment.values import Enriched
     from servingclient.transport.httpx_lanes import AsyncLaneTransport, LaneTransport
 
 __all__ = [
@@ -175,17 +177,28 @@ __all__ = [
 logging.getLogger("servingclient").addHandler(logging.NullHandler())
 
 
+_LATER: typing.Final = types.MappingProxyType(
+    {
+        **dict.fromkeys(("ApiKey", "Basic", "Bearer", "HeaderProvider"), "enrichment.auth"),
+        **dict.fromkeys(("AsyncLoader", "Loader"), "enrichment.loader"),
+        "AsyncEnrichmentClient": "enrichment.async_client",
+        "EnrichmentClient": "enrichment.client",
+        "Enriched": "enrichment.values",
+        "RedisCache": "enrichment.redis",
+        **dict.fromkeys(("AsyncLaneTransport", "LaneTransport"), "transport.httpx_lanes"),
+    }
+)
+"""What not everybody needs, and where it is: enrichment costs 20 ms, the transports import httpx,
+60 ms."""
+
+
 def __getattr__(name: str) -> typing.Any:
-    """What few need, made known when asked for: the transports import httpx (60 ms)."""
-    if name == "RedisCache":
-        from servingclient.enrichment.redis import RedisCache
-
-        return RedisCache
-    if name in ("LaneTransport", "AsyncLaneTransport"):
-        from servingclient.transport import httpx_lanes
-
-        return getattr(httpx_lanes, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import what was asked for, once."""
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return found
 
 
 def __dir__() -> list[str]:
