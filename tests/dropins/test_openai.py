@@ -285,3 +285,20 @@ def test_a_workspace_that_only_the_environment_knows(
         assert str(client.base_url) == "https://workspace.invalid/serving-endpoints/"
         reply = client.chat.completions.create(model="assistant", messages=HELLO)  # type: ignore[arg-type]
     assert reply.choices[0].message.content == "good morning"
+
+
+def test_replies_are_those_of_the_client_that_databricks_sdk_makes(emulator: Emulator) -> None:
+    from databricks.sdk import WorkspaceClient
+
+    theirs = WorkspaceClient(host=emulator.host, token=emulator.token).serving_endpoints
+    with pytest.warns(DeprecationWarning, match="databricks-openai"):
+        made = theirs.get_open_ai_client()
+    with made as client:
+        expected = client.chat.completions.create(model="assistant", messages=HELLO)
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.create(model="nobody", messages=HELLO)
+    assert emulator.requests[-2].path == "/serving-endpoints/chat/completions"
+    with openai_client(host=emulator.host, token=emulator.token) as client:
+        found = client.chat.completions.create(model="assistant", messages=HELLO)  # type: ignore[arg-type]
+    assert found.choices == expected.choices
+    assert found.model == expected.model

@@ -47,6 +47,16 @@ def test_other_keys(agent: Emulator, body: dict[str, Any]) -> None:
     assert call(agent, "agent", body).json()["choices"][0]["message"]["content"] == "hi"
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "embeddings"])
+def test_an_openai_client_names_the_endpoint_in_the_body(agent: Emulator, path: str) -> None:
+    wanted = f"/serving-endpoints/{path}"
+    answer = call(agent, value={**CHAT, "model": "agent"}, path=wanted)
+    assert answer.json()["choices"][0]["message"]["content"] == "one two three"
+    assert agent.executions("agent").total() == 1
+    for body in ({**CHAT, "model": "nobody"}, CHAT, {"model": 7}, [1]):
+        assert call(agent, value=body, path=wanted).status == 404
+
+
 def test_a_stream_ends_in_done(agent: Emulator) -> None:
     answer = call(agent, "agent", STREAM)
     *chunks, done = events(answer)

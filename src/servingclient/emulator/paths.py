@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from servingclient.emulator import json_text
 from servingclient.emulator.state import WORKSPACE_ID
 from servingclient.emulator.wire import Reply, error, json_reply
 
 if TYPE_CHECKING:
     from servingclient.emulator.endpoints import Endpoint
     from servingclient.emulator.state import Workspace
-    from servingclient.emulator.wire import HostName
+    from servingclient.emulator.wire import HostName, Request
+
+_OPENAI = frozenset(
+    {
+        "/serving-endpoints/chat/completions",
+        "/serving-endpoints/completions",
+        "/serving-endpoints/embeddings",
+    }
+)
+"""What an OpenAI client asks whose base URL is the one of databricks-sdk's
+``get_open_ai_client``."""
 
 NO_ENDPOINT = (
     "The given endpoint does not exist, please retry after checking the specified model and "
@@ -50,6 +61,24 @@ def find(
     ):
         endpoint = None
     return endpoint, served_model
+
+
+def find_by_model(
+    workspace: Workspace, request: Request
+) -> tuple[Endpoint | None, str | None] | None:
+    """Read a request of an OpenAI client, whose ``model`` names the endpoint.
+
+    Returns:
+        As ``find``.
+    """
+    if request.host != "workspace" or request.path not in _OPENAI:
+        return None
+    try:
+        body = json_text.loads(request.body)
+    except (ValueError, RecursionError):
+        body = None
+    model = body.get("model") if isinstance(body, dict) else None
+    return (workspace.endpoints.get(model) if isinstance(model, str) else None), None
 
 
 def not_found() -> Reply:

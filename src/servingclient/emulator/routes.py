@@ -55,6 +55,8 @@ def handle(workspace: Workspace, connection: Connection, request: Request) -> No
         _external(workspace, connection, request)
         return
     found = paths.find(workspace, request.host, request.path)
+    if found is None:
+        found = paths.find_by_model(workspace, request)
     if found is not None:
         _invoke(workspace, connection, request, *found)
         return
