@@ -14,7 +14,13 @@ project = "servingclient"
 author = "the authors of servingclient"
 version = release = installed("servingclient")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "notebook_pages",
+    "reference",
+]
 nitpicky = True
 
 html_theme = "furo"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import subprocess
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.checkout
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted(page for page in DOCS.rglob("*.md") if "notebooks" not in page.parts)
+PAGES = sorted([*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb")])
 
 TOCTREE = re.compile(r"^```\{toctree\}\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INCLUDE = re.compile(r"^```\{include\} (\S+)\n```", re.MULTILINE)
@@ -36,7 +37,9 @@ def named(page: Path) -> list[Path]:
     """The pages that stand in the tables of contents of a page."""
     blocks = TOCTREE.findall(page.read_text(encoding="utf-8"))
     lines = [line for block in blocks for line in block.splitlines()]
-    return [page.parent / f"{line}.md" for line in lines if line and line[0] != ":"]
+    entries = [page.parent / line for line in lines if line and line[0] != ":"]
+    kinds = [".ipynb" if entry.parent.name == "notebooks" else ".md" for entry in entries]
+    return [entry.with_suffix(kind) for entry, kind in zip(entries, kinds, strict=True)]
 
 
 def test_every_page_is_in_a_table_of_contents_once() -> None:
@@ -48,6 +51,9 @@ def test_every_page_is_in_a_table_of_contents_once() -> None:
 def written(page: Path) -> str:
     """What a page says outside code, with what it includes."""
     text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] != "code")
     for name in INCLUDE.findall(text):
         text += (page.parent / name).read_text(encoding="utf-8")
     return CODE.sub("", text)
