@@ -14,7 +14,7 @@ from tests.chaos.kit import Stage
 from tests.chaos.matrix import ROWS
 from tests.chaos.workspace import JOURNAL_LIMIT, Emulated, WorkspaceStage
 from tests.faults.proxy import FaultProxy
-from tests.scripted.certificates import authority  # noqa: F401 - found by name
+from tests.scripted.certificates import Authority, authority  # noqa: F401 - found by name
 
 _LONGEST_ROW_S = 600.0
 
@@ -50,11 +50,14 @@ def form(pytestconfig: pytest.Config) -> Form:
 
 
 @pytest.fixture
-def stage(request: pytest.FixtureRequest, form: Form) -> Iterator[Stage]:
+def stage(request: pytest.FixtureRequest, form: Form, authority: Authority) -> Iterator[Stage]:  # noqa: F811 - the fixture
     """An endpoint behind a fault proxy. ``rows`` chooses the kinds of clients."""
     kind = getattr(request, "param", "lanes")
-    with Endpoint() as endpoint, FaultProxy(endpoint.port) as proxy:
-        yield Stage(form, kind, endpoint, proxy, request.node.user_properties)
+    tls = authority.good() if kind in ("tls", "sync tls") else None
+    with Endpoint() as endpoint, FaultProxy(endpoint.port, tls=tls) as proxy:
+        properties = request.node.user_properties
+        ca_file = authority.ca_file if tls else None
+        yield Stage(form, kind, endpoint, proxy, properties, ca_file=ca_file)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ import httpx
 import pytest
 
 from servingclient import AsyncServingClient, ServingClient, Settings
+from servingclient.settings import Tls
 from tests.chaos.endpoint import Endpoint
 from tests.chaos.form import Form
 from tests.chaos.judge import Judge
@@ -41,8 +42,8 @@ from tests.faults.rules import nothing
 from tests.reliability.kit import at, numbered
 from tests.scripted.server import eventually, eventually_async
 
-Kind = Literal["lanes", "httpx", "sync"]
-"""Async over lanes, async over an httpx transport, threads over lanes."""
+Kind = Literal["lanes", "httpx", "sync", "tls", "sync tls"]
+"""Async over lanes, async over an httpx transport, threads over lanes; lanes over TLS."""
 
 PER_S = 50.0
 CLIENTS = 8
@@ -77,6 +78,7 @@ class Stage:
         proxy: The network before it.
         properties: The test's, for the table.
         in_a_row: Calls that each caller makes one right after the other (``Load``).
+        ca_file: The authority whose certificate the proxy presents, if it speaks TLS.
     """
 
     form: Form
@@ -85,7 +87,13 @@ class Stage:
     proxy: FaultProxy
     properties: list[tuple[str, object]]
     in_a_row: int = field(default=1, kw_only=True)
+    ca_file: str | None = field(default=None, kw_only=True)
     _transports: list[httpx.AsyncHTTPTransport] = field(default_factory=list)
+
+    @property
+    def blocking(self) -> bool:
+        """Calls are made in threads."""
+        return self.kind in ("sync", "sync tls")
 
     def judge(self, row: int, variant: str = "") -> Judge:
         """Collects the checks of this row."""
@@ -157,7 +165,7 @@ class Stage:
         **options: Any,
     ) -> Told:
         """Any phases of load; the second one is the fault."""
-        run = self._run_threads if self.kind == "sync" else self._run_tasks
+        run = self._run_threads if self.blocking else self._run_tasks
         load, left, samples = run(phases, settings, per_s, clients, options)
         turned_s = load.turned_s
         told = Told(
@@ -179,7 +187,9 @@ class Stage:
     def client(self, settings: Settings) -> Any:
         """One client of this kind; an async one needs a running loop."""
         who = at(self.proxy)  # type: ignore[arg-type]
-        if self.kind == "sync":
+        if self.ca_file is not None:
+            settings = settings.replace(tls=Tls(ca_file=self.ca_file))
+        if self.blocking:
             return ServingClient("m", host=who.host, **who.arguments, settings=settings)
         transport = None
         if self.kind == "httpx":

@@ -36,7 +36,7 @@ def test_chaos_14_latency_ramp(stage: Stage) -> None:
         judge.told("success", success(told.during))
 
 
-@rows("lanes", "httpx", "sync")
+@rows("lanes", "httpx", "sync", "tls", "sync tls")
 def test_chaos_15_bandwidth(stage: Stage) -> None:
     with stage.judge(15) as judge:
         slow = always(SLOW_LINE)
@@ -45,7 +45,7 @@ def test_chaos_15_bandwidth(stage: Stage) -> None:
         judge.exactly("success", success(told.calls), 1.0)
 
 
-@rows("lanes", "httpx", "sync")
+@rows("lanes", "httpx", "sync", "tls", "sync tls")
 def test_chaos_15_a_large_body_ends_at_the_deadline(stage: Stage) -> None:
     timeout_s = stage.form.timeout_s
     body = numbered("large") | {"padding": "x" * 5_000_000}
@@ -62,7 +62,7 @@ def test_chaos_15_a_large_body_ends_at_the_deadline(stage: Stage) -> None:
 
 
 def _given_up_after_s(stage: Stage, body: dict[str, object]) -> float:
-    if stage.kind == "sync":
+    if stage.blocking:
         with stage.client(stage.settings) as client:
             start_s = time.monotonic()
             with pytest.raises(DeadlineExceeded):

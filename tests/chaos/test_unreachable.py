@@ -24,7 +24,7 @@ def cut_off(stage: Stage) -> None:
     stage.proxy.cut()
 
 
-@rows("lanes", "httpx", "sync")
+@rows("lanes", "httpx", "sync", "tls", "sync tls")
 def test_chaos_06_refused(stage: Stage) -> None:
     retry = stage.form.retry
     with stage.judge(6) as judge:
@@ -40,7 +40,7 @@ def test_chaos_06_refused(stage: Stage) -> None:
         judge.at_most("recover s", told.recovery_s, 2.0)
 
 
-@rows("lanes", "httpx", "sync")
+@rows("lanes", "httpx", "sync", "tls", "sync tls")
 def test_chaos_07_syns_dropped(stage: Stage) -> None:
     timeout_s = stage.form.timeout_s
     with stage.judge(7) as judge:
@@ -52,7 +52,7 @@ def test_chaos_07_syns_dropped(stage: Stage) -> None:
         judge.told("kinds of errors", len(outcomes(failed(told.calls))))
 
 
-@rows("lanes", "httpx", "sync")
+@rows("lanes", "httpx", "sync", "tls", "sync tls")
 def test_chaos_08_accepted_and_never_answered(stage: Stage) -> None:
     timeout_s = stage.form.timeout_s
     with stage.judge(8) as judge:
@@ -64,7 +64,7 @@ def test_chaos_08_accepted_and_never_answered(stage: Stage) -> None:
         judge.in_time("recover s", told.recovery_s, timeout_s + 1.0, told.stall_s)
 
 
-@rows("lanes", "httpx", "sync")
+@rows("lanes", "httpx", "sync", "tls", "sync tls")
 def test_chaos_09_half_open_idle_lanes(stage: Stage) -> None:
     timeout_s = stage.form.timeout_s
     lanes: list[int] = []

@@ -184,6 +184,8 @@ class FaultProxy:
             await asyncio.sleep(0)
 
     def _listen(self) -> None:
+        if self._listener is not None:  # closing it would reset who waits to be accepted
+            return
         self._stop_listening()
         listener = socket.socket()
         self._listener = listener
