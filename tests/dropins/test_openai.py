@@ -6,7 +6,7 @@ import builtins
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import openai
@@ -20,8 +20,13 @@ from tests.dropins.face import HELLO, Face
 
 
 @pytest.fixture(params=["sync", "async"])
-def face(request: pytest.FixtureRequest, emulator: Emulator) -> Iterator[Face]:
-    face = Face(request.param, emulator)
+def colour(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def face(colour: Literal["sync", "async"], emulator: Emulator) -> Iterator[Face]:
+    face = Face(colour, emulator)
     yield face
     face.end()
 
@@ -75,23 +80,27 @@ def test_a_stream_arrives_event_by_event(face: Face) -> None:
     assert body_of(face)["stream"] is True
 
 
-def test_a_stream_that_is_left_gives_its_connection_back(face: Face) -> None:
-    face.emulator.change_endpoint("assistant", stream_interval_s=30.0)
-    client = face.open(settings=Settings(close_timeout_s=0.0))
-    if face.colour == "sync":
-        with face.ask(client, stream=True) as stream:
-            next(iter(stream))
-    else:
+def test_a_stream_that_is_left_gives_its_connection_back(
+    request: pytest.FixtureRequest, colour: Literal["sync", "async"]
+) -> None:
+    with Emulator(tls=False) as emulator:  # one that nobody else has connections to
+        emulator.add_endpoint("assistant", kind="agent", stream_interval_s=30.0)
+        face = Face(colour, emulator)
+        request.addfinalizer(face.end)
+        client = face.open(settings=Settings(close_timeout_s=0.0))
+        if colour == "sync":
+            with face.ask(client, stream=True) as stream:
+                next(iter(stream))
+        else:
 
-        async def leave() -> None:
-            async with await client.chat.completions.create(
-                model="assistant", messages=HELLO, stream=True
-            ) as stream:
-                await anext(aiter(stream))
+            async def leave() -> None:
+                async with await client.chat.completions.create(
+                    model="assistant", messages=HELLO, stream=True
+                ) as stream:
+                    await anext(aiter(stream))
 
-        face.run(leave())
-    emulator = face.emulator
-    assert emulator.wait_for(lambda: not emulator.open_connections["workspace"])
+            face.run(leave())
+        assert emulator.wait_for(lambda: not emulator.open_connections["workspace"])
 
 
 def test_completions_embeddings_and_responses_go_to_the_endpoint_too(face: Face) -> None:
