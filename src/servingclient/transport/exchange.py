@@ -312,7 +312,7 @@ class ReplyParser:
         if self._fault is not None:
             self._raise()
         # Behind a good first line it was HTTP, and the request may have run; before, it never was.
-        begun = self.head_done or self._interims or _FIRST_LINE.match(self._raw.lstrip(b"\r\n"))
+        begun = self.head_done or _FIRST_LINE.match(self._raw.lstrip(b"\r\n"))
         kind = FaultKind.CUT_OFF if begun else FaultKind.UNREADABLE
         raise WireFault(kind, f"the reply breaks HTTP: {error}", sent="maybe") from None
 

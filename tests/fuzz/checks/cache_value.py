@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgpack
 import orjson
 
@@ -16,7 +18,9 @@ _NOW_S, _WALL_S = 1_000.0, 1.8e9
 
 def check(data: bytes) -> None:
     _check(_PLAIN.unpack(data, _NAME, _NOW_S, _WALL_S))
-    assert _KEYED.unpack(data, _NAME, _NOW_S, _WALL_S) is None, "nobody without the key can sign"
+    for signed in (data, bytes(32) + data):
+        found = _KEYED.unpack(signed, _NAME, _NOW_S, _WALL_S)
+        assert found is None, "nobody without the key can sign"
     # as the value of an entry that is good otherwise, so that what comes last is reached too
     head = msgpack.packb(
         [SCHEMA, _NAME, b"e", [], _WALL_S - 5.0, 10.0, 0.0, 0.0, 0.1, 3, False, None, []]
@@ -31,6 +35,8 @@ def _check(stored: Stored | None) -> None:
     entry = stored.entry
     orjson.dumps(entry.value)
     assert not (entry.negative and entry.value is not None)
+    for seconds in (entry.fresh_s, entry.revalidate_s, entry.on_error_s, entry.took_s):
+        assert 0.0 <= seconds < math.inf
     age_s = _NOW_S - entry.stored_s
     assert age_s >= 0.0
     again = _PLAIN.pack(_NAME, entry, stored.epoch, stored.tag_tokens, age_s, _WALL_S)

@@ -45,4 +45,18 @@ def _outcome(arriving: list[bytes]) -> Outcome:
             body += parser.body()
     except WireFault as fault:
         return (fault.kind,)
+    if parser.reusable:
+        _next(parser)
     return parser.status, body, list(parser.headers)
+
+
+_NEXT = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext"
+
+
+def _next(parser: ReplyParser) -> None:
+    """On a connection that may be used again, the next call gets its own reply and no other."""
+    before = parser.status, parser.headers
+    parser.begin()
+    assert parser.feed(_NEXT)
+    assert (parser.status, parser.body(), parser.extra_bytes) == (200, b"next", False)
+    parser.status, parser.headers = before

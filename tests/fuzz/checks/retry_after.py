@@ -8,7 +8,11 @@ _CAPS_S = (0.0, 60.0, 1e12)
 
 
 def check(data: bytes) -> None:
-    value, _, date = data.decode("latin-1").partition("\n")
+    for text in (data.decode("latin-1"), data.decode("utf-8", "replace")):
+        _check(*text.partition("\n")[::2])
+
+
+def _check(value: str, date: str) -> None:
     hints = [parse_retry_after(value, reply_date=date, cap_s=cap_s) for cap_s in _CAPS_S]
     for hint, cap_s in zip(hints, _CAPS_S, strict=True):
         if hint != NO_HINT:
