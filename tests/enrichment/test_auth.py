@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from servingclient import ApiKey, Basic, Bearer, HeaderProvider
+from servingclient import ApiKey, Basic, Bearer, EnrichmentClient, HeaderProvider
 from servingclient.enrichment.auth import identity_of, provided, secrets_of
 from servingclient.errors import ConfigError
 
@@ -104,3 +104,11 @@ def test_what_basic_encodes_is_a_secret_in_any_form() -> None:
         "Basic not-base64!",
         "not-base64!",
     )
+
+
+def test_an_async_provider_is_for_the_async_client() -> None:
+    async def headers() -> dict[str, str]:
+        return {"authorization": "Bearer t"}
+
+    with pytest.raises(ConfigError, match="use AsyncEnrichmentClient"):
+        EnrichmentClient("https://api.example.com", ttl=1, auth=HeaderProvider(headers, "me"))

@@ -299,6 +299,25 @@ def test_a_key_of_ones_own(door: Door) -> None:
         door.run(client.cached(key=lambda _: [1])(function)({"id": 1}))
 
 
+def test_a_function_that_wants_its_own_value_is_told(door: Door) -> None:
+    client = door.open("https://api.example.com")
+
+    if door.colour == "sync":
+
+        @client.cached()
+        def total(number: int) -> int:
+            return 1 + (total(number - 1) if number else total(0))
+    else:
+
+        @client.cached()
+        async def total(number: int) -> int:
+            return 1 + await (total(number - 1) if number else total(0))
+
+    with pytest.raises(ConfigError, match="the very value it is to make"):
+        door.run(total(2))
+    assert client.stats().misses >= 1
+
+
 def test_a_functions_own_error_is_the_callers(door: Door) -> None:
     client = door.open("https://api.example.com")
     tries: list[int] = []

@@ -70,6 +70,9 @@ class _Landed:
     def usable(self) -> bool:
         return True
 
+    def mine(self) -> bool:
+        return False
+
 
 class _Crew:
     """One job after the other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from servingclient.enrichment.ports import CacheSpec, SharedCache
 from servingclient.enrichment.threads import ThreadBehind, ThreadCrew
 from servingclient.enrichment.values import Enriched
 from servingclient.enrichment.world import World
+from servingclient.errors import ConfigError
 from servingclient.policies.breaker import Breaker
 from servingclient.policies.concurrency import fixed
 from servingclient.policies.quota import Quota
@@ -423,6 +425,11 @@ def _provider(
     """A user's function that gives headers, with a hard deadline."""
     if function is None:
         return None
+    if inspect.iscoroutinefunction(function):
+        raise ConfigError(
+            "HeaderProvider.function is async, and this is the blocking client. Give a plain "
+            "function, or use AsyncEnrichmentClient."
+        )
     blocking = ThreadBlocking(clock)
 
     async def provide(deadline_s: float) -> object:

@@ -31,6 +31,14 @@ def fault_error(
     return error
 
 
+def asks_itself(what: str) -> errors.ConfigError:
+    """For a function that wants its own value for the same arguments: it would wait for ever."""
+    return errors.ConfigError(
+        f"{what} asks for the very value it is to make. Let it ask for another one, or call the "
+        "function that was decorated."
+    )
+
+
 def _not_connected(fault: WireFault, what: str, _s: float, _b: int) -> errors.ServingError:
     error = errors.ConnectionFailed(
         f"{what}: no connection to {fault.host}: {fault.detail}. Nothing was sent. Check base_url "

@@ -40,6 +40,9 @@ class Landed(Protocol):
     def usable(self) -> bool:
         """Whether who leads can come to an end: a loop that has ended takes its tasks along."""
 
+    def mine(self) -> bool:
+        """Whether who leads is the thread or task that asks, which would wait for itself."""
+
 
 class Flight(Generic[T]):
     """One fetch under way.

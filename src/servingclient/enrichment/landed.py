@@ -22,13 +22,14 @@ class ThreadLanded:
         making: Lets one thread at a time make an event.
     """
 
-    __slots__ = ("_clock", "_done", "_event", "_making")
+    __slots__ = ("_clock", "_done", "_event", "_leader", "_making")
 
     def __init__(self, clock: Clock, making: ForkLock) -> None:
         self._clock = clock
         self._making = making
         self._done = False
         self._event: threading.Event | None = None
+        self._leader = threading.get_ident()
 
     def set(self) -> None:
         """See ``Landed.set``."""
@@ -57,6 +58,10 @@ class ThreadLanded:
         """See ``Landed.usable``."""
         return True
 
+    def mine(self) -> bool:
+        """See ``Landed.mine``."""
+        return self._leader == threading.get_ident()
+
 
 class TaskLanded:
     """For tasks of one event loop.
@@ -65,11 +70,12 @@ class TaskLanded:
         clock: On which deadlines are instants.
     """
 
-    __slots__ = ("_clock", "_waiting", "done", "loop")
+    __slots__ = ("_clock", "_leader", "_waiting", "done", "loop")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._leader = asyncio.current_task()
         self._waiting: asyncio.Future[None] | None = None
         self.done: bool = False
 
@@ -93,6 +99,10 @@ class TaskLanded:
     def usable(self) -> bool:
         """See ``Landed.usable``."""
         return self.loop is asyncio.get_running_loop()
+
+    def mine(self) -> bool:
+        """See ``Landed.mine``."""
+        return self._leader is not None and self._leader is asyncio.current_task()
 
 
 def thread_flights(clock: Clock) -> Flights[Any]:

@@ -215,6 +215,8 @@ class Lookup:
 
     async def _followed(self, this: Round, one: Asked, flight: Flight[Entry]) -> bool:
         """Wait for another caller's fetch; False when this one shall try itself."""
+        if flight.landed.mine():
+            raise explain.asks_itself(this.source.what)
         try:
             entry = await follow(flight, this.deadline_s)
         except WireFault as fault:

@@ -105,7 +105,8 @@ class Breaker:
     its place: with three probes an API that hangs is asked three times in 10 s."""
 
     def __post_init__(self) -> None:
-        number(self, "window_s", "open_s", "max_open_s", "probe_lease_s", above=True)
+        number(self, "window_s", least=0.001)
+        number(self, "open_s", "max_open_s", "probe_lease_s", above=True)
         number(self, "failure_ratio", above=True)
         whole(self, "min_calls", "probe_calls")
         if self.failure_ratio > 1.0:

@@ -164,7 +164,7 @@ def _pairs(headers: object) -> tuple[tuple[str, str], ...]:
             and all(isinstance(part, str) for part in pair)
         ):
             raise ConfigError(
-                "Settings.headers must be a dict, or pairs, of names and values that are text."
+                "headers must be a dict, or pairs, of names and values that are text."
             )
     return tuple((name, value) for name, value in pairs)
 

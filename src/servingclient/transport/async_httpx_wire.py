@@ -132,8 +132,8 @@ class AsyncHttpxWire:
     ) -> None:
         if not isinstance(transport, httpx.AsyncBaseTransport):
             raise ConfigError(
-                f"transport= is a {type(transport).__name__}; an AsyncServingClient takes an "
-                "async httpx transport. Use ServingClient for a blocking one."
+                f"transport= is of type {type(transport).__name__}; an async client takes an async "
+                "httpx transport, a blocking client a blocking one."
             )
         quiet_loggers()
         self._transport = transport
