@@ -16,6 +16,7 @@ def _check(value: str, date: str) -> None:
     hints = [parse_retry_after(value, reply_date=date, cap_s=cap_s) for cap_s in _CAPS_S]
     for hint, cap_s in zip(hints, _CAPS_S, strict=True):
         if hint != NO_HINT:
+            assert value.isascii()
             assert hint.wait_s is not None
             assert 0.0 < hint.wait_s <= LONGEST_S
             assert hint.refuse == (hint.wait_s > cap_s)
