@@ -76,12 +76,12 @@ class Apart:
         """How often the model ran, by ``client_request_id``."""
         return Counter(self._ask("GET", "/_emulator/journal", None)["executions"][endpoint])
 
-    def sent(self) -> Counter[str]:
-        """How many requests to score arrived, by ``client_request_id``."""
+    def requests(self, endpoint: str) -> list[dict[str, Any]]:
+        """The requests to score, as ``RequestRecord`` has them."""
         records = self._ask("GET", "/_emulator/journal", None)["requests"]
-        return Counter(
-            str(one["client_request_id"]) for one in records if one["kind"] == "invocation"
-        )
+        return [
+            one for one in records if one["kind"] == "invocation" and one["endpoint"] == endpoint
+        ]
 
     def _ask(self, method: str, path: str, body: object) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWERS_WITHIN_S)

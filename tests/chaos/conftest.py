@@ -13,6 +13,7 @@ from tests.chaos.form import SHORT_SCALE, Form
 from tests.chaos.kit import Stage
 from tests.chaos.matrix import ROWS
 from tests.chaos.workspace import JOURNAL_LIMIT, Emulated, WorkspaceStage
+from tests.enrichment.redis.conftest import server as redis_server  # noqa: F401 - found by name
 from tests.faults.proxy import FaultProxy
 from tests.scripted.certificates import Authority, authority  # noqa: F401 - found by name
 

@@ -1,7 +1,8 @@
 """Row 25's other process: a service that is told to end while calls run and others wait.
 
-It does what a service does: the client lives in a ``with``, and SIGTERM leaves it. Prints ``ready``
-once everything is under way, and at its end, as JSON, what became of each call.
+It does what a service does: the client lives in a ``with``, and SIGTERM leaves it. Prints ``first``
+when four calls are on their way, and goes on with a line from the test; ``ready`` once everything
+is under way; at its end, as JSON, what became of each call.
 """
 
 from __future__ import annotations
@@ -57,6 +58,12 @@ def full(client: Any) -> bool:
     return admitted and now.concurrency.waiting + gathering >= LEAST_WAITING
 
 
+def until_told() -> None:
+    """The test sees the first calls arrive, so that none of the others overtakes them."""
+    print("first", flush=True)  # noqa: T201 - to the test
+    sys.stdin.readline()
+
+
 def told(outcomes: Sequence[object], closing_s: float) -> str:
     """Predictions by what they are, errors by their class; whatever is neither was never ended."""
     names = Counter(
@@ -89,9 +96,8 @@ def threads(kind: str, host: str, token: str, close_timeout_s: float) -> None:
             ) as client:
                 client.warmup()
                 first = [pool.submit(client.predict, [row(FIRST)]) for _ in range(BATCHES)]
+                until_told()
                 pause = threading.Event()
-                while client.stats().concurrency.in_flight < BATCHES:
-                    pause.wait(LOOK_S)
                 futures += [pool.submit(client.predict, [row(number)]) for number in range(CALLS)]
                 wait(first)
                 while not full(client):
@@ -120,11 +126,10 @@ async def tasks(kind: str, host: str, token: str, close_timeout_s: float) -> Non
     ) as client:
         await client.warmup()
         first = [asyncio.ensure_future(client.predict([row(FIRST)])) for _ in range(BATCHES)]
-        while client.stats().concurrency.in_flight < BATCHES:  # noqa: ASYNC110 - figures are asked for
-            await asyncio.sleep(LOOK_S)
+        await asyncio.to_thread(until_told)
         calls = [asyncio.ensure_future(client.predict([row(number)])) for number in range(CALLS)]
         await asyncio.wait(first)
-        while not full(client):  # noqa: ASYNC110 - likewise
+        while not full(client):  # noqa: ASYNC110 - figures are asked for
             await asyncio.sleep(LOOK_S)
         print("ready", flush=True)  # noqa: T201 - to the test
         await stop.wait()

@@ -16,7 +16,9 @@ from servingclient import Batching, Hedge, Settings
 from servingclient.emulator import Emulator
 from servingclient.settings import Concurrency, Pool, Retry, Token
 from tests.chaos.callers import TaskCallers, ThreadCallers, Wanted
+from tests.chaos.form import Form
 from tests.chaos.history import History, problems
+from tests.chaos.judge import Judge
 from tests.chaos.weather import ENDPOINT, Weather
 from tests.faults.proxy import FaultProxy
 
@@ -103,7 +105,20 @@ def quiet(emulator: Emulator) -> None:
     assert emulator.wait_for(lambda: not (capacity.running or capacity.waiting), 10.0)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_row_28_everything_at_random(seed: int) -> None:
-    told = run(seed, 3.0)
-    assert problems(told.history) == []
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 20))]
+)
+def test_chaos_28_everything_at_random(
+    request: pytest.FixtureRequest, form: Form, seed: int
+) -> None:
+    """Five minutes; in short forms a fifth of what is left of them."""
+    lasts_s = form.phase_s(300.0) / (1 if form.is_long else 5)
+    with Judge(28, f"seed {seed}", request.node.user_properties) as judge:
+        told = run(seed, lasts_s)
+        history = told.history
+        judge.told("changes", told.changes)
+        judge.told("calls", len(history.calls))
+        judge.told("answered", history.outcomes["ok"] / len(history.calls))
+        judge.told("kinds of errors", len(history.outcomes) - 1)
+        judge.told("least quota", min(history.quota))
+        judge.exactly("problems", problems(history), [])

@@ -11,18 +11,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from servingclient.emulator import Emulator, faults
+from tests.chaos.form import Form
+from tests.chaos.judge import Judge
 from tests.chaos.terminated import BATCHES, CALLS, FIRST, IN_FLIGHT
 
 PROGRAM = Path(__file__).parent / "terminated.py"
-LEAVES_S = 1.0
-"""What a process may take beyond ``close_timeout``: for Python to end, too."""
-
-
 GATHERING_S = 0.3
 """How long the calls before take: all others have lined up by then."""
 
@@ -62,9 +60,20 @@ def terminate(emulator: Emulator, colour: str, kind: str, close_timeout_s: float
     """Start the service, send it SIGTERM when all is under way, and read what it said."""
     command = [sys.executable, "-W", "error", str(PROGRAM), colour, kind]
     command += [emulator.host, emulator.token, str(close_timeout_s)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
+        assert process.stdin is not None
         assert process.stdout is not None
+        assert process.stdout.readline() == "first\n", process.communicate()
+        assert emulator.wait_for(lambda: emulator.executions("echo")[None] == BATCHES)
+        process.stdin.write("\n")
+        process.stdin.flush()
         assert process.stdout.readline() == "ready\n", process.communicate()
         assert emulator.wait_for(lambda: sum(sent(emulator).values()) >= IN_FLIGHT)
         began_s = time.monotonic()
@@ -80,36 +89,53 @@ def terminate(emulator: Emulator, colour: str, kind: str, close_timeout_s: float
     return Ended(took_s, Counter(found["outcomes"]), found["wrong"], sent(emulator))
 
 
-COLOURS = pytest.mark.parametrize("colour", ["sync", "async"])
-KINDS = pytest.mark.parametrize("kind", ["lanes", "httpx", "batched"])
+def ways(*default: tuple[str, str]) -> Any:
+    """All clients; those given are part of the default suite."""
+    every = [(c, k) for c in ("sync", "async") for k in ("lanes", "httpx", "batched")]
+    return pytest.mark.parametrize(
+        ("colour", "kind"),
+        [pytest.param(*one, marks=() if one in default else pytest.mark.soak) for one in every],
+    )
 
 
-@COLOURS
-@KINDS
-def test_row_25_sigterm_while_nothing_is_answered(
-    emulator: Emulator, colour: str, kind: str
+def leaves_s(form: Form) -> float:
+    """What a process may take beyond ``close_timeout``: for Python to end, too."""
+    return 1.0 if form.is_long else 8.0
+
+
+def close_timeout_s(form: Form) -> float:
+    """5 s, the default."""
+    return form.scaled_s(5.0)
+
+
+@ways(("async", "batched"))
+def test_chaos_25_sigterm_while_nothing_is_answered(
+    request: pytest.FixtureRequest, form: Form, emulator: Emulator, colour: str, kind: str
 ) -> None:
-    close_timeout_s = 0.5
+    limit_s = close_timeout_s(form)
     emulator.script("echo", *[faults.slow(GATHERING_S)] * BATCHES)
     emulator.always("echo", faults.hang("after"))
-    ended = terminate(emulator, colour, kind, close_timeout_s)
-    assert ended.outcomes == {"ClientClosedError": CALLS}
-    assert ended.took_s <= close_timeout_s + LEAVES_S
-    assert max(ended.sent.values()) == 1
-    assert len(ended.sent) == IN_FLIGHT, "who waited was not sent"
+    with Judge(25, f"{colour} {kind} no answers", request.node.user_properties) as judge:
+        ended = terminate(emulator, colour, kind, limit_s)
+        judge.exactly("outcomes", dict(ended.outcomes), {"ClientClosedError": CALLS})
+        judge.at_most("exit s", ended.took_s, limit_s + leaves_s(form))
+        judge.exactly("rows sent", len(ended.sent), IN_FLIGHT)
+        judge.at_most("times a row", max(ended.sent.values()), 1)
 
 
-@COLOURS
-@KINDS
-def test_row_25_sigterm_while_answers_come(emulator: Emulator, colour: str, kind: str) -> None:
-    close_timeout_s = 5.0
+@ways(("sync", "lanes"))
+def test_chaos_25_sigterm_while_answers_come(
+    request: pytest.FixtureRequest, form: Form, emulator: Emulator, colour: str, kind: str
+) -> None:
+    limit_s = 5.0
     emulator.script("echo", *[faults.slow(GATHERING_S)] * BATCHES)
     emulator.always("echo", faults.slow(0.7))
-    ended = terminate(emulator, colour, kind, close_timeout_s)
-    assert set(ended.outcomes) == {"answered", "ClientClosedError"}
-    assert sum(ended.outcomes.values()) == CALLS
-    assert ended.wrong == []
-    assert ended.outcomes["answered"] >= IN_FLIGHT, "who was under way got the answer"
-    assert ended.outcomes["answered"] == len(ended.sent)
-    assert max(ended.sent.values()) == 1
-    assert ended.took_s <= 0.7 + LEAVES_S, "no longer than the answers take"
+    with Judge(25, f"{colour} {kind} answers", request.node.user_properties) as judge:
+        ended = terminate(emulator, colour, kind, limit_s)
+        judge.exactly("resolved", sum(ended.outcomes.values()), CALLS)
+        judge.exactly("others", set(ended.outcomes) - {"answered", "ClientClosedError"}, set())
+        judge.exactly("wrong", ended.wrong, [])
+        judge.at_least("answered", ended.outcomes["answered"], IN_FLIGHT)
+        judge.exactly("sent for nothing", len(ended.sent) - ended.outcomes["answered"], 0)
+        judge.at_most("times a row", max(ended.sent.values()), 1)
+        judge.at_most("exit s", ended.took_s, limit_s + leaves_s(form))

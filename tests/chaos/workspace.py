@@ -74,10 +74,11 @@ class WorkspaceStage(Stage):
 
     def client(self, settings: Settings) -> Any:
         """One client of this kind; an async one needs a running loop."""
-        who = {
+        who: dict[str, Any] = {
             "host": self.emulator.host,
             "client_id": self.emulator.client_id,
             "client_secret": self.emulator.client_secret,
+            **self.more(),
         }
         if self.kind == "sync":
             return ServingClient(ECHO, settings=settings, **who)
@@ -86,6 +87,10 @@ class WorkspaceStage(Stage):
             transport = httpx.AsyncHTTPTransport()
             self._transports.append(transport)
         return AsyncServingClient(ECHO, settings=settings, transport=transport, **who)
+
+    def more(self) -> dict[str, Any]:
+        """Further arguments of the next client."""
+        return {}
 
     def caller(self, client: Any, options: dict[str, Any]) -> Caller:
         """How one client is called."""
