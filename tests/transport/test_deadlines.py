@@ -11,6 +11,7 @@ import pytest
 
 from servingclient import _step
 from servingclient._types import FaultKind, Origin, WireFault
+from servingclient.transport.wire import AsyncLaneWire
 from tests.scripted.certificates import Authority
 from tests.scripted.server import (
     Act,
@@ -22,6 +23,7 @@ from tests.scripted.server import (
     drip_head,
     drip_interim,
     echo,
+    echo_after,
     eventually,
     refused_port,
     silence,
@@ -269,3 +271,34 @@ def test_a_time_out_left_over_from_another_call_does_not_count(first_s: float, t
         driver.close()
     assert kind == "timeout"
     assert then_s <= took_s < then_s + 0.25
+
+
+def test_an_answer_that_was_there_in_time_counts_though_the_loop_was_blocked() -> None:
+    """Row 26: a timer that is due in the very round in which somebody blocks the loop runs right
+    after it, before anybody has looked at the sockets.
+    """
+
+    async def scenario(server: ScriptedServer) -> str:
+        loop, wire = asyncio.get_running_loop(), AsyncLaneWire(settings_of())
+        target = target_of(server)
+        began_s = time.monotonic()
+
+        def block_until(at_s: float) -> None:
+            threading.Event().wait(at_s - time.monotonic())
+
+        def block() -> None:
+            block_until(began_s + 0.35)
+            loop.call_soon(block_until, began_s + 0.9)  # its round is also that of the timer
+
+        try:
+            await wire.send(target, body_of(1), began_s + 0.3)  # leaves its timer behind
+            call = loop.create_task(wire.send(target, body_of(2), began_s + 0.8))
+            await asyncio.sleep(0)
+            loop.call_soon(block)
+            return answer_of(await call)
+        finally:
+            await wire.aclose()
+
+    with ScriptedServer([echo(), echo_after(0.4)]) as server:
+        assert asyncio.run(scenario(server)) == "2"
+        assert len(server.connections) == 1

@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections import deque
+from functools import partial
 from typing import Any, NoReturn
 
 from servingclient._types import Origin, RawHeaders, Reply, WireFault
@@ -277,14 +278,19 @@ class AsyncLane(asyncio.BufferedProtocol):
         delay_s = max(0.0, deadline_s - time.monotonic())
         self._timer = self._loop.call_later(delay_s, self._on_timer)
 
-    def _on_timer(self) -> None:
+    def _on_timer(self, *, looked: bool = False) -> None:
         self._timer = None
         if self._waiter is None or self._waiter.done():
             return
-        if time.monotonic() >= self._deadline_s:
+        if time.monotonic() < self._deadline_s:
+            self._set_timer(self._deadline_s)
+        elif looked:
             self._end(faults.timed_out(self.origin, self._parser.received_bytes))
         else:
-            self._set_timer(self._deadline_s)
+            # This round of the loop may have begun before somebody blocked it, and the reply be
+            # there unread. Timers of the next round run behind what its sockets have.
+            again = partial(self._on_timer, looked=True)
+            self._timer_s, self._timer = self._deadline_s, self._loop.call_later(0.0, again)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
