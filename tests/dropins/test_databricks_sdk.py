@@ -19,7 +19,13 @@ from databricks.sdk.service.serving import (
     ServingEndpointsAPI,
 )
 
-from servingclient import ConfigError, DeadlineExceeded, ServingError, Settings
+from servingclient import (
+    ConfigError,
+    DeadlineExceeded,
+    ServingError,
+    Settings,
+    TokenRefreshError,
+)
 from servingclient.emulator import Emulator, faults
 from servingclient.integrations.databricks_sdk import ServingEndpoints, WorkspaceClient
 from servingclient.settings import Queue, Retry
@@ -157,6 +163,16 @@ def test_failures_are_theirs_by_status(
         assert caught.value.retry_after_secs == 7
     if fault.name != "body":
         assert isinstance(caught.value.__cause__, ServingError)
+
+
+def test_without_a_token_the_error_is_theirs_too(emulator: Emulator) -> None:
+    emulator.token_always(faults.html(500))
+    config = Config(host=emulator.host, client_id="a", client_secret="b", auth_type="oauth-m2m")
+    client = ServingEndpoints(sdk.WorkspaceClient(config=config), settings=ONCE)
+    with pytest.raises(DatabricksError) as caught:
+        client.query("demo", dataframe_records=ROWS)
+    assert isinstance(caught.value.__cause__, TokenRefreshError)
+    client.close()
 
 
 def test_a_throttled_query_is_sent_as_often_as_our_settings_say(emulator: Emulator) -> None:

@@ -148,6 +148,13 @@ def test_retries_and_their_pauses_are_the_librarys_own(colour: Colour) -> None:
     assert len(client.requests) == 4
 
 
+def test_a_token_is_renewed_once(colour: Colour) -> None:
+    client = colour.fake([token_refused(), token_refused()])
+    with pytest.raises(AuthError) as caught:
+        colour.run(client.predict(ROWS))
+    assert len(caught.value.attempts) == 2
+
+
 def test_two_runs_take_the_same_pauses(colour: Colour) -> None:
     waited = []
     for _ in range(2):
@@ -350,14 +357,15 @@ def test_what_takes_an_endpoint_says_so(colour: Colour) -> None:
 
 
 def test_tasks_that_wait_at_the_same_time_wait_together() -> None:
-    client = AsyncFakeServingClient([reply([n], after_s=1.0 + n) for n in range(10)])
+    waits_s = [7.0, 1.0, 10.0, 3.0, 3.0]  # who begins first is not who is due first
+    client = AsyncFakeServingClient([reply([0], after_s=wait_s) for wait_s in waits_s])
 
     async def all_at_once() -> list[Any]:
-        return list(await asyncio.gather(*(client.predict(ROWS) for _ in range(10))))
+        return list(await asyncio.gather(*(client.predict(ROWS) for _ in waits_s)))
 
     predictions = asyncio.run(all_at_once())
     assert client.clock.now() == 10.0
-    assert [one.timing.total_s for one in predictions] == [1.0 + n for n in range(10)]
+    assert [one.timing.total_s for one in predictions] == waits_s
 
 
 def test_two_clients_share_a_clock() -> None:

@@ -138,7 +138,7 @@ def test_a_stream_that_broke_breaks_again(tape: Recorder) -> None:
         tape.colour.listed(client.stream(CHAT))
     tape.close(client)
     again, _ = replayed(tape, endpoint="assistant")
-    with pytest.raises(StreamError):
+    with pytest.raises(StreamError, match="the recording ends here"):
         tape.colour.listed(again.stream(CHAT))
     tape.close(again)
 
@@ -213,12 +213,15 @@ def test_no_credential_gets_into_the_file(tape: Recorder) -> None:
     once = Settings(idempotent=False, headers=(("x-api-key", "canary-key-1"),))
     client = tape.record(settings=once)
     with pytest.raises(ServingError):
-        tape.predict(client, [{"token": "canary-cell-2", "a": 1.0}])
+        tape.predict(client, ROWS, params={"api_key": "canary-cell-2"})
     tape.predict(client, ROWS)
     tape.close(client)
     text = tape.path.read_text()
     assert tape.emulator.client_secret not in text
     assert "canary-key-1" not in text
+    assert "canary-cell-2" not in text  # under a name that says what it is
+    logins = [one for one in map(Exchange.of_line, text.splitlines()[1:]) if not one.is_call]
+    assert {one.request for one in logins} == {""}
     issued = tape.emulator._workspace.tokens._grants
     assert issued
     assert not [token for token in issued if token in text]

@@ -26,7 +26,6 @@ from databricks.sdk.service.serving import (
 
 from servingclient._watching import Observer, Reader, Tracer
 from servingclient.errors import (
-    AuthError,
     ConfigError,
     DeadlineExceeded,
     PayloadError,
@@ -194,7 +193,5 @@ def _as_sdk_error(error: ServingError) -> DatabricksError | None:
         kind = sdk_errors.TooManyRequests
     elif error.status_code in sdk_errors.STATUS_CODE_MAPPING:
         kind = sdk_errors.STATUS_CODE_MAPPING[error.status_code]
-    elif isinstance(error, AuthError):
-        kind = sdk_errors.Unauthenticated
     wait_s = getattr(error, "retry_after_s", None)
     return kind(str(error), retry_after_secs=None if wait_s is None else int(wait_s))

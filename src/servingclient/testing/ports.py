@@ -212,13 +212,12 @@ class FakeAccess:
 
     def __init__(self, endpoint: str) -> None:
         self._path = f"/serving-endpoints/{endpoint}"
-        self.renewed = 0
 
     def ready(self, served_model: str | None, now_s: float) -> Grant:
         """See ``_ports.Access.ready``."""
         part = "" if served_model is None else f"/served-models/{served_model}"
         target = Target(_ORIGIN, "POST", f"{self._path}{part}/invocations", (), b"")
-        return Grant(target, self.renewed, _LIMIT_BYTES)
+        return Grant(target, 0, _LIMIT_BYTES)
 
     async def obtain(self, served_model: str | None, deadline_s: float) -> Grant:
         """See ``_ports.Access.obtain``."""
@@ -226,8 +225,6 @@ class FakeAccess:
 
     def reject(self, grant: Grant) -> bool:
         """See ``_ports.Access.reject``."""
-        if grant.token == self.renewed:
-            self.renewed += 1
         return True
 
     def moved(self, grant: Grant) -> bool:
