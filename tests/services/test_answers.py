@@ -61,7 +61,16 @@ async def test_a_good_answer_passes(emulator: Emulator) -> None:
     assert (reply.status_code, reply.json()) == (200, [3.0])
 
 
-async def test_no_time_for_another_try_at_a_full_endpoint_is_a_429(emulator: Emulator) -> None:
+def test_time_that_ran_out_while_the_endpoint_was_full_is_a_429() -> None:
+    late, full = errors.DeadlineExceeded(SAID), errors.Throttled(SAID)
+    full.retry_after_s = 4.0
+    late.__cause__ = full
+    assert (problem_of(late).status, problem_of(late).headers()) == (429, {"retry-after": "4"})
+    late.__cause__ = errors.ConnectionLost(SAID)
+    assert (problem_of(late).status, problem_of(late).headers()) == (504, {})
+
+
+async def test_a_wait_that_is_longer_than_the_call_is_a_429(emulator: Emulator) -> None:
     patient = ONCE.replace(timeout_s=2.0, retry=Retry())
     async with calling(scoring(Serving(making(emulator, settings=patient)))) as caller:
         emulator.always("demo", faults.throttled(retry_after=9))

@@ -269,6 +269,18 @@ async def test_what_does_not_end_is_ended(emulator: Emulator) -> None:
     assert (reply.status_code, reply.json()["sent"]) == (503, "maybe")
 
 
+async def test_a_process_that_ignores_sigterm_goes_on_doing_so(emulator: Emulator) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        async with service(emulator, drain=NO_NOTICE) as caller:
+            terminate()
+            while (await caller.post("/score", json=[ROW])).status_code == 200:
+                pass
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 async def test_the_server_s_handler_is_put_back(emulator: Emulator) -> None:
     with server_listens():
         mine = signal.getsignal(signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from servingclient import AsyncServingClient
+from servingclient import AsyncServingClient, DeadlineExceeded
 from servingclient.emulator import Emulator, RequestRecord, faults
 from servingclient.integrations.fastapi import Drain, Serving, deadline, time_left
 from servingclient.integrations.fastapi.ending import Ending
@@ -80,6 +81,15 @@ async def test_a_request_without_time_asks_nobody(emulator: Emulator) -> None:
     assert calls_of(emulator) == []
 
 
+async def test_time_that_ran_out_before_the_call_sends_nothing(emulator: Emulator) -> None:
+    serving = Serving(making(emulator))
+    async with serving.lifespan():
+        request = Request({"type": "http", "servingclient.deadline_s": time.monotonic() - 1.0})
+        with pytest.raises(DeadlineExceeded, match="before it could be asked") as caught:
+            await serving.client()(request)
+    assert (caught.value.sent, caught.value.endpoint) == ("no", "demo")
+
+
 async def test_a_header_makes_no_call_longer_than_its_settings(emulator: Emulator) -> None:
     seen: list[float] = []
     serving = Serving(making(emulator))
@@ -118,7 +128,8 @@ async def test_a_handler_that_does_something_else_ends_too(emulator: Emulator) -
             raise
 
     async with calling(app) as caller:
-        reply = await caller.get("/dawdle", headers={"X-Request-Timeout": "0.05"})
+        await caller.get("/docs")  # what an app does once, it has done
+        reply = await caller.get("/dawdle", headers={"X-Request-Timeout": "0.3"})
     assert (reply.status_code, reply.json()["sent"], ended) == (504, "maybe", ["cancelled"])
 
 
@@ -131,13 +142,13 @@ async def test_a_reply_that_has_begun_is_not_cut(emulator: Emulator) -> None:
     async def long() -> StreamingResponse:
         async def parts() -> AsyncIterator[bytes]:
             yield b"one "
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.5)
             yield b"two"
 
         return StreamingResponse(parts())
 
     async with calling(app) as caller:
-        reply = await caller.get("/long", headers={"X-Request-Timeout": "0.05"})
+        reply = await caller.get("/long", headers={"X-Request-Timeout": "0.3"})
     assert (reply.status_code, reply.text) == (200, "one two")
 
 
@@ -217,6 +228,34 @@ async def test_who_waits_for_the_caller_to_go_is_told() -> None:
     request.gone.set()
     await asyncio.wait_for(answered, 4.0)
     assert told == ["http.request", "http.disconnect", "http.disconnect"]
+
+
+@pytest.mark.parametrize(("version", "closes"), [("1.1", True), ("1.0", True), ("2", False)])
+async def test_replies_of_a_service_that_ends_close_their_connections(
+    version: str, closes: bool
+) -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+
+    ending = Ending(Drain())
+    ending.begun = True
+    request = RawRequest()
+    request.scope["http_version"] = version
+    await request.to(RequestLife(app, ending))
+    # HTTP/2 has no such header, and who sends one breaks the connection for all
+    assert ((b"connection", b"close") in request.sent[0].get("headers", ())) is closes
+
+
+async def test_what_is_no_request_passes_untouched() -> None:
+    seen: list[object] = []
+
+    async def app(*given: object) -> None:
+        seen.extend(given)
+
+    given: tuple[Any, ...] = ({"type": "websocket"}, object(), object())
+    await RequestLife(app, Ending(Drain()))(*given)
+    assert all(one is other for one, other in zip(seen, given, strict=True))
 
 
 async def test_an_error_of_the_handler_is_the_handler_s(emulator: Emulator) -> None:

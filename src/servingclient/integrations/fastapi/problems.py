@@ -138,9 +138,9 @@ def problem_of(error: errors.ServingError) -> Problem:
     )
 
 
-def late() -> Problem:
-    """A request whose time was over while its handler did something else than wait for a call."""
-    return Problem(504, f"{_LATE}.", error="DeadlineExceeded", sent="maybe")
+def late(sent: str) -> Problem:
+    """A request whose time was over while no call of it was waited for."""
+    return Problem(504, f"{_LATE}.", error="DeadlineExceeded", sent=sent)
 
 
 def ending() -> Problem:

@@ -64,6 +64,9 @@ class RequestLife:
             await answer(problems.unreadable(str(error)))(scope, receive, send)
             return
         if given is not None:
+            if given == 0.0:
+                await answer(problems.late("no"))(scope, receive, send)
+                return
             scope[_DEADLINE] = time.monotonic() + given
         exchange = _Exchange(scope, receive, send, self._ending)
         problem = await self._lived(scope, exchange, given)
@@ -100,7 +103,7 @@ class RequestLife:
             return None
         if exchange.begun or exchange.gone:
             return None
-        return problems.late() if late else problems.ending()
+        return problems.late("maybe") if late else problems.ending()
 
     async def _work(self, scope: Scope, exchange: _Exchange) -> None:
         join_trace(scope["headers"])
