@@ -13,6 +13,7 @@ PEER := .venv-peer
 BENCH := .venv-bench
 WHEEL := .venv-wheel
 ENGINES := .venv-engines
+TYPES := .venv-types
 FUZZ := .venv-fuzz
 DOCS := .venv-docs
 BIN := $(VENV)/bin
@@ -25,7 +26,7 @@ WORKERS ?= 2
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines fuzz soak docs demo bench bench-call bench-overload bench-spark format clean schedules
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines fuzz soak docs demo bench bench-call bench-overload bench-spark format clean schedules verify-types pythons
 
 help:
 	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
@@ -56,6 +57,14 @@ $(PEER)/.stamp: constraints-peer.txt
 $(BENCH)/.stamp: pyproject.toml constraints-peer.txt
 	$(call new_venv,$(BENCH))
 	$(BENCH)/bin/pip install $(PIP_FLAGS) -c constraints-peer.txt -e '.[bench]' mlflow-skinny
+	@touch $@
+
+# every extra is there, since what is not installed is of unknown type
+$(TYPES)/.stamp: pyproject.toml constraints.txt
+	$(call new_venv,$(TYPES))
+	$(TYPES)/bin/pip install $(PIP_FLAGS) -c constraints.txt \
+		'.[cli,emulator,redis,otel,prometheus,datadog,fastapi,openai]' \
+		basedpyright pytest opentelemetry-sdk pandas pyarrow numpy
 	@touch $@
 
 $(ENGINES)/.stamp: pyproject.toml constraints-engines.txt
@@ -142,6 +151,27 @@ chaos: setup
 # Ten thousand schedules of many callers under virtual time; `make schedules ARGS="--seed 7"` plays one.
 schedules: setup
 	$(BIN)/python -m tests.story.explore $(ARGS)
+
+# What a type checker of a user's sees of the installed wheel.
+verify-types: $(TYPES)/.stamp
+	rm -rf $(TYPES)/wheel
+	$(TYPES)/bin/pip wheel $(PIP_FLAGS) --no-deps --wheel-dir $(TYPES)/wheel .
+	$(TYPES)/bin/pip install $(PIP_FLAGS) --no-deps --force-reinstall $(TYPES)/wheel/*.whl
+	cd $(TYPES) && PATH="$(CURDIR)/$(TYPES)/bin:$$PATH" bin/basedpyright --verifytypes servingclient \
+		--ignoreexternal --outputjson | bin/python $(CURDIR)/tests/wheel/typed.py
+
+# The wheel alone on every Python that is on the path and supported.
+pythons: setup
+	rm -rf build/pythons && mkdir -p build/pythons
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel --outdir build/pythons . >build/pythons/log \
+		|| { tail -50 build/pythons/log; exit 1; }
+	for python in 3.10 3.11 3.12 3.13; do \
+		"python$$python" -c '' 2>/dev/null || { echo "python$$python is not on the path: left out"; continue; }; \
+		"python$$python" -m venv "build/pythons/$$python"; \
+		"build/pythons/$$python/bin/pip" install $(PIP_FLAGS) -c constraints.txt build/pythons/*.whl; \
+		echo "python$$python"; \
+		"build/pythons/$$python/bin/python" -I -W error tests/wheel/alone.py; \
+	done
 
 coverage: setup peer
 	$(BIN)/coverage erase

@@ -46,13 +46,13 @@ class Instruments:
         self._read: tuple[int, float] = (-1, 0.0)
         self._figures: Figures = {}
         meter = metrics.get_meter("servingclient", __version__, provider)
-        self.requests = meter.create_histogram(
+        self.requests: metrics.Histogram = meter.create_histogram(
             "http.client.request.duration",
             unit="s",
             description="Attempts: requests to the endpoint",
             explicit_bucket_boundaries_advisory=SECONDS,
         )
-        self.calls = meter.create_histogram(
+        self.calls: metrics.Histogram = meter.create_histogram(
             f"{PREFIX}call.duration",
             unit="s",
             description=METRICS["call.duration"].text,

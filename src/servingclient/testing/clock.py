@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+from collections.abc import Callable
 
 _ROUNDS = 3
 """Turns of the event loop for tasks that are about to wait as well."""
@@ -62,7 +63,7 @@ class ThreadTime:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self.now = clock.now
+        self.now: Callable[[], float] = clock.now
 
     async def sleep(self, seconds: float) -> None:
         """See ``_ports.Clock.sleep``; nobody is held up."""
@@ -81,7 +82,7 @@ class TaskTime:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self.now = clock.now
+        self.now: Callable[[], float] = clock.now
 
     async def sleep(self, seconds: float) -> None:
         """See ``_ports.Clock.sleep``."""

@@ -74,7 +74,7 @@ class FakeServingClient(ServingClient):
         on_enrichment_error: OnEnrichmentError = "raise",
         apis: Sequence[Api] = (),
     ) -> None:
-        self.clock = clock or VirtualClock()
+        self.clock: VirtualClock = clock or VirtualClock()
         self.calls: list[MadeCall] = []
         self._fake = FakeEndpoint(script, model, self.clock)
         super().__init__(
@@ -147,7 +147,7 @@ class AsyncFakeServingClient(AsyncServingClient):
         on_enrichment_error: OnEnrichmentError = "raise",
         apis: Sequence[Api] = (),
     ) -> None:
-        self.clock = clock or VirtualClock()
+        self.clock: VirtualClock = clock or VirtualClock()
         self.calls: list[MadeCall] = []
         self._fake = FakeEndpoint(script, model, self.clock)
         super().__init__(
