@@ -28,35 +28,43 @@ class Judge:
         row: Number of the row.
         variant: Which client or setting it was measured with.
         checks: What was checked.
+        stall_s: How long the machine stood still.
+        noise: Why times are not judged; nothing on a quiet machine.
     """
 
     row: int
     variant: str
     properties: list[tuple[str, object]]
     checks: list[Check] = field(default_factory=list)
+    stall_s: float = 0.0
+    noise: str = ""
 
-    def at_most(self, name: str, measured: float, limit: float) -> None:
-        """``measured <= limit``."""
-        self._add(name, _figure(measured), f"<= {_figure(limit)}", measured <= limit)
+    def at_most(self, name: str, measured: float, limit: float, *, timed: bool = False) -> None:
+        """``measured <= limit``. What is ``timed`` is judged on a quiet machine only."""
+        self._add(name, _figure(measured), f"<= {_figure(limit)}", measured <= limit, timed)
 
-    def at_least(self, name: str, measured: float, limit: float) -> None:
+    def at_least(self, name: str, measured: float, limit: float, *, timed: bool = False) -> None:
         """``measured >= limit``."""
-        self._add(name, _figure(measured), f">= {_figure(limit)}", measured >= limit)
+        self._add(name, _figure(measured), f">= {_figure(limit)}", measured >= limit, timed)
 
-    def in_time(self, name: str, measured_s: float, limit_s: float, stall_s: float) -> None:
+    def in_time(self, name: str, measured_s: float, limit_s: float) -> None:
         """``measured_s <= limit_s``, and as much longer as the machine stood still."""
-        limit = f"<= {_figure(limit_s)} + stall {_figure(stall_s)}"
-        self._add(name, _figure(measured_s), limit, measured_s <= limit_s + stall_s)
+        limit = f"<= {_figure(limit_s)} + {_figure(self.stall_s)}"
+        passed = measured_s <= limit_s + self.stall_s
+        self._add(name, _figure(measured_s), limit, passed, timed=True)
 
-    def exactly(self, name: str, measured: Any, expected: Any) -> None:
+    def exactly(self, name: str, measured: Any, expected: Any, *, timed: bool = False) -> None:
         """``measured == expected``."""
-        self._add(name, _figure(measured), f"= {_figure(expected)}", measured == expected)
+        passed = measured == expected
+        self._add(name, _figure(measured), f"= {_figure(expected)}", passed, timed)
 
     def told(self, name: str, measured: float) -> None:
         """A figure for the table that nothing depends on."""
         self._add(name, _figure(measured), "told", True)
 
-    def _add(self, name: str, measured: str, limit: str, passed: bool) -> None:
+    def _add(self, name: str, measured: str, limit: str, passed: bool, timed: bool = False) -> None:
+        if timed and self.noise:
+            limit, passed = f"{limit}, not judged", True
         self.checks.append(Check(name, measured, limit, passed))
 
     def __enter__(self) -> Judge:
@@ -70,6 +78,8 @@ class Judge:
     ) -> None:
         figures = "; ".join(str(check) for check in self.checks)
         passed = error is None and all(check.passed for check in self.checks)
+        if self.noise:
+            figures += f"; {self.noise}"
         line = {"row": self.row, "variant": self.variant, "figures": figures, "passed": passed}
         self.properties.append(("chaos", line))
         if error is None:

@@ -78,6 +78,7 @@ class Stage:
         proxy: The network before it.
         properties: The test's, for the table.
         in_a_row: Calls that each caller makes one right after the other (``Load``).
+        catches_up: Calls that are late are made all at once (``Load``).
         ca_file: The authority whose certificate the proxy presents, if it speaks TLS.
     """
 
@@ -87,7 +88,9 @@ class Stage:
     proxy: FaultProxy
     properties: list[tuple[str, object]]
     in_a_row: int = field(default=1, kw_only=True)
+    catches_up: bool = field(default=False, kw_only=True)
     ca_file: str | None = field(default=None, kw_only=True)
+    _judge: Judge | None = None
     _transports: list[httpx.AsyncHTTPTransport] = field(default_factory=list)
 
     @property
@@ -96,8 +99,9 @@ class Stage:
         return self.kind in ("sync", "sync tls")
 
     def judge(self, row: int, variant: str = "") -> Judge:
-        """Collects the checks of this row."""
-        return Judge(row, f"{self.kind} {variant}".strip(), self.properties)
+        """Collects the checks of this row; what is played from now on tells it of noise."""
+        self._judge = Judge(row, f"{self.kind} {variant}".strip(), self.properties)
+        return self._judge
 
     @property
     def settings(self) -> Settings:
@@ -178,7 +182,11 @@ class Stage:
             window_s=self.form.window_s,
             left=left,
             samples=samples,
+            stall_s=load.stall_s,
+            lost_s=load.lost_s,
         )
+        if self._judge is not None:
+            self._judge.stall_s, self._judge.noise = told.stall_s, told.noise
         check_every_row(told, settings)
         return told
 
@@ -220,7 +228,7 @@ class Stage:
                 samples: list[Sample] = []
                 callers = [self.caller(client, options) for client in fleet]
                 sample = partial(_keep_sample, samples, fleet)
-                load = Load(callers, phases, per_s, sample, self.in_a_row)
+                load = Load(callers, phases, per_s, sample, self.in_a_row, self.catches_up)
                 cpu_s = time.thread_time()
                 await load.run()
                 cpu_s = time.thread_time() - cpu_s
@@ -241,7 +249,7 @@ class Stage:
             samples: list[Sample] = []
             callers = [self.caller(client, options) for client in fleet]
             sample = partial(_keep_sample, samples, fleet)
-            load = Load(callers, phases, per_s, sample, self.in_a_row)
+            load = Load(callers, phases, per_s, sample, self.in_a_row, self.catches_up)
             load.run_threads()
             eventually(lambda: self.held(fleet) == (0, 0), SETTLED_WITHIN_S)
             return load, _left(fleet, self.held(fleet), 0.0), samples

@@ -1,5 +1,8 @@
 """The load: an open loop, so that calls begin whether or not earlier ones have ended.
 
+What a busy machine takes from the whole process is no load: the schedule moves by it, so that no
+burst follows, and it is told.
+
 Phases follow each other without a pause; what a phase begins with (a fault, or its end) happens
 between two calls.
 """
@@ -21,6 +24,8 @@ Caller = Callable[[str], Any]
 
 _SAMPLES_PER_S = 10
 _MOST_THREADS = 512
+_HELD_UP_S = 0.02
+"""A call that begins so late moves those after it."""
 
 
 def unchanged() -> None:
@@ -46,11 +51,15 @@ class Load:
         sample: Is called ten times a second.
         in_a_row: Calls that follow each other at once, each time; rows about reused connections
             need some.
+        catches_up: Calls that are late are made all at once; for rows in which time stands still.
 
     Attributes:
         calls: Those that have ended.
         started: How many were begun.
         turned_s: When each phase began, and when the last one ended; ``time.monotonic``.
+        stall_s: The longest that something was late here. Clients, endpoint and proxy share this
+            process, so whatever has a time of its own may have been late by as much.
+        lost_s: The sum of what moved the schedule.
     """
 
     callers: Sequence[Caller]
@@ -58,17 +67,20 @@ class Load:
     per_s: float
     sample: Callable[[], object] = unchanged
     in_a_row: int = 1
+    catches_up: bool = False
 
     def __post_init__(self) -> None:
         self.calls: list[Call] = []
         self.started = 0
         self.turned_s: list[float] = []
+        self.stall_s = self.lost_s = 0.0
 
     async def run(self) -> None:
         """Make the calls as tasks of the running loop; returns when all have ended."""
         loop, running = asyncio.get_running_loop(), set()
         for due_s, phase in self._steps():
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            self._woke(due_s)
             if phase is not None:
                 self._turn(phase)
                 continue
@@ -84,6 +96,7 @@ class Load:
             running = []
             for due_s, phase in self._steps():
                 never.wait(max(0.0, due_s - time.monotonic()))
+                self._woke(due_s)
                 if phase is not None:
                     self._turn(phase)
                     continue
@@ -98,13 +111,19 @@ class Load:
         for phase in self.phases:
             yield at_s, phase
             # a fault that takes a moment to set up must not be followed by a burst
-            at_s = self.turned_s[-1]
+            at_s, lost_s = self.turned_s[-1], self.lost_s
             for number in range(max(1, round(phase.seconds * self.per_s))):
                 if number % every == 0:
                     self.sample()
-                yield at_s + number / self.per_s, None
-            at_s += phase.seconds
+                yield at_s + number / self.per_s + self.lost_s - lost_s, None
+            at_s += phase.seconds + self.lost_s - lost_s
         yield at_s, Phase(0.0)
+
+    def _woke(self, due_s: float) -> None:
+        late_s = time.monotonic() - due_s
+        self.stall_s = max(self.stall_s, late_s)
+        if late_s > _HELD_UP_S and not self.catches_up:
+            self.lost_s += late_s
 
     def _turn(self, phase: Phase) -> None:
         phase.begin()
@@ -124,7 +143,6 @@ class Load:
             except Exception as error:  # noqa: BLE001 - an outcome like any other here
                 outcome = error
             self._ended(call_id, due_s, began_s, outcome)
-            due_s = time.monotonic()
 
     def _call_blocking(self, caller: Caller, ids: list[str], due_s: float) -> None:
         for call_id in ids:
@@ -134,7 +152,6 @@ class Load:
             except Exception as error:  # noqa: BLE001 - as above
                 outcome = error
             self._ended(call_id, due_s, began_s, outcome)
-            due_s = time.monotonic()
 
     def _ended(self, call_id: str, due_s: float, began_s: float, outcome: Any) -> None:
         name, error = outcome_of(call_id, outcome)

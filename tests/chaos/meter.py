@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from tests.chaos.endpoint import Sent
 
+QUIET_S, QUIET_PART = 0.25, 0.1
+"""A machine that stands still for longer, or for a larger part of the time, is not quiet."""
 WELL = 0.99
 """Share of good calls from which on a window counts as well."""
 
@@ -90,6 +92,8 @@ class Told:
         window_s: Length of a window of recovery.
         left: What was left.
         samples: The clients, ten times a second.
+        stall_s: The longest that the machine stood still (``Load``).
+        lost_s: What it took in all.
     """
 
     calls: Sequence[Call]
@@ -101,6 +105,8 @@ class Told:
     window_s: float
     left: Left
     samples: Sequence[Sample] = field(default=(), repr=False)
+    stall_s: float = 0.0
+    lost_s: float = 0.0
 
     # -- which calls ------------------------------------------------------------------------------
 
@@ -153,13 +159,12 @@ class Told:
         return recovered_s
 
     @property
-    def stall_s(self) -> float:
-        """How long the machine stood still: the longest that a call began after it was due.
-
-        The clients, the endpoint and the proxy share the load's process, so whatever has a time of
-        its own may be late by as much. Limits in seconds allow for it.
-        """
-        return max(call.began_s - call.due_s for call in self.calls)
+    def noise(self) -> str:
+        """What the machine took, where that was too much to judge times by; else nothing."""
+        part = self.lost_s / (self.over_s - self.calls[0].began_s)
+        if self.stall_s <= QUIET_S and part <= QUIET_PART:
+            return ""
+        return f"the machine stood still for {self.stall_s:.2f} s at once, {part:.0%} in all"
 
     @property
     def most_in_flight(self) -> int:

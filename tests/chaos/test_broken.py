@@ -31,12 +31,12 @@ def test_chaos_10_rst_mid_body(stage: Stage, idempotent: bool) -> None:
             idempotent=idempotent,
         )
         if idempotent:
-            judge.at_least("success", success(told.during), 0.995)
+            judge.at_least("success", success(told.during), 0.995, timed=True)
             judge.exactly("most processed", told.most_processed(), 2)
         else:
             judge.at_most("most processed", told.most_processed(), 1)
             kinds = set(outcomes(failed(told.calls)))
-            judge.exactly("errors", kinds, {"ConnectionLost"})
+            judge.exactly("errors", kinds, {"ConnectionLost"}, timed=True)
             judge.told("success", success(told.during))
 
 
@@ -48,25 +48,26 @@ def test_chaos_11_fin_after_each_reply(stage: Stage) -> None:
         told = stage.play(
             60.0, lambda: stage.proxy.use(always(FinAfter(1))), settings=stage.patient
         )
-        judge.exactly("errors", dict(outcomes(failed(told.calls))), {})
+        judge.exactly("errors", dict(outcomes(failed(told.calls))), {}, timed=True)
         judge.told("amp", told.amplification())
 
 
 @rows("lanes", "httpx", "sync", "tls", "sync tls")
 def test_chaos_12_idle_close(stage: Stage) -> None:
-    # each of eight clients calls every 50 ms, just when its connection is closed
+    # each of four clients calls every 50 ms, just when its connection is closed
     with stage.judge(12) as judge:
         told = stage.play(
-            12.5,
+            25.0,
             lambda: stage.proxy.use(always(IdleClose(0.05))),
             settings=stage.patient,
-            per_s=160.0,
+            clients=4,
+            per_s=80.0,
             before_s=1.0,
             after_s=1.0,
         )
         closed = sum(count.closed == "fin" for count in stage.proxy.counts)
-        judge.at_least("closed connections", closed, 8)
-        judge.exactly("errors", dict(outcomes(failed(told.calls))), {})
+        judge.at_least("closed connections", closed, 4)
+        judge.exactly("errors", dict(outcomes(failed(told.calls))), {}, timed=True)
         judge.told("calls", len(told.during))
         judge.told("amp", told.amplification())
 
@@ -98,10 +99,10 @@ def test_chaos_13_drips(stage: Stage) -> None:
         others = those(told.during, lambda call: call.outcome == "ok")
         judge.at_least("dripped calls", len(dripped), 1)
         judge.exactly("their errors", set(outcomes(dripped)), {"DeadlineExceeded"})
-        judge.in_time("their longest s", longest_s(dripped), timeout_s + 0.25, told.stall_s)
+        judge.in_time("their longest s", longest_s(dripped), timeout_s + 0.25)
         before_s = quantile([call.took_s for call in told.before], 0.99)
         others_s = quantile([call.took_s for call in others], 0.99)
         # of 50 calls in the steady second the 99th percentile is the slowest
         limit_s = before_s * (1.1 if stage.form.is_long else 2.0)
-        judge.in_time("others' p99 s", others_s, limit_s, told.stall_s)
+        judge.in_time("others' p99 s", others_s, limit_s)
         judge.told("before s", before_s)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from servingclient import Throttled
 from servingclient.settings import Concurrency, Retry
 from tests.chaos.endpoint import UNAVAILABLE, on_share, throttling
-from tests.chaos.kit import PER_S, Stage, rows
+from tests.chaos.kit import Stage, rows
 from tests.chaos.meter import Told, failed, outcomes, quantile, success, those
 
 
@@ -21,13 +21,13 @@ def test_chaos_01_503_all(stage: Stage) -> None:
             settings=stage.patient.replace(retry=stage.form.retry),
             least_fault_s=2.0,
         )
-        judge.exactly("errors", set(outcomes(failed(told.calls))), {"ServerError"})
+        judge.exactly("errors", set(outcomes(failed(told.calls))), {"ServerError"}, timed=True)
         judge.at_most("amp", told.amplification(), 1.10)
         half_s = sum(told.fault_s) / 2  # the quota is spent before
         late = those(failed(told.during), lambda call: call.began_s >= half_s)
         late_s = quantile([call.took_s for call in late], 0.99)
-        judge.in_time("late failures p99 s", late_s, 0.3, told.stall_s)
-        judge.at_most("recover s", told.recovery_s, 2.0)
+        judge.in_time("late failures p99 s", late_s, 0.3)
+        judge.in_time("recover s", told.recovery_s, 2.0)
 
 
 @rows("lanes")
@@ -39,7 +39,7 @@ def test_chaos_01_the_control_shows_that_the_meter_sees_a_storm(stage: Stage) ->
         told = stage.play(
             20.0, lambda: stage.endpoint.answer(UNAVAILABLE), settings=naive, before_s=1.0
         )
-        judge.at_least("amp", told.amplification(), 3.5)
+        judge.at_least("amp", told.amplification(), 3.5, timed=True)
 
 
 @rows("lanes", "httpx")
@@ -48,7 +48,8 @@ def test_chaos_02_503_on_10_percent(stage: Stage) -> None:
         ill = on_share(0.1, UNAVAILABLE, stage.endpoint.well)
         told = stage.play(60.0, lambda: stage.endpoint.answer(ill), settings=stage.patient)
         # of the 100 calls of the short form one may be unlucky four times
-        judge.at_least("success", success(told.during), 0.995 if stage.form.is_long else 0.98)
+        least = 0.995 if stage.form.is_long else 0.98
+        judge.at_least("success", success(told.during), least, timed=True)
         judge.at_most("amp", told.amplification(), 1.15 if stage.form.is_long else 1.3)
 
 
@@ -65,7 +66,8 @@ def test_chaos_03_503_on_50_percent(stage: Stage) -> None:
             per_s=80.0,
         )
         # the short form: half of 160 calls, less five times the standard deviation
-        judge.at_least("success", success(told.during), 0.55 if stage.form.is_long else 0.30)
+        least = 0.55 if stage.form.is_long else 0.30
+        judge.at_least("success", success(told.during), least, timed=True)
         judge.at_most("amp", told.amplification(), 1.25 if stage.form.is_long else 1.5)
 
 
@@ -84,17 +86,15 @@ def test_chaos_04_429_with_retry_after(stage: Stage) -> None:
         gaps = [
             later - before for at_s in _sends(told).values() for before, later in pairwise(at_s)
         ]
-        judge.at_least("waits", len(gaps), 50)
+        judge.at_least("waits", len(gaps), 20)
         judge.at_least("least wait s", min(gaps), hint_s)
         bins = Counter(int((sent.at_s - told.fault_s[0]) / 0.1) for sent in told.sent)
         inside = [bins[n] for n in range(int((told.fault_s[1] - told.fault_s[0]) / 0.1))]
         mean = sum(inside) / len(inside)
-        held_up = told.stall_s * PER_S  # calls that begin together when a stall ends
-        judge.at_most("fullest bin", max(inside), 3.0 * mean + held_up)
-        judge.told("mean bin", mean)
-        judge.told("stall s", told.stall_s)
+        judge.at_most("fullest bin / mean", max(inside) / mean, 3.0, timed=True)
         judge.told("amp", told.amplification())
-        judge.exactly("errors", set(outcomes(failed(told.during))) - {"QueueFull"}, {"Throttled"})
+        kinds = set(outcomes(failed(told.during))) - {"QueueFull"}
+        judge.exactly("errors", kinds, {"Throttled"}, timed=True)
 
 
 @rows("lanes", "httpx")
@@ -103,13 +103,13 @@ def test_chaos_05_429_with_an_absurd_retry_after(stage: Stage) -> None:
         ill = throttling(3600.0)
         told = stage.play(30.0, lambda: stage.endpoint.answer(ill), settings=stage.patient)
         refused = [call for call in told.during if isinstance(call.error, Throttled)]
-        judge.at_least("refused", len(refused), 0.95 * len(told.during))
+        judge.at_least("refused", len(refused), 0.95 * len(told.during), timed=True)
         hints = {call.error.retry_after_s for call in refused}  # type: ignore[union-attr]
         judge.exactly("hints", hints, {3600.0})
         judge.at_most("sends of a call", told.most_sent, 1)
         sends = _sends(told)
         took_s = [call.ended_s - sends[call.id][0] for call in refused]
-        judge.in_time("p99 s", quantile(took_s, 0.99), 0.05, told.stall_s)
+        judge.in_time("p99 s", quantile(took_s, 0.99), 0.05)
         judge.told("longest s", max(took_s))
 
 

@@ -123,6 +123,7 @@ def stalled(workspace: WorkspaceStage, settings: Settings, stall_s: float) -> To
 
     workspace.emulator.change_endpoint(ECHO, service_time_s=WORK_S)
     gap_s = form.scaled_s(10.0)
+    workspace.catches_up = True
     phases = [Phase(form.phase_s(20.0)), *[Phase(gap_s, stall)] * STALLS, Phase(gap_s)]
     return workspace.run(phases, settings)
 
