@@ -12,6 +12,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NAMES = (
+    "bulk_job",
+    "external_value",
     "life_of_a_call",
     "one_time_limit",
     "retry_quota",
