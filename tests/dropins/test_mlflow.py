@@ -12,11 +12,19 @@ from typing import Any
 import pytest
 import requests
 
-from servingclient import ConfigError, ConnectionLost, PayloadError, Settings, StreamError
+from servingclient import (
+    ConfigError,
+    ConnectionLost,
+    DeadlineExceeded,
+    PayloadError,
+    Settings,
+    StreamError,
+)
 from servingclient.emulator import Emulator, faults
 from servingclient.integrations.mlflow import (
     DatabricksDeploymentClient,
     DatabricksEndpoint,
+    _as_http_error,
     get_deploy_client,
 )
 from servingclient.settings import Retry
@@ -84,6 +92,9 @@ def test_a_stream_gives_its_events(client: DatabricksDeploymentClient, emulator:
     events = client.predict_stream(endpoint="assistant", inputs=CHAT)
     words = [event["choices"][0]["delta"].get("content", "") for event in events]
     assert "".join(words) == "good morning"
+    # two lists of one length, which are no columns all the same
+    listed = {**CHAT, "documents": [{"text": "a"}]}
+    assert list(client.predict_stream(endpoint="assistant", inputs=listed))
     emulator.script("assistant", faults.cut_stream(1), faults.throttled(retry_after=0))
     broken = client.predict_stream(endpoint="assistant", inputs=CHAT)
     assert next(broken)["choices"]
@@ -119,6 +130,12 @@ def test_all_other_failures_are_our_own(
         client.predict(endpoint="demo", inputs=[1])  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Name the serving endpoint"):
         client.predict("demo", RECORDS)
+
+
+def test_a_call_that_ran_out_of_time_is_late_whatever_the_last_reply_was() -> None:
+    late = DeadlineExceeded("late")
+    late.status_code = 429
+    assert _as_http_error(late) is None
 
 
 def test_a_throttled_call_is_sent_twice_and_not_eight_times_as_often(

@@ -12,9 +12,9 @@ import httpx
 import openai
 import pytest
 
-from servingclient import ConfigError, DeadlineExceeded, Settings
+from servingclient import ConfigError, DeadlineExceeded, QueueFull, Settings
 from servingclient.emulator import Emulator, faults
-from servingclient.integrations.openai import async_openai_client, openai_client
+from servingclient.integrations.openai import answers, async_openai_client, openai_client
 from servingclient.settings import Retry
 from tests.dropins.face import HELLO, Face
 
@@ -207,6 +207,20 @@ def test_where_there_was_no_reply_our_error_is_the_cause_of_the_cause(face: Face
     transport_error = caught.value.__cause__
     assert transport_error is not None
     assert "may have run the request" in str(transport_error.__cause__)
+
+
+def test_a_login_that_is_down_is_no_refusal_of_the_credential(face: Face) -> None:
+    face.emulator.token_always(faults.html(500))
+    client = face.open(client_id="a", client_secret="b")
+    with pytest.raises(openai.APIConnectionError) as caught:
+        face.ask(client)
+    assert isinstance(caught.value.__cause__, httpx.ConnectError)
+
+
+def test_no_place_in_time_is_a_time_out() -> None:
+    request = httpx.Request("POST", "https://x.invalid")
+    with pytest.raises(httpx.PoolTimeout, match="no room"):  # which becomes APITimeoutError
+        answers.told(QueueFull("no room"), request)
 
 
 def test_the_time_out_of_a_request_is_the_whole_calls(face: Face) -> None:

@@ -53,7 +53,7 @@ def test_an_openai_client_names_the_endpoint_in_the_body(agent: Emulator, path: 
     answer = call(agent, value={**CHAT, "model": "agent"}, path=wanted)
     assert answer.json()["choices"][0]["message"]["content"] == "one two three"
     assert agent.executions("agent").total() == 1
-    for body in ({**CHAT, "model": "nobody"}, CHAT, {"model": 7}, [1]):
+    for body in ({**CHAT, "model": "nobody"}, CHAT, {"model": ["agent"]}, [1]):
         assert call(agent, value=body, path=wanted).status == 404
 
 
