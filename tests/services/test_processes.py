@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from servingclient import ServingClient
 from servingclient.emulator import Emulator, faults
 
 HERE = Path(__file__).parent
@@ -90,6 +91,20 @@ async def until_ready(caller: httpx.AsyncClient) -> None:
         except httpx.TransportError:
             continue
         assert ready.status_code == 200
+
+
+def test_the_endpoint_of_the_example() -> None:
+    with subprocess.Popen(
+        [sys.executable, str(EXAMPLE / "endpoint.py")], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().split("=") for _ in range(2)]
+        said = {name.removeprefix("export "): value.strip() for name, value in lines}
+        who = {"host": said["DATABRICKS_HOST"], "token": said["DATABRICKS_TOKEN"]}
+        with ServingClient("fraud-model", **who) as client:
+            assert client.predict([{"amount": 1000.0, "country": 1}]).predictions == [0.5]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
 
 
 @pytest.mark.parametrize("command", [UVICORN, GUNICORN], ids=["uvicorn", "gunicorn"])
