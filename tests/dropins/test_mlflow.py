@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,8 @@ def test_a_stream_gives_its_events(client: DatabricksDeploymentClient, emulator:
     # two lists of one length, which are no columns all the same
     listed = {**CHAT, "documents": [{"text": "a"}]}
     assert list(client.predict_stream(endpoint="assistant", inputs=listed))
+    sent = [record for record in emulator.requests if record.kind == "invocation"][-1]
+    assert json.loads(sent.body or b"") == {**listed, "stream": True}
     emulator.script("assistant", faults.cut_stream(1), faults.throttled(retry_after=0))
     broken = client.predict_stream(endpoint="assistant", inputs=CHAT)
     assert next(broken)["choices"]
