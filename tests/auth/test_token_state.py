@@ -6,7 +6,7 @@ import math
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -22,6 +22,7 @@ from servingclient.auth.token_state import (
 )
 from servingclient.errors import AuthError, TokenRefreshError
 from servingclient.settings import Token as Rules
+from tests.trials import machine
 
 RULES = Rules()
 HEADERS = (("Authorization", Secret("Bearer canary")),)
@@ -356,5 +357,5 @@ class TokenMachine(RuleBasedStateMachine):
         assert self.state.next_try_s(self.now_s) <= self.now_s + RULES.cooldown_cap_s
 
 
-TokenMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestTokenMachine = TokenMachine.TestCase
+TestTokenMachine.settings = machine(60, 30)

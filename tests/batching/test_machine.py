@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -27,6 +27,7 @@ from servingclient import (
 )
 from servingclient.settings import Batching, Queue, Retry, Settings
 from tests.batching.world import Caller, Request, VirtualTasks
+from tests.trials import machine
 
 MOST_ROWS = 8
 MOST_WAITING = 12
@@ -236,9 +237,4 @@ def expected(call: Call, closed: bool, disturbed: bool) -> None:
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=120,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestMachine.settings = machine(120, 40, suppress_health_check=list(HealthCheck))

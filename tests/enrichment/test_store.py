@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -19,6 +18,7 @@ from servingclient.enrichment.figures import Figures
 from servingclient.enrichment.guard import Guard
 from servingclient.enrichment.store import Store
 from servingclient.settings import Caching
+from tests.trials import machine
 
 OVERHEAD = 512
 ENTRY = Entry("v", 0.0, 10.0, 5.0, 20.0, 0.0, 100)
@@ -281,4 +281,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestStoreMachine.settings = machine(200, 50)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from servingclient.policies.breaker import SLICES, Breaker, Pass
 from servingclient.settings import Breaker as Rules
+from tests.trials import machine
 
 RULES = Rules(
     window_s=10.0,
@@ -187,10 +189,6 @@ class BreakerMachine(RuleBasedStateMachine):
         assert 0.0 <= self.breaker.retry_after_s(self.now_s) <= longest_s
 
 
-TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = settings(
-    max_examples=500,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+# 500 of 50 steps (R8) take 4 s, and five times that where the machine is busy
+TestBreakerMachine = pytest.mark.timeout(60)(BreakerMachine.TestCase)
+TestBreakerMachine.settings = machine(500, 50, suppress_health_check=[HealthCheck.too_slow])

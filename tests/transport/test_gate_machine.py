@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import Phase, settings
+from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from servingclient.settings import Queue
 from tests.transport.gates import COLOURS, check_books, limiter
+from tests.trials import machine
 
 MOST_WAITING = 6
 MOST_BYTES = 100
@@ -121,12 +122,7 @@ class OfThreads(Gate):
 
 
 # Forty steps read well enough as they are; shrinking them takes longer than a test may.
-ONE_RUN = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-)
+ONE_RUN = machine(60, 40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 TestTasks = OfTasks.TestCase
 TestTasks.settings = ONE_RUN
