@@ -13,6 +13,7 @@ from typing import Any
 from servingclient import ServingError
 from tests.soak.gauges import Trace
 
+_PAUSE_S = 0.02
 _LOOK_OF = 50  # one of so many calls looks at the memory
 
 
@@ -83,6 +84,8 @@ async def _one_task(client: Any, calls: Calls, number: int) -> str:
         calls.check(prediction.predictions, number)
         return "ok"
     del asked
+    # the loop still holds what woke this task, and that the error; and a full queue wants a pause
+    await asyncio.sleep(_PAUSE_S if outcome == "QueueFull" else 0.0)
     if watched() is not None:
         calls.pinned[outcome] += 1
     return outcome

@@ -39,7 +39,7 @@ class Held(NamedTuple):
         descriptors: Files and sockets.
         threads: Threads.
         tasks: Tasks of the running loop, without the current one.
-        futures: Futures of either kind that are alive.
+        futures: Futures of either kind that somebody still waits for, or could.
         objects: What the collector knows of, after a collection.
     """
 
@@ -59,13 +59,12 @@ def held() -> Held:
     except RuntimeError:
         tasks = 0
     known = gc.get_objects()
-    kinds = (asyncio.Future, concurrent.futures.Future)
-    futures = sum(isinstance(one, kinds) for one in known if type(one) in _future_types())
+    # of those that are done one may be kept as long as its client, as the last login is
+    futures = sum(type(one) in _FUTURES and not one.done() for one in known)
     return Held(resident_mb(), descriptors(), threading.active_count(), tasks, futures, len(known))
 
 
-def _future_types() -> set[type]:
-    return {asyncio.Future, asyncio.Task, concurrent.futures.Future}
+_FUTURES: set[type] = {asyncio.Future, asyncio.Task, concurrent.futures.Future}
 
 
 def slope_mb(points: Sequence[tuple[float, float]], per: float) -> float:

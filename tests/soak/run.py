@@ -17,39 +17,44 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator, Sequence
 
-from tests.soak.endpoint import running
+from tests.soak.endpoint import Endpoint, running
 from tests.soak.gauges import resident_mb, watched
 from tests.soak.parts import PARTS, Soak, garbage
-from tests.soak.verdicts import Verdict, table
+from tests.soak.verdicts import HEAD, Verdict
 
 _MOST_MB_IN_ALL = 10.0
+"""Of the process over all parts, with any weather, after each has run once."""
 _LONG_MINUTES = 10.0
 _WARM_SHARE = 0.1
 
 
-def soaked(minutes: float, only: list[str]) -> list[Verdict]:
-    """Run parts one after the other, each for its share of the time."""
-    verdicts: list[Verdict] = []
+def soaked(minutes: float, only: Sequence[str]) -> Iterator[Sequence[Verdict]]:
+    """Run parts one after the other, each for its share of the time; yields what each came to."""
     with watched() as unseen, running() as endpoint:
         if minutes >= _LONG_MINUTES:  # each part once, for what is loaded and filled once
-            _all_parts(Soak(endpoint, minutes * 60.0 * _WARM_SHARE, []), only)
+            for _ in _parts(endpoint, minutes * 60.0 * _WARM_SHARE, only):
+                pass
         early_mb = resident_mb()
-        _all_parts(Soak(endpoint, minutes * 60.0, verdicts), only)
-    verdicts.append(Verdict("all", "unseen warnings and errors", unseen.found.total(), most=0))
-    verdicts += [Verdict("all", text[:60], count, most=0) for text, count in unseen.found.items()]
-    verdicts.append(Verdict("all", "objects beyond collection", garbage(), most=0))
+        yield from _parts(endpoint, minutes * 60.0, only)
     bound = {"most": _MOST_MB_IN_ALL} if minutes >= _LONG_MINUTES else {}
-    verdicts.append(Verdict("all", "RSS grown, MB", resident_mb() - early_mb, **bound))
-    return verdicts
+    yield [
+        Verdict("all", "unseen warnings and errors", unseen.found.total(), most=0),
+        *(Verdict("all", text[:60], count, most=0) for text, count in unseen.found.items()),
+        Verdict("all", "objects beyond collection", garbage(), most=0),
+        Verdict("all", "RSS grown, MB", resident_mb() - early_mb, **bound),
+    ]
 
 
-def _all_parts(soak: Soak, only: list[str]) -> None:
+def _parts(endpoint: Endpoint, seconds: float, only: Sequence[str]) -> Iterator[list[Verdict]]:
     for name in only:
+        soak = Soak(endpoint, seconds, [])
         part, share = PARTS[name]
         began_s = time.monotonic()
         part(soak, name, share)
         soak.judge(name, "seconds", time.monotonic() - began_s)
+        yield soak.verdicts
 
 
 def main() -> int:
@@ -57,10 +62,13 @@ def main() -> int:
     asked.add_argument("--minutes", type=float, default=5.0, help="of all parts together")
     asked.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     given = asked.parse_args()
-    verdicts = soaked(given.minutes, given.only)
-    print(table(verdicts))
-    missed = [one for one in verdicts if not one.good]
-    print(f"\n{len(missed)} of {len(verdicts)} figures missed their bound")
+    print(HEAD)
+    judged = missed = 0
+    for verdicts in soaked(given.minutes, given.only):
+        print(*verdicts, sep="\n", flush=True)
+        judged += sum(one.judged for one in verdicts)
+        missed += sum(not one.good for one in verdicts)
+    print(f"\n{missed} of {judged} figures missed their bound")
     return 1 if missed else 0
 
 

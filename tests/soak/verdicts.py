@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -31,17 +30,18 @@ class Verdict(NamedTuple):
         below = self.most is None or self.value <= self.most
         return above and below and not math.isnan(self.value)
 
+    @property
+    def judged(self) -> bool:
+        """Whether it has a bound at all."""
+        return self.least is not None or self.most is not None
+
     def __str__(self) -> str:
         bounds = [f">= {self.least:g}"] if self.least is not None else []
         bounds += [f"<= {self.most:g}"] if self.most is not None else []
-        verdict = "ok" if self.good else "MISSED"
+        verdict = ("ok" if self.good else "MISSED") if self.judged else ""
         bound = ", ".join(bounds) or "-"
-        if not bounds:
-            verdict = ""
-        return f"{self.part:22}{self.what:38}{self.value:>12,.3f}  {bound:24}{verdict}".rstrip()
+        return f"{self.part:16}{self.what:40}{self.value:>12,.3f}  {bound:24}{verdict}".rstrip()
 
 
-def table(verdicts: Iterable[Verdict]) -> str:
-    """All of them, one a line."""
-    head = f"{'part':22}{'figure':38}{'measured':>12}  {'bound':24}verdict"
-    return "\n".join([head, *map(str, verdicts)])
+HEAD = f"{'part':16}{'figure':40}{'measured':>12}  {'bound':24}verdict"
+"""Of the table that verdicts make, one a line."""
