@@ -223,7 +223,17 @@ def test_the_command_tests_writes_and_compares(
     assert html.read_text().startswith("<!DOCTYPE html>")
     assert {file.name for file in tmp_path.iterdir()} == {"rows.csv", "r.json", "r.html"}
     assert main([*command, "--compare", str(result), "--quiet"]) == 0
-    assert "measure at least 8" in capsys.readouterr().out
+    alike = capsys.readouterr().out
+    assert "measure at least 8" in alike
+    assert "Before, " not in alike
+    other = json.loads(result.read_text()) | {"endpoint": "churn", "processes": 2}
+    other["goal"]["latency_s"] = 0.25
+    result.write_text(json.dumps(other))
+    assert main([*command, "--compare", str(result), "--quiet"]) == 0
+    told = capsys.readouterr().out
+    assert "Before, it was the endpoint 'churn' that was tested." in told
+    assert "Before, the goal was 0.99 of the calls within 0.25 s" in told
+    assert "Before, 2 processes made the load, now 1." in told
 
 
 def test_a_result_that_cannot_be_written_is_told_before_any_load(

@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -159,6 +159,8 @@ def _before(path: str | None) -> LoadTest | None:
 
 
 def _show_changes(before: LoadTest, after: LoadTest) -> None:
+    for line in _otherwise(before, after):
+        show(f"\n{line}")
     old = {trial.load: trial for trial in before.trials}
     common = [trial for trial in after.trials if trial.load in old]
     if not common:
@@ -169,6 +171,19 @@ def _show_changes(before: LoadTest, after: LoadTest) -> None:
             show(report.changes(compare(old[trial.load], trial)))
         except ConfigError as error:  # the test was made, and its own verdict stands
             show(str(error))
+
+
+def _otherwise(before: LoadTest, after: LoadTest) -> Iterator[str]:
+    """What else is not as before: a comparison tells of all of it together."""
+    if before.endpoint != after.endpoint:
+        yield f"Before, it was the endpoint {before.endpoint!r} that was tested."
+    if before.goal != after.goal:
+        yield (
+            f"Before, the goal was {before.goal.share:.4g} of the calls within "
+            f"{before.goal.latency_s:g} s; figures are compared, verdicts are not."
+        )
+    if before.processes != after.processes:
+        yield f"Before, {before.processes} processes made the load, now {after.processes}."
 
 
 def _check_writable(given: argparse.Namespace) -> None:
