@@ -58,11 +58,12 @@ class _Asking:
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
 
-    def call(self) -> Call:
+    def call(self, *, probing: bool = False) -> Call:
+        timeout_s = self.chance.choice(TIMEOUTS_S)
         call = Call(
             f"{self.name}-{next(self.numbers)}",
             idempotent=self.chance.random() < 0.5,
-            timeout_s=self.chance.choice(TIMEOUTS_S),
+            timeout_s=max(TIMEOUTS_S) if probing else timeout_s,
         )
         self.made.append(call)
         return call
@@ -146,8 +147,8 @@ class ThreadCallers:
             self._once(asking)
             self.quota.append(self._client._story.world.quota.available)
 
-    def _once(self, asking: _Asking) -> Call:
-        call = asking.call()
+    def _once(self, asking: _Asking, *, probing: bool = False) -> Call:
+        call = asking.call(probing=probing)
         options = asking.options(call)
         with _timed(call):
             try:
@@ -161,11 +162,12 @@ class ThreadCallers:
         for thread in self._threads:
             thread.join()
         self.left = _held(self._client)
-        probing = _Asking(f"{self._name}-probe", 0, self.calls)
+        asking = _Asking(f"{self._name}-probe", 0, self.calls)
         give_up_s = time.monotonic() + WELL_WITHIN_S
         well = 0
         while well < PROBES and time.monotonic() < give_up_s:
-            well = 0 if self._once(probing).outcomes[0].error else well + 1
+            failed = self._once(asking, probing=True).outcomes[0].error
+            well = 0 if failed else well + 1
         self.left["probes not answered"] = PROBES - well
         self._client.close()
 
@@ -243,15 +245,14 @@ class TaskCallers:
                 call.outcomes.append(_failed(error, self._hedged))
 
     async def _probe(self, client: AsyncServingClient) -> None:
-        probing = replace(self._asking, name=f"{self._asking.name}-probe", numbers=count())
+        asking = replace(self._asking, name=f"{self._asking.name}-probe", numbers=count())
         give_up_s = time.monotonic() + WELL_WITHIN_S
         well = 0
         while well < PROBES and time.monotonic() < give_up_s:
-            call = probing.call()
-            call.timeout_s = max(TIMEOUTS_S)
+            call = asking.call(probing=True)
             with _timed(call):
                 try:
-                    found = await client.predict(**probing.options(call))
+                    found = await client.predict(**asking.options(call))
                     call.outcomes.append(_answered(found, self._hedged))
                 except Exception as error:  # noqa: BLE001 - judged with the history
                     call.outcomes.append(_failed(error, self._hedged))

@@ -99,18 +99,24 @@ def test_chaos_23_the_api_fails(enriched: EnrichedStage) -> None:
         judge.told("open after s", opened_s - begun_s)
         judge.told("after requests", len(until_open))
         judge.exactly(
-            "within 20 calls or 2 s", len(until_open) <= 20 or opened_s - begun_s <= 2.0, True
+            "within 20 calls or 2 s",
+            len(until_open) <= 20 or opened_s - begun_s <= 2.0,
+            True,
+            timed=True,
         )
         after = [at_s for at_s in asked_s if at_s > opened_s + SETTLED_S]
         judge.at_most("requests in 10 s then", probes(after, part), 3)
-        judge.at_most("refusal p50 ms", 1e3 * quantile(enriched.refused_s, 0.5), 1.0)
+        judge.at_most("refusal p50 ms", 1e3 * quantile(enriched.refused_s, 0.5), 1.0, timed=True)
         judge.told("refusal p99 ms", 1e3 * quantile(enriched.refused_s, 0.99))
         strict = those(told.during, lambda call: int(call.id[1:]) % CLIENTS % 2 == 0)
         lenient = those(told.during, lambda call: int(call.id[1:]) % CLIENTS % 2 == 1)
-        judge.exactly("where it is filled in", set(outcomes(lenient)), {"ok"})
+        judge.exactly("where it is filled in", set(outcomes(lenient)), {"ok"}, timed=True)
         shut = those(strict, lambda call: call.began_s > opened_s + SETTLED_S)
         judge.exactly(
-            "where it raises", set(outcomes(shut)) <= {"CircuitOpen", "ServerError"}, True
+            "where it raises",
+            set(outcomes(shut)) <= {"CircuitOpen", "ServerError"},
+            True,
+            timed=True,
         )
-        judge.exactly("steady", set(outcomes(told.before)), {"ok"})
+        judge.exactly("steady", set(outcomes(told.before)), {"ok"}, timed=True)
         judge.told("recover s", told.recovery_s)
