@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from servingclient.settings import Queue
+from servingclient.settings import Pool, Queue
+from servingclient.transport.pool import lane_life_s
 from tests.transport.gates import COLOURS, check_books, limiter
 
 
@@ -83,3 +84,11 @@ def test_closed_queue(full: Any) -> None:
     assert full.arrive().state == "closed"
     full.gate.leave()
     check_books(full.gate, 0, 0)
+
+
+def test_jitter() -> None:
+    """Lanes do not all end at once: 300 s, a fifth more or less."""
+    lives_s = [lane_life_s(Pool(max_age_s=300.0)) for _ in range(2000)]
+    assert 240.0 <= min(lives_s) < 250.0
+    assert 350.0 < max(lives_s) <= 360.0
+    assert 290.0 < sum(lives_s) / len(lives_s) < 310.0
