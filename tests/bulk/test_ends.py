@@ -104,6 +104,8 @@ def nothing_left(client: ServingClient, model: Model) -> None:
     assert workers() == []
     assert client.stats().concurrency.in_flight == 0
     assert client.stats().concurrency.waiting == 0
+    # what its end broke off was not the endpoint's failure
+    assert "ClientClosedError" not in client.stats().total.errors
     model.hangs = False
     assert client.predict([{"a": 50.0}]).predictions == [50.0]
 
@@ -125,6 +127,9 @@ def test_threads_end_with_the_job(client: ServingClient, model: Model, ending: s
     ENDINGS[ending](rows)
     del rows
     nothing_left(client, model)
+    total = client.stats().total
+    assert total.failed == 0
+    assert total.cancelled >= 3  # of four, the first was answered
 
 
 @pytest.mark.usefixtures("quick")

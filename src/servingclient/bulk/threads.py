@@ -20,7 +20,7 @@ from servingclient.bulk.source import opened
 from servingclient.errors import ConfigError
 from servingclient.stages.staging import Staging
 from servingclient.transport.clock import ThreadClock
-from servingclient.transport.part import PartWire
+from servingclient.transport.part import JobEnded, PartWire
 from servingclient.transport.wire import SyncWire
 
 _Work = Callable[[], Coroutine[Any, Any, None]]
@@ -113,6 +113,8 @@ def _labour(orders: queue.SimpleQueue[_Work | None], done: queue.SimpleQueue[Non
     while (work := orders.get()) is not None:
         try:
             _step.run(work())
+        except JobEnded:
+            pass
         finally:
             del work
             done.put(None)

@@ -10,10 +10,18 @@ import threading
 import time
 
 from servingclient._ports import StreamedReply
-from servingclient._types import FaultKind, Origin, Reply, Target, WireFault
+from servingclient._types import Origin, Reply, Target
 from servingclient.transport import faults, patched
 from servingclient.transport.lane import Lane
 from servingclient.transport.wire import LaneWire, SyncWire, after_failure, head_of
+
+
+class JobEnded(BaseException):
+    """Breaks off a call whose job was ended, as a cancel breaks off a task's.
+
+    No ``Exception``, so nobody retries it or counts it as a failure: the endpoint did nothing
+    wrong, and nobody waits for the answer.
+    """
 
 
 class PartWire:
@@ -33,7 +41,7 @@ class PartWire:
         self, target: Target, body: bytes, deadline_s: float, *, max_idle_s: float = math.inf
     ) -> Reply:
         """See ``_ports.Wire.send``."""
-        self._refuse_if_ended(target.origin)
+        self._refuse_if_ended()
         wire = self._wire
         if not isinstance(wire, LaneWire) or patched.sync_patched():
             return await wire.send(target, body, deadline_s, max_idle_s=max_idle_s)
@@ -47,6 +55,8 @@ class PartWire:
         except BaseException as error:
             self._return(lane)
             after_failure(wire.pool, lane, taken_s, error)
+            if self._ended:
+                raise JobEnded from None
             raise
         self._return(lane)
         wire.pool.give(lane)
@@ -64,16 +74,16 @@ class PartWire:
 
     def _borrow(self, lane: Lane) -> None:
         with self._lock:
-            self._refuse_if_ended(lane.origin)
+            self._refuse_if_ended()
             self._lanes.add(lane)
 
     def _return(self, lane: Lane) -> None:
         with self._lock:
             self._lanes.discard(lane)
 
-    def _refuse_if_ended(self, origin: Origin) -> None:
+    def _refuse_if_ended(self) -> None:
         if self._ended:
-            raise WireFault(FaultKind.CLOSED, "the job was ended", sent="no", host=origin.host)
+            raise JobEnded
 
     def end(self) -> None:
         """End the exchanges under way, and admit no more."""
