@@ -60,7 +60,7 @@ class FaultProxy:
         self._relays: set[Relay] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: list[BaseException] = []
-        self._requests = 0
+        self._numbered = 0
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="fault-proxy", daemon=True)
@@ -89,7 +89,7 @@ class FaultProxy:
     @property
     def requests(self) -> int:
         """Requests that came, over all connections."""
-        return self._requests
+        return sum(count.requests for count in self.counts)
 
     @property
     def open_connections(self) -> int:
@@ -139,8 +139,8 @@ class FaultProxy:
 
     def number_request(self) -> int:
         """See ``relay.Script``."""
-        self._requests += 1
-        return self._requests - 1
+        self._numbered += 1
+        return self._numbered - 1
 
     def noticed(self) -> None:
         """See ``relay.Script``."""

@@ -21,7 +21,7 @@ class Heard:
         data: The bytes.
         end: ``"fin"``, ``"rst"`` or ``"silence"``.
         pieces: The size of each read.
-        at_s: Seconds from the start of reading to each of them.
+        at_s: Seconds from ``since_s`` to each of them.
     """
 
     data: bytes
@@ -37,9 +37,18 @@ def connected(port: int) -> socket.socket:
     return sock
 
 
-def hear(sock: socket.socket, *, size: int | None = None, silence_s: float = 5.0) -> Heard:
-    """Read until the end, or until so many bytes have come, or nothing has for a while."""
-    start_s = time.monotonic()
+def hear(
+    sock: socket.socket,
+    *,
+    size: int | None = None,
+    silence_s: float = 5.0,
+    since_s: float | None = None,
+) -> Heard:
+    """Read until the end, or until so many bytes have come, or nothing has for a while.
+
+    Times count from ``since_s`` (``time.monotonic``), by default from now.
+    """
+    start_s = time.monotonic() if since_s is None else since_s
     data, pieces, at_s, end = b"", [], [], ""
     sock.settimeout(silence_s)
     while not end and (size is None or len(data) < size):

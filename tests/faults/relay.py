@@ -190,9 +190,11 @@ class Relay:
         while data := await self._read(reader, "up"):
             self.count.up_bytes += len(data)
             self._rest(None)
-            for part in messages.feed(data):
-                self._count_request(part)
+            heads = [part for part in messages.feed(data) if part.kind == "head"]
+            for _ in heads:
+                self._request = self._script.number_request()
             toxics = self._toxics()
+            self._count_requests(len(heads))  # now: who waits for it may change the rule
             self._schedule_reset(toxics)
             await self._die_if_told(toxics)
             timeout = _one(Timeout, toxics)
@@ -204,10 +206,9 @@ class Relay:
                 await self._server.drain()
         self._ended("client")
 
-    def _count_request(self, part: Part) -> None:
-        if part.kind == "head":
-            self._request = self._script.number_request()
-            self.count.requests += 1
+    def _count_requests(self, number: int) -> None:
+        self.count.requests += number
+        if number:
             self._script.noticed()
 
     async def _read(self, reader: asyncio.StreamReader, side: Side) -> bytes:

@@ -31,6 +31,7 @@ from tests.scripted.server import ScriptedServer, echo, reply, then_fin
 
 REPLY = reply(b'{"predictions": ["abc"]}')
 HEAD = REPLY.index(b"\r\n\r\n") + 4
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 QUIET_S = 0.2
 
 
@@ -51,8 +52,9 @@ def proxy(server: ScriptedServer) -> Iterator[FaultProxy]:
 def asked(proxy: FaultProxy, **options):
     """What comes of one request on a connection of its own."""
     with connected(proxy.port) as sock:
+        since_s = time.monotonic()
         sock.sendall(request("abc"))
-        return hear(sock, **options)
+        return hear(sock, since_s=since_s, **options)
 
 
 def test_nothing_is_wrong_by_itself(proxy: FaultProxy, server: ScriptedServer) -> None:
@@ -71,7 +73,7 @@ def test_latency_delays_the_reply(proxy: FaultProxy) -> None:
     proxy.use(always(Latency(0.2)))
     heard = asked(proxy, size=len(REPLY))
     assert heard.data == REPLY
-    assert heard.at_s[0] >= 0.19
+    assert heard.at_s[0] >= 0.2
 
 
 def test_latency_varies_by_its_jitter(proxy: FaultProxy) -> None:
@@ -106,8 +108,8 @@ def test_slow_close_keeps_the_client_from_seeing_the_end(
 ) -> None:
     server.answers = then_fin(echo())
     assert asked(proxy).end == "fin"
-    proxy.use(always(SlowClose(0.3)))
-    assert asked(proxy, silence_s=0.15).end == "silence"
+    proxy.use(always(SlowClose(2.0)))
+    assert asked(proxy, silence_s=QUIET_S).end == "silence"
 
 
 def test_timeout_stops_all_data_and_closes_later(proxy: FaultProxy, server: ScriptedServer) -> None:
@@ -139,7 +141,7 @@ def test_slicer_sends_in_pieces(proxy: FaultProxy) -> None:
     proxy.use(always(Slicer(size=10, delay_s=0.01)))
     heard = asked(proxy, size=len(REPLY))
     assert heard.data == REPLY
-    assert len(heard.pieces) > len(REPLY) / 40, "some may come together"
+    assert heard.at_s[-1] >= 0.01 * (len(REPLY) // 10 - 1)
 
 
 def test_limit_data_closes_after_so_many_bytes(proxy: FaultProxy) -> None:
@@ -163,8 +165,8 @@ def test_blackhole_swallows_and_lets_through_again(
         assert server.requests == []
         proxy.use(always(Blackhole("down")))
         sock.sendall(request("abc"))
+        server.wait_until(lambda: server.processed == {"abc": 1})  # and nobody learns of it
         assert hear(sock, silence_s=QUIET_S).end == "silence"
-        assert server.processed == {"abc": 1}, "it ran, and nobody learns of it"
         proxy.use(nothing)
         sock.sendall(request("abc"))
         assert hear(sock, size=len(REPLY)).data == REPLY
@@ -175,6 +177,7 @@ def test_half_open_is_dead_for_good(proxy: FaultProxy, server: ScriptedServer) -
     with connected(proxy.port) as sock:
         proxy.use(always(HalfOpen()))
         sock.sendall(request("abc"))
+        proxy.wait_until(lambda: proxy.requests == 1)
         assert hear(sock, silence_s=QUIET_S).end == "silence"
         proxy.use(nothing)
         sock.sendall(request("abc"))
@@ -194,12 +197,12 @@ def test_fin_after_replies(proxy: FaultProxy) -> None:
 
 
 def test_idle_close_waits_for_silence(proxy: FaultProxy) -> None:
-    proxy.use(always(IdleClose(0.25)))
+    proxy.use(always(IdleClose(0.8)))
     with connected(proxy.port) as sock:
         for _ in range(3):  # each request begins the time anew
             sock.sendall(request("abc"))
             assert hear(sock, size=len(REPLY)).data == REPLY
-            assert hear(sock, silence_s=0.1).end == "silence"
+            assert hear(sock, silence_s=0.3).end == "silence"
         assert hear(sock).end == "fin"
 
 
@@ -217,23 +220,22 @@ def test_drip_body_byte_by_byte(proxy: FaultProxy) -> None:
     proxy.use(always(DripBody(0.01)))
     heard = asked(proxy, size=len(REPLY))
     assert heard.data == REPLY
-    assert heard.at_s[-1] - heard.at_s[0] >= 0.01 * (len(REPLY) - HEAD - 1) * 0.9
+    assert heard.at_s[-1] >= 0.01 * (len(REPLY) - HEAD - 1)
 
 
 def test_drip_head_byte_by_byte(proxy: FaultProxy) -> None:
     proxy.use(always(DripHead(0.005)))
     heard = asked(proxy, size=len(REPLY))
     assert heard.data == REPLY
-    assert heard.at_s[-1] - heard.at_s[0] >= 0.005 * HEAD * 0.9
+    assert heard.at_s[-1] >= 0.005 * (HEAD - 1)
 
 
 def test_drip_1xx_before_the_reply(proxy: FaultProxy) -> None:
     proxy.use(always(Drip1xx(0.02, count=5)))
-    heard = asked(proxy, silence_s=QUIET_S)
-    assert heard.data.count(b"HTTP/1.1 103 Early Hints\r\n") == 5
-    assert heard.data.endswith(REPLY)
-    assert heard.at_s[-1] - heard.at_s[0] >= 0.09
-    assert proxy.counts[0].replies == 1
+    heard = asked(proxy, size=5 * len(HINTS) + len(REPLY))
+    assert heard.data == 5 * HINTS + REPLY
+    assert heard.at_s[-1] >= 0.1
+    proxy.wait_until(lambda: proxy.counts[0].replies == 1)
 
 
 def test_a_stop_ends_what_hangs(server: ScriptedServer) -> None:
