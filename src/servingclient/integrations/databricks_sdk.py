@@ -36,8 +36,11 @@ from servingclient.errors import (
 from servingclient.integrations.by_endpoint import Clients
 from servingclient.integrations.verbatim import VerbatimClient
 from servingclient.settings import Settings
+from servingclient.transport.fork_lock import ForkLock
 
 __all__ = ["ServingEndpoints", "WorkspaceClient"]
+
+_making = ForkLock()
 
 
 class ServingEndpoints(ServingEndpointsExt):
@@ -173,7 +176,9 @@ class WorkspaceClient(sdk.WorkspaceClient):
     def serving_endpoints(self) -> ServingEndpoints:
         """The serving endpoints API."""
         if self._queried is None:
-            self._queried = ServingEndpoints(self)
+            with _making:  # a second one would have connections of its own
+                if self._queried is None:
+                    self._queried = ServingEndpoints(self)
         return self._queried
 
 
