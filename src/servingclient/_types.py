@@ -62,6 +62,15 @@ def joined(headers: RawHeaders, name: bytes) -> str:
     return b", ".join(value for key, value in headers if key.lower() == name).decode("latin-1")
 
 
+class Hidden(tuple[str, ...]):
+    """Texts that are to be kept out of messages. It does not show them itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} texts>"
+
+
 class Unset(Enum):
     """Marks an argument that was not given, where ``None`` already has a meaning."""
 
@@ -208,6 +217,9 @@ class Reply(NamedTuple):
         """The value of header ``name`` (lower case), repeats joined by ``", "``; None if absent."""
         found = [value for key, value in self.headers if key.lower() == name]
         return b", ".join(found).decode("latin-1") if found else None
+
+    def __repr__(self) -> str:
+        return f"Reply({self.status}, {len(self.body)} bytes)"  # of a login it holds the token
 
 
 class FaultKind(Enum):

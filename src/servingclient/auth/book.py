@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from servingclient._ports import Grant
-from servingclient._types import Origin
+from servingclient._types import Hidden, Origin
 from servingclient.auth.endpoint import served_model_path
 from servingclient.auth.headers import Headers, make_target
 from servingclient.auth.origin import check_served_model_name
@@ -74,7 +74,7 @@ class Book:
         self._origin = origin
         self._path = path
         self._headers = (*headers, *carried)
-        self._secrets = tuple(
+        self._secrets = Hidden(
             value.partition(" ")[2] or value
             for name, value in carried
             if name.lower() not in _NO_SECRETS

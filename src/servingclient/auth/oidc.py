@@ -58,9 +58,9 @@ def client_credentials(client_id: str, secret: Secret, details: str | None = Non
     form = {"grant_type": "client_credentials", "scope": _SCOPE}
     if details is not None:
         form["authorization_details"] = details
-    pair = f"{client_id}:{secret.reveal()}".encode()
-    basic = Secret("Basic " + base64.b64encode(pair).decode("ascii"))
-    return Login(form, basic, (secret, basic))
+    pair = base64.b64encode(f"{client_id}:{secret.reveal()}".encode()).decode("ascii")
+    basic = Secret(f"Basic {pair}")
+    return Login(form, basic, (secret, basic, Secret(pair)))
 
 
 def exchange(bearer: Secret, details: str) -> Login:

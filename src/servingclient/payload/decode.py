@@ -47,16 +47,16 @@ def predictions(
         ServerError: The reply is an error in spite of its status.
     """
     reply: Any
+    reason = None
     if msgpack and is_msgpack(content_type):
         reply = _unpacked(body)
     else:
         try:
             reply = orjson.loads(body)
         except orjson.JSONDecodeError:
-            try:
-                reply = parse_constants(body)
-            except (ValueError, RecursionError) as error:
-                raise _unreadable(body, content_type, error) from None
+            reply, reason = _with_constants(body)
+    if reason is not None:  # raised here: the parser's error, which holds the reply, is over
+        raise _unreadable(body, content_type, reason)
     if wrapped and type(reply) is dict:
         if "predictions" in reply:
             return reply["predictions"]
@@ -67,14 +67,23 @@ def predictions(
     raise _no_predictions(reply, body, content_type, secrets)
 
 
+def _with_constants(body: bytes) -> tuple[Any, str | None]:
+    """The value, or why there is none."""
+    try:
+        return parse_constants(body), None
+    except (ValueError, RecursionError) as error:
+        return None, _reason(error)
+
+
 def _unpacked(body: bytes) -> object:
     try:
         return unpack(body)
     except ValueError as error:
-        raise ResponseFormatError(
-            f"The reply is no valid MessagePack ({len(body):,} bytes): {error}. Let the gateway "
-            "send what JSON could hold, or answer in JSON."
-        ) from None
+        reason = str(error)
+    raise ResponseFormatError(
+        f"The reply is no valid MessagePack ({len(body):,} bytes): {reason}. Let the gateway "
+        "send what JSON could hold, or answer in JSON."
+    )
 
 
 def _no_predictions(
@@ -138,7 +147,7 @@ def _integer(digits: str) -> int | float:
     return number if -(2**63) <= number < 2**64 else float(digits)
 
 
-def _unreadable(body: bytes, content_type: str | None, error: Exception) -> ResponseFormatError:
+def _unreadable(body: bytes, content_type: str | None, reason: str) -> ResponseFormatError:
     kind = ascii(content_type)[1:-1][:100] if content_type else "no content type"
     if not body:
         return ResponseFormatError(
@@ -152,7 +161,7 @@ def _unreadable(body: bytes, content_type: str | None, error: Exception) -> Resp
             "leave 'stream' out of the body."
         )
     return ResponseFormatError(
-        f"The reply is no valid JSON ({kind}, {len(body):,} bytes): {_reason(error)}. Something "
+        f"The reply is no valid JSON ({kind}, {len(body):,} bytes): {reason}. Something "
         "between here and the endpoint may have changed or cut it."
     )
 
