@@ -12,7 +12,7 @@ from servingclient import AsyncServingClient, Retry, Settings
 from servingclient.emulator import Emulator
 from servingclient.integrations.fastapi import Drain, Serving
 
-ONCE = Settings(timeout_s=5.0, retry=Retry(max_attempts=1))
+ONCE = Settings(timeout_s=12.0, retry=Retry(max_attempts=1))
 ROW = {"a": 1.0, "b": 2.0}
 
 

@@ -15,7 +15,7 @@ HOST, TOKEN = (os.environ[f"DATABRICKS_{name}"] for name in ("HOST", "TOKEN"))  
 serving._made_by = [
     partial(AsyncServingClient, "fraud-model", host=HOST, token=TOKEN, settings=SETTINGS)
 ]
-serving._ending._rules = Drain(notice_s=0.5, within_s=5.0)
+serving._ending._rules = Drain(notice_s=1.0, within_s=8.0)
 
 
 @app.get("/pid")

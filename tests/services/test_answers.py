@@ -114,7 +114,7 @@ async def test_too_many_callers_are_told_to_come_again(emulator: Emulator) -> No
         concurrency=Concurrency(adaptive=False, initial_calls=1), queue=Queue(max_calls=1)
     )
     async with calling(scoring(Serving(making(emulator, settings=narrow)))) as caller:
-        emulator.always("demo", faults.slow(0.2))
+        emulator.always("demo", faults.slow(0.5))
         replies = await asyncio.gather(*(caller.post("/score", json=[ROW]) for _ in range(4)))
     assert sorted(reply.status_code for reply in replies) == [200, 200, 503, 503]
     (told,) = {reply.json()["error"] for reply in replies if reply.status_code == 503}

@@ -16,6 +16,7 @@ from servingclient import (
     AsyncServingClient,
     ConcurrencyStats,
     ConfigError,
+    ConnectionFailed,
     Settings,
     Stats,
     Token,
@@ -128,9 +129,10 @@ async def test_a_service_that_cannot_get_ready_starts_and_says_so(
     secret = {"client_id": emulator.client_id, "client_secret": emulator.client_secret}
     settings = Settings(token=Token(cooldown_s=0.001))
     make = partial(AsyncServingClient, "demo", host=emulator.host, settings=settings, **secret)
+    monkeypatch.setattr(readiness, "AGAIN_S", 60.0)
     async with calling(scoring(Serving(make, warmup_s=1.0))) as caller:
         asked = len(emulator.requests)
-        for _ in range(20):  # within 5 s of the start
+        for _ in range(20):
             reply = await caller.get("/readyz")
             assert reply.status_code == 503
             assert reply.json() == {"ready": False, "endpoints": {"demo": "TokenRefreshError"}}
@@ -145,27 +147,30 @@ async def test_a_service_that_cannot_get_ready_starts_and_says_so(
 async def test_a_probe_waits_for_no_more_than_half_a_second(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emulator.describe_always(faults.hang())
     monkeypatch.setattr(readiness, "AGAIN_S", 0.0)
     monkeypatch.setattr(readiness, "_PROBE_S", 0.05)
     begun: list[float | None] = []
 
-    class Counted(AsyncServingClient):
+    class Slow(AsyncServingClient):
         async def warmup(self, *, timeout: float | None = None) -> None:
             begun.append(timeout)
-            await super().warmup(timeout=timeout)
+            if len(begun) == 1:
+                raise ConnectionFailed("at the start")
+            await asyncio.Event().wait()
 
-    make = partial(Counted, "demo", host=emulator.host, token=emulator.token)
-    async with calling(scoring(Serving(make, warmup_s=0.1))) as caller:
+    make = partial(Slow, "demo", host=emulator.host, token=emulator.token)
+    async with calling(scoring(Serving(make, warmup_s=7.0))) as caller:
         replies = await asyncio.gather(*(caller.get("/readyz") for _ in range(10)))
         assert {reply.status_code for reply in replies} == {503}
-    assert begun == [0.1, 0.1]  # at the start, and once for ten probes
+        assert replies[0].json()["endpoints"] == {"demo": "ConnectionFailed"}
+    assert begun == [7.0, 7.0]  # at the start, and once for ten probes
 
 
 async def test_a_token_is_renewed_for_probes_where_no_call_does(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "AGAIN_S", 0.0)
+    monkeypatch.setattr(readiness, "_PROBE_S", 10.0)
     emulator.token_ttl_s = 1.0
     secret = {"client_id": emulator.client_id, "client_secret": emulator.client_secret}
     make = partial(AsyncServingClient, "demo", host=emulator.host, **secret)
@@ -232,8 +237,24 @@ def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def test_sigterm_drains(emulator: Emulator) -> None:
-    app = scoring(Serving(making(emulator), drain=Drain(notice_s=0.4)))
+@pytest.fixture
+async def due(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, Any]]:
+    """What a service that ends has set its alarm for, with seconds from the signal."""
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+    found: list[tuple[float, Any]] = []
+
+    def noted(delay_s: float, callback: Any, *given: Any) -> asyncio.TimerHandle:
+        if delay_s > 600.0:
+            found.append((delay_s, callback))
+        return call_later(delay_s, callback, *given)
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    return found
+
+
+async def test_sigterm_drains(emulator: Emulator, due: list[tuple[float, Any]]) -> None:
+    app = scoring(Serving(making(emulator), drain=Drain(notice_s=1000.0, within_s=2000.0)))
     with server_listens() as (heard, told):
         async with calling(app) as caller:
             emulator.always("demo", faults.slow(0.2))
@@ -248,6 +269,9 @@ async def test_sigterm_drains(emulator: Emulator) -> None:
             late = await caller.post("/score", json=[ROW])  # load balancers have not heard yet
             assert (late.status_code, late.headers["connection"]) == (200, "close")
             assert (await begun).status_code == 200
+            (notice_s, pass_on), (within_s, _) = due  # the second signal set no further one
+            assert (notice_s, within_s) == (1000.0, 2000.0)
+            pass_on()
             await told.wait()
             assert heard == [signal.SIGTERM]
             refused = await caller.post("/score", json=[ROW])

@@ -28,7 +28,7 @@ UVICORN = ["uvicorn", "--host", "127.0.0.1", "--port", "0"]
 GUNICORN = ["gunicorn", "--preload", "-k", "uvicorn_worker.UvicornWorker", "-b", "127.0.0.1:0"]
 ADDRESS = re.compile(r"(?:running on|Listening at:) (http://127\.0\.0\.1:\d+)")
 
-pytestmark = [pytest.mark.checkout, pytest.mark.timeout(40)]  # four interpreters start
+pytestmark = [pytest.mark.checkout, pytest.mark.timeout(60)]  # four interpreters start
 
 
 class Model:

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from servingclient import AsyncServingClient, DeadlineExceeded
 from servingclient.emulator import Emulator, RequestRecord, faults
 from servingclient.integrations.fastapi import Drain, Serving, deadline, time_left
+from servingclient.integrations.fastapi import request as request_module
 from servingclient.integrations.fastapi.ending import Ending
 from servingclient.integrations.fastapi.request import RequestLife
 from servingclient.integrations.opentelemetry import OpenTelemetry
@@ -59,11 +60,15 @@ async def test_a_time_that_is_none_is_refused(emulator: Emulator, value: str) ->
 
 
 @pytest.mark.parametrize(
-    "line", [{"X-Request-Timeout": "0.2"}, {"X-Envoy-Expected-Rq-Timeout-Ms": "200"}]
+    "line", [{"X-Request-Timeout": "0.5"}, {"X-Envoy-Expected-Rq-Timeout-Ms": "500"}]
 )
 async def test_the_call_ends_when_the_request_s_time_does(
-    emulator: Emulator, line: dict[str, str], caplog: pytest.LogCaptureFixture
+    emulator: Emulator,
+    line: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(request_module, "_GRACE_S", 5.0)
     async with service(emulator) as caller:
         emulator.always("demo", faults.hang())
         reply = await caller.post("/score", json=[ROW], headers=line)
@@ -106,11 +111,11 @@ async def test_a_header_makes_no_call_longer_than_its_settings(emulator: Emulato
     async with calling(app) as caller:
         assert (await caller.get("/limit")).json() is None
         left_s = (await caller.get("/limit", headers={"X-Request-Timeout": "900"})).json()
-        assert 899 < left_s < 900
+        assert 890 < left_s < 900
         await caller.get("/limit", headers={"X-Request-Timeout": "2"})
     unbounded, long, short = seen
     assert unbounded == long == ONCE.timeout_s
-    assert 1.9 < short < 2.0
+    assert 1.0 < short < 2.0
 
 
 async def test_a_handler_that_does_something_else_ends_too(emulator: Emulator) -> None:
@@ -129,7 +134,7 @@ async def test_a_handler_that_does_something_else_ends_too(emulator: Emulator) -
 
     async with calling(app) as caller:
         await caller.get("/docs")  # what an app does once, it has done
-        reply = await caller.get("/dawdle", headers={"X-Request-Timeout": "0.3"})
+        reply = await caller.get("/dawdle", headers={"X-Request-Timeout": "0.8"})
     assert (reply.status_code, reply.json()["sent"], ended) == (504, "maybe", ["cancelled"])
 
 
@@ -164,7 +169,7 @@ async def test_a_call_ends_with_its_caller(emulator: Emulator) -> None:
         answered = asyncio.create_task(request.to(app))
         await asyncio.to_thread(emulator.wait_for, lambda: bool(calls_of(emulator)))
         request.gone.set()
-        await asyncio.wait_for(answered, 4.0)  # ONCE gives the call 5 s
+        await asyncio.wait_for(answered, 8.0)  # ONCE gives the call 12 s
         assert request.sent == []
         assert (await caller.post("/score", json=[ROW])).json() == [3.0]  # its place is free
 
@@ -184,7 +189,7 @@ async def test_a_caller_who_goes_before_its_body_is_read(emulator: Emulator) -> 
     while not read:  # noqa: ASYNC110 - a step of the loop at a time
         await asyncio.sleep(0)
     request.gone.set()
-    await asyncio.wait_for(answered, 4.0)
+    await asyncio.wait_for(answered, 8.0)
     assert request.sent == []
 
 
@@ -226,7 +231,7 @@ async def test_who_waits_for_the_caller_to_go_is_told() -> None:
     while not request.sent:  # noqa: ASYNC110 - a step of the loop at a time
         await asyncio.sleep(0)
     request.gone.set()
-    await asyncio.wait_for(answered, 4.0)
+    await asyncio.wait_for(answered, 8.0)
     assert told == ["http.request", "http.disconnect", "http.disconnect"]
 
 
