@@ -86,6 +86,16 @@ async def test_a_request_without_time_asks_nobody(emulator: Emulator) -> None:
     assert calls_of(emulator) == []
 
 
+async def test_a_request_without_time_begins_nothing() -> None:
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise AssertionError("it was begun")
+
+    request = RawRequest("/", b"", (b"x-request-timeout", b"0.0"))
+    await request.to(RequestLife(app, Ending(Drain())))
+    assert request.status == 504
+    assert b'"sent":"no"' in request.sent[1]["body"]
+
+
 async def test_time_that_ran_out_before_the_call_sends_nothing(emulator: Emulator) -> None:
     serving = Serving(making(emulator))
     async with serving.lifespan():
