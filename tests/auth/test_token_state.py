@@ -293,6 +293,40 @@ def test_a_login_that_fails_after_a_refusal_pauses_for_itself() -> None:
     assert state.cooling(11.5) is down
 
 
+def test_a_pause_after_refusals_says_how_many_and_for_how_long() -> None:
+    state = TokenState(RULES)
+    for number in (1, 2):
+        state.put(token(number))
+        state.refuse(number, 10.0)
+    error = state.cooling(10.25)
+    assert isinstance(error, AuthError)
+    assert str(error) == (
+        "The endpoint refused 2 tokens in a row, each soon after it was issued. Another login would "
+        "not cure that: check that the principal is active, belongs to this workspace, and has CAN "
+        "QUERY on the endpoint. The next login is tried in 0.8 s."
+    )
+
+
+def test_a_refusal_at_the_instant_of_staleness_is_one_of_age() -> None:
+    state = TokenState(RULES)
+    state.put(token(1))
+    state.refuse(1, 2399.0)
+    state.put(token(2))
+    state.refuse(2, 2400.0)
+    assert state.next_try_s(2400.0) == -math.inf
+
+
+def test_a_new_token_is_at_hand_since_then_and_nobody_refused_it() -> None:
+    fresh = Token(7, HEADERS, FOR_EVER, 12.5)
+    assert (fresh.since_s, fresh.refused, fresh.dropped, fresh.refusal) == (
+        12.5,
+        False,
+        False,
+        None,
+    )
+    assert Token(7, HEADERS, FOR_EVER).since_s == 0.0
+
+
 def test_a_token_shows_no_secret_and_is_not_pickled() -> None:
     assert "canary" not in repr(token())
     with pytest.raises(TypeError, match="not pickled"):

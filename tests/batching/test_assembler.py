@@ -80,6 +80,13 @@ def test_a_call_goes_at_once_when_nothing_holds_it(
     assert made.busy == busy + starts
 
 
+def test_calls_that_go_alone_are_counted_with_their_rows() -> None:
+    made = assembler(slots=4)
+    for rows in (2, 3):
+        made.start_alone(Slot(), rows, Full(room=True))  # type: ignore[arg-type]
+    assert (made.stats().calls, made.stats().rows) == (2, 5)
+
+
 # -- what departs ----------------------------------------------------------------------------------
 
 
