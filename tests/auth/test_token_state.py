@@ -301,9 +301,9 @@ def test_a_pause_after_refusals_says_how_many_and_for_how_long() -> None:
     error = state.cooling(10.25)
     assert isinstance(error, AuthError)
     assert str(error) == (
-        "The endpoint refused 2 tokens in a row, each soon after it was issued. Another login would "
-        "not cure that: check that the principal is active, belongs to this workspace, and has CAN "
-        "QUERY on the endpoint. The next login is tried in 0.8 s."
+        "The endpoint refused 2 tokens in a row, each soon after it was issued. Another login "
+        "would not cure that: check that the principal is active, belongs to this workspace, and "
+        "has CAN QUERY on the endpoint. The next login is tried in 0.8 s."
     )
 
 
