@@ -16,6 +16,7 @@ ENGINES := .venv-engines
 TYPES := .venv-types
 FUZZ := .venv-fuzz
 DOCS := .venv-docs
+SUPPLY := .venv-supply
 BIN := $(VENV)/bin
 
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
@@ -26,7 +27,7 @@ WORKERS ?= 2
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines fuzz soak docs demo bench bench-call bench-overload bench-spark format clean schedules verify-types pythons
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines fuzz soak docs demo bench bench-call bench-overload bench-spark format clean schedules audit sbom verify-types pythons
 
 help:
 	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
@@ -188,6 +189,34 @@ docs: $(DOCS)/.stamp
 		-b html -d build/doctrees docs build/docs $(ARGS)
 	@echo "build/docs/index.html"
 
+# ---------------------------------------------------------------- what is depended upon
+
+$(SUPPLY)/.stamp:
+	$(call new_venv,$(SUPPLY))
+	$(SUPPLY)/bin/pip install $(PIP_FLAGS) 'pip-audit>=2.10,<3' 'cyclonedx-bom>=7.5,<8'
+	@touch $@
+
+# Fails on a known vulnerability, and where a pin could not be looked at: also when the advisory
+# database is out of reach.
+audit: $(SUPPLY)/.stamp
+	$(SUPPLY)/bin/python tests/security/audit.py constraints.txt $(SUPPLY)/bin/pip-audit
+
+# CycloneDX of what a user of the wheel runs, in build/sbom/servingclient.cdx.json. The environment
+# that is listed has the wheel and what it needs, and is made anew.
+SBOM_DIR := build/sbom
+
+sbom: setup $(SUPPLY)/.stamp
+	rm -rf $(SBOM_DIR) && mkdir -p $(SBOM_DIR)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m build --wheel --outdir $(SBOM_DIR) . >$(SBOM_DIR)/log \
+		|| { tail -50 $(SBOM_DIR)/log; exit 1; }
+	$(BIN)/python -m venv $(SBOM_DIR)/venv
+	$(SBOM_DIR)/venv/bin/pip install $(PIP_FLAGS) -c constraints.txt $(SBOM_DIR)/*.whl
+	$(SUPPLY)/bin/cyclonedx-py environment $(SBOM_DIR)/venv/bin/python --pyproject pyproject.toml \
+		--mc-type library --output-reproducible --of JSON -o $(SBOM_DIR)/made.json
+	$(BIN)/python tests/security/sbom.py $(SBOM_DIR)/made.json \
+		"$$($(SBOM_DIR)/venv/bin/python -c 'import servingclient; print(servingclient.__version__)')" \
+		$(SBOM_DIR)/servingclient.cdx.json
+
 # ---------------------------------------------------------------- running it
 
 demo: setup
@@ -211,6 +240,6 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) $(ENGINES) $(DOCS) $(FUZZ) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) $(ENGINES) $(DOCS) $(FUZZ) $(SUPPLY) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
