@@ -129,6 +129,7 @@ def _judge_load(
     calls, trace = loaded
     soak.judge(part, "calls", calls.made, least=1)
     soak.judge(part, "answered, share", calls.good / max(1, calls.made))
+    _tell_errors(soak, part, calls)
     soak.judge(part, "wrong answers", calls.wrong + warm.wrong, most=0)
     pinned = calls.pinned + warm.pinned
     soak.judge(part, "inputs that errors pinned", pinned.total(), most=0)
@@ -143,6 +144,12 @@ def _judge_load(
     objects = (late.objects - early.objects) / max(1, calls.made)
     # a few thousand calls have not filled what is bounded: windows of figures, quantiles
     soak.judge(part, "objects per call", objects, **({"most": 0.1} if enough else {}))
+
+
+def _tell_errors(soak: Soak, part: str, calls: Calls) -> None:
+    for outcome, count in sorted(calls.outcomes.items()):
+        if outcome != "ok":
+            soak.judge(part, f"calls that ended in {outcome}", count)
 
 
 def _most_grown(calls: int) -> float:
@@ -249,7 +256,7 @@ def tokens(soak: Soak, part: str, share: float) -> None:
             host=soak.endpoint.host,
             client_id=soak.endpoint.client_id,
             client_secret=soak.endpoint.client_secret,
-            settings=SETTINGS.replace(token=rules),
+            settings=Settings(token=rules),  # patient: it is tokens that are judged
         )
         calls = Calls()
         asked = soak.endpoint.tell(ttl_s=ttl_s)["tokens"]
@@ -260,6 +267,7 @@ def tokens(soak: Soak, part: str, share: float) -> None:
         await client.aclose()
         soak.judge(part, "calls", calls.made, least=1)
         soak.judge(part, "calls that failed", calls.made - calls.good, most=0)
+        _tell_errors(soak, part, calls)
         lives = lasted_s / ttl_s
         soak.judge(part, "token lives", lives, least=1)
         least = {"least": _RENEWALS[0]} if ttl_s == TTL_S else {}  # shorter lives end unrenewed
@@ -384,7 +392,17 @@ class _gathering:  # noqa: N801 - used as a function
 
 # ---------------------------------------------------------------- all of them
 
-Part = Callable[[Soak, str, float], None]
+
+class Part(NamedTuple):
+    """One of them.
+
+    Attributes:
+        run: Given the soak, the part's name and its share.
+        share: Of the time of the whole soak; 0 takes the few seconds that it takes.
+    """
+
+    run: Callable[[Soak, str, float], None]
+    share: float
 
 
 def _httpx_tasks(soak: Soak, part: str, share: float) -> None:
@@ -411,19 +429,19 @@ def _mixed_threads(soak: Soak, part: str, share: float) -> None:
     steady_threads(soak, part, share, "mixed", settings=SETTINGS)
 
 
-PARTS: dict[str, tuple[Part, float]] = {
-    "tasks": (_lanes, 0.16),
-    "threads": (_lanes_threads, 0.14),
-    "batched tasks": (_batched, 0.08),
-    "httpx tasks": (_httpx_tasks, 0.10),
-    "mixed, tasks": (_mixed, 0.16),
-    "mixed, threads": (_mixed_threads, 0.10),
-    "churn": (churn, 0.10),
-    "tokens": (tokens, 0.12),
-    "outage": (outage, 0.04),
-    "intake": (intake, 0.0),
+PARTS: dict[str, Part] = {
+    "tasks": Part(_lanes, 0.16),
+    "threads": Part(_lanes_threads, 0.14),
+    "batched tasks": Part(_batched, 0.08),
+    "httpx tasks": Part(_httpx_tasks, 0.10),
+    "mixed, tasks": Part(_mixed, 0.16),
+    "mixed, threads": Part(_mixed_threads, 0.10),
+    "churn": Part(churn, 0.10),
+    "tokens": Part(tokens, 0.12),
+    "outage": Part(outage, 0.04),
+    "intake": Part(intake, 0.0),
 }
-"""By name, with the share of the time."""
+"""By name."""
 
 
 def garbage() -> int:

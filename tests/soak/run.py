@@ -4,7 +4,7 @@
 
     make soak                                   5 minutes
     make soak ARGS="--minutes 60"               an hour, as every night
-    make soak ARGS="--only tasks churn"         these parts, with their share of the time
+    make soak ARGS="--only tokens --minutes 10" this part alone, all the time
 
 The endpoint is an emulator in a process of its own. What is measured is this process: memory over
 calls by least squares after a warm-up; descriptors, tasks, threads and futures after the last call;
@@ -48,11 +48,11 @@ def soaked(minutes: float, only: Sequence[str]) -> Iterator[Sequence[Verdict]]:
 
 
 def _parts(endpoint: Endpoint, seconds: float, only: Sequence[str]) -> Iterator[list[Verdict]]:
+    whole = sum(PARTS[name].share for name in only) or 1.0
     for name in only:
-        soak = Soak(endpoint, seconds, [])
-        part, share = PARTS[name]
+        soak = Soak(endpoint, seconds / whole, [])
         began_s = time.monotonic()
-        part(soak, name, share)
+        PARTS[name].run(soak, name, PARTS[name].share)
         soak.judge(name, "seconds", time.monotonic() - began_s)
         yield soak.verdicts
 

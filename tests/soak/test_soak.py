@@ -24,7 +24,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_some_seconds_leave_nothing_behind() -> None:
     # in development mode: asyncio's own checks, and warnings about what was never closed
     some = ("tasks", "threads", "mixed, tasks", "churn")
-    done = python("-X", "dev", "-m", "tests.soak.run", "--minutes", "0.02", "--only", *some)
+    done = python("-X", "dev", "-m", "tests.soak.run", "--minutes", "0.012", "--only", *some)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert all(name in done.stdout for name in some)
@@ -43,7 +43,7 @@ import sys
 from tests.soak import callers, run
 kept, init = [], callers.Rows.__init__
 callers.Rows.__init__ = lambda self, rows: (init(self, rows), kept.append((self, bytes(5000))))[0]
-sys.argv = ["run", "--minutes", "0.25", "--only", "mixed, tasks"]
+sys.argv = ["run", "--minutes", "0.04", "--only", "mixed, tasks"]
 sys.exit(run.main())
 """
 
