@@ -15,6 +15,7 @@ WHEEL := .venv-wheel
 ENGINES := .venv-engines
 TYPES := .venv-types
 FUZZ := .venv-fuzz
+MUTATION := .venv-mutation
 DOCS := .venv-docs
 SUPPLY := .venv-supply
 BIN := $(VENV)/bin
@@ -27,12 +28,12 @@ WORKERS ?= 2
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines fuzz soak docs demo bench bench-call bench-overload bench-spark format clean schedules audit sbom verify-types pythons
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines fuzz soak docs demo bench bench-call bench-overload bench-spark format clean schedules audit sbom verify-types pythons properties mutation
 
 help:
 	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
-	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1], schedules, fuzz [ARGS=...], soak [ARGS=...]"
+	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1], schedules, properties [PROFILE=nightly], mutation, fuzz [ARGS=...], soak [ARGS=...]"
 
 # ---------------------------------------------------------------- environments, each built once per change of its inputs
 
@@ -149,6 +150,27 @@ CHAOS_WORKERS ?= 6
 chaos: setup
 	$(BIN)/python -m pytest -q -n $(CHAOS_WORKERS) --dist load --scale $(SCALE) tests/chaos $(ARGS)
 
+# Every state machine of hypothesis for longer than in the suite: `pull_request` is 200 examples of 50
+# steps each, `nightly` 5,000 of 100, which takes an hour.
+PROFILE ?= pull_request
+
+properties: setup
+	$(BIN)/python -m pytest -q --hypothesis-profile=$(PROFILE) -o timeout=0 -k machine --durations=12 \
+		tests/auth tests/batching tests/bulk tests/enrichment tests/policies tests/transport $(ARGS)
+
+# What the tests of the decisions would notice: mutmut on a copy, an hour on one core. Fails where
+# fewer than 85 % of a module's mutants are killed.
+$(MUTATION)/.stamp: pyproject.toml constraints.txt
+	$(call new_venv,$(MUTATION))
+	$(MUTATION)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e '.[mutation]'
+	@touch $@
+
+mutation: $(MUTATION)/.stamp
+	rm -rf build/mutation && mkdir -p build/mutation
+	cp -R src tests pyproject.toml README.md build/mutation
+	cd build/mutation && $(CURDIR)/$(MUTATION)/bin/mutmut run --max-children 1 $(ARGS)
+	$(MUTATION)/bin/python tests/mutation/scores.py build/mutation/mutants 85
+
 # Ten thousand schedules of many callers under virtual time; `make schedules ARGS="--seed 7"` plays one.
 schedules: setup
 	$(BIN)/python -m tests.story.explore $(ARGS)
@@ -240,6 +262,6 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(PEER) $(BENCH) $(WHEEL) $(ENGINES) $(DOCS) $(FUZZ) $(SUPPLY) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(MUTATION) $(VENV) $(PEER) $(BENCH) $(WHEEL) $(ENGINES) $(DOCS) $(FUZZ) $(SUPPLY) build dist src/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
 	rm -rf .import_linter_cache .hypothesis .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
