@@ -17,7 +17,7 @@ from tests.enrichment.redis.conftest import server as redis_server  # noqa: F401
 from tests.faults.proxy import FaultProxy
 from tests.scripted.certificates import Authority, authority  # noqa: F401 - found by name
 
-_LEAST_S, _LONGEST_ROW_S = 60.0, 600.0
+_LEAST_S, _LONGEST_ROW_S = 60.0, 1200.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

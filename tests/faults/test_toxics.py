@@ -153,6 +153,17 @@ def test_limit_data_closes_after_so_many_bytes(proxy: FaultProxy) -> None:
         sock.sendall(request("abc"))
         heard = hear(sock)
         assert (heard.data, heard.end) == (REPLY[:20], "fin")
+    proxy.wait_until(lambda: not proxy.counts[0].open)
+    assert proxy.counts[0].replies == 1, "the second one was not passed on whole"
+
+
+def test_limit_data_on_a_connection_that_is_past_it(proxy: FaultProxy) -> None:
+    with connected(proxy.port) as sock:
+        sock.sendall(request("abc"))
+        assert hear(sock, size=len(REPLY)).data == REPLY
+        proxy.use(always(LimitData(10)))
+        sock.sendall(request("abc"))
+        assert hear(sock).data == b""
 
 
 def test_blackhole_swallows_and_lets_through_again(
