@@ -368,6 +368,31 @@ def test_tasks_that_wait_at_the_same_time_wait_together() -> None:
     assert [one.timing.total_s for one in predictions] == waits_s
 
 
+def test_a_thousand_tasks_wait_in_time_that_grows_no_faster() -> None:
+    waits_s = [1.0 + n % 7 for n in range(1000)]
+    client = AsyncFakeServingClient([reply([0], after_s=wait_s) for wait_s in waits_s])
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(client.predict(ROWS) for _ in waits_s))
+
+    predictions = asyncio.run(all_at_once())
+    assert [one.timing.total_s for one in predictions] == waits_s
+    assert client.clock.now() == 7.0
+
+
+def test_a_loop_that_ended_leaves_nobody_waiting() -> None:
+    client = AsyncFakeServingClient([reply([1], after_s=5.0), reply([2], after_s=5.0)])
+
+    async def left() -> None:
+        task = asyncio.create_task(client.predict(ROWS))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(left())
+    assert asyncio.run(client.predict(ROWS)).predictions == [2]
+
+
 def test_two_clients_share_a_clock() -> None:
     clock = VirtualClock()
     slow = FakeServingClient([reply([1], after_s=60.0)], clock=clock)

@@ -7,12 +7,22 @@ on when all of them wait, to the instant at which the first is due.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
-_ROUNDS = 3
+_ROUNDS = 10
 """Turns of the event loop for tasks that are about to wait as well."""
+
+
+class _Waiting(NamedTuple):
+    """A task that waits."""
+
+    due_s: float
+    number: int
+    released: asyncio.Future[None]
 
 
 class VirtualClock:
@@ -26,7 +36,9 @@ class VirtualClock:
         self._now_s = 0.0
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._waiting: set[tuple[float, int]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: list[_Waiting] = []
+        self._rounds_left = 0
 
     def now(self) -> float:
         """Seconds since it was made."""
@@ -43,16 +55,39 @@ class VirtualClock:
 
     async def wait(self, seconds: float) -> None:
         """Wait, as a task among others of one event loop."""
-        turn = (self._now_s + seconds, next(self._numbers))
-        self._waiting.add(turn)
-        try:
-            for _ in range(_ROUNDS):
-                await asyncio.sleep(0)
-            while min(self._waiting) != turn:  # noqa: ASYNC110 - time is what is waited for
-                await asyncio.sleep(0)
-            self.reach(turn[0])
-        finally:
-            self._waiting.discard(turn)
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what waits on one that has ended waits for ever
+            self._loop, self._waiting, self._rounds_left = loop, [], 0
+        turn = _Waiting(self._now_s + seconds, next(self._numbers), loop.create_future())
+        heapq.heappush(self._waiting, turn)
+        if not self._rounds_left:
+            loop.call_soon(self._round, loop)
+        self._rounds_left = _ROUNDS
+        await turn.released
+
+    def _round(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Once all had their turn, go on to the instant at which the first is due."""
+        if loop is not self._loop:
+            return
+        self._rounds_left -= 1
+        if not self._rounds_left:
+            self._go_on()
+        if self._rounds_left:
+            loop.call_soon(self._round, loop)
+
+    def _go_on(self) -> None:
+        waiting = self._waiting
+        while waiting and waiting[0].released.done():  # cancelled meanwhile
+            heapq.heappop(waiting)
+        if not waiting:
+            return
+        self.reach(waiting[0].due_s)
+        while waiting and waiting[0].due_s <= self._now_s:
+            released = heapq.heappop(waiting).released
+            if not released.done():
+                released.set_result(None)
+        if waiting:
+            self._rounds_left = _ROUNDS
 
     def __repr__(self) -> str:
         return f"VirtualClock({self._now_s:.3f} s)"
