@@ -67,6 +67,12 @@ def held() -> Held:
 _FUTURES: set[type] = {asyncio.Future, asyncio.Task, concurrent.futures.Future}
 
 
+def garbage() -> int:
+    """Objects the collector could not free."""
+    gc.collect()
+    return len(gc.garbage)
+
+
 def slope_mb(points: Sequence[tuple[float, float]], per: float) -> float:
     """Growth of the second figure for each ``per`` of the first, by least squares."""
     if len(points) < 2:

@@ -20,8 +20,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from tests.soak.endpoint import Endpoint, running
-from tests.soak.gauges import resident_mb, watched
-from tests.soak.parts import PARTS, Soak, garbage
+from tests.soak.gauges import garbage, resident_mb, watched
+from tests.soak.parts import PARTS
+from tests.soak.session import Soak
 from tests.soak.verdicts import HEAD, Verdict
 
 _MOST_MB_IN_ALL = 10.0
