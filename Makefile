@@ -33,7 +33,7 @@ WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
 help:
 	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
-	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1], schedules, properties [PROFILE=nightly], mutation, fuzz [ARGS=...], soak [ARGS=...]"
+	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1], schedules, properties [PROFILE=nightly], mutation, fuzz [ARGS=...], soak [ARGS=...], audit, sbom"
 
 # ---------------------------------------------------------------- environments, each built once per change of its inputs
 
