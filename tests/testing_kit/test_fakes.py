@@ -418,6 +418,37 @@ def test_a_cancelled_task_holds_nobody_up() -> None:
     assert asyncio.run(cancelled()).predictions == [2]
 
 
+def test_nobody_waits_for_a_task_that_was_cancelled() -> None:
+    client = AsyncFakeServingClient([reply([1], after_s=5.0)])
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(client.predict(ROWS))
+        await asyncio.sleep(0)
+        task.cancel()
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    asyncio.run(cancelled())
+    assert client.requests
+    assert client.clock.now() == 0.0
+
+
+def test_time_waits_for_tasks_that_are_about_to_wait() -> None:
+    client = AsyncFakeServingClient([reply([1], after_s=5.0), reply([2], after_s=1.0)])
+
+    async def soon() -> float:
+        for _ in range(4):
+            await asyncio.sleep(0)
+        await client.predict(ROWS)
+        return client.clock.now()
+
+    async def both() -> list[Any]:
+        return await asyncio.gather(client.predict(ROWS), soon())
+
+    assert asyncio.run(both())[1] == 1.0
+    assert client.clock.now() == 5.0
+
+
 def test_a_fake_serves_many_threads() -> None:
     client = FakeServingClient(model=lambda rows: [row["a"] for row in rows])
     wrong: list[int] = []
