@@ -101,8 +101,21 @@ def test_forgetting_drops_what_is_on_its_way() -> None:
     store.put("a", ENTRY)
     store.put("b", replace(ENTRY, tags=("t",)))
     assert store.forget(lambda _, entry: "t" in entry.tags) == 1
-    assert store.put("b", ENTRY, generation) is False
-    assert store.put("b", ENTRY, store.generation) is True
+    tagged = replace(ENTRY, tags=("t",))
+    assert store.put("b", tagged, generation) is False
+    assert store.put("b", ENTRY, generation) is True, "another is not meant"
+    assert store.put("b", tagged, store.generation) is True
+
+
+def test_what_is_older_than_the_known_invalidations_is_not_kept() -> None:
+    store, _, _ = store_of(Caching())
+    old = store.generation
+    store.forget(lambda key, _: key == "b")
+    since = store.generation
+    for _ in range(64):
+        store.forget(lambda key, _: key == "c")
+    assert store.put("a", ENTRY, since) is True
+    assert store.put("a", ENTRY, old) is False
 
 
 def test_a_closed_store_keeps_nothing() -> None:
@@ -249,14 +262,13 @@ class StoreMachine(RuleBasedStateMachine):
     def forget(self, key: Any) -> None:
         self.store.forget(lambda other, _: other == key)
         self.model.pop(key, None)
-        self.under_way = [(one, generation, True) for one, generation, _ in self.under_way]
+        self.under_way = [(one, since, out or one == key) for one, since, out in self.under_way]
 
     @rule()
     def forget_tag(self) -> None:
         self.store.forget(lambda _, entry: "t" in entry.tags)
         for key in [key for key, entry in self.model.items() if "t" in entry.tags]:
-            del self.model[key]
-        self.under_way = [(one, generation, True) for one, generation, _ in self.under_way]
+            del self.model[key]  # what is under way has no tag
 
     @rule(key=keys)
     def leader_leaves(self, key: Any) -> None:

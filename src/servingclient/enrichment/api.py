@@ -330,7 +330,7 @@ class Api:
         return forgotten(self._keys, plan, prefix, tag, values)
 
     def forget(self, matches: Callable[[Hashable, Entry], bool]) -> None:
-        """Forget what is kept here; nobody joins what is being fetched now, and it is not kept."""
+        """Forget what is kept here; nobody joins what is being fetched now."""
         self.lookup.world.flights.forget()
         self.lookup.store.forget(matches)
 

@@ -363,7 +363,7 @@ class AsyncEnrichmentClient:
         tag: str | None = None,
         **path_values: Any,
     ) -> None:
-        """Forget answers, here and in the shared cache; what is being fetched now is not kept.
+        """Forget answers, here and in the shared cache; those on their way are not kept.
 
         Args:
             template: With its values, one path (with whatever parameters); without, all paths of

@@ -253,7 +253,8 @@ class Lookup:
             if led:
                 await self._fetched(this, led, generation)
         finally:  # also where it was cancelled: others wait for whoever holds a lease
-            sharing.tell(this, lambda: generation != self.store.generation)
+            store = self.store
+            sharing.tell(this, lambda key, entry: store.outdated(key, entry, generation))
 
     async def _fetched(self, this: Round, led: Sequence[Asked], generation: int) -> None:
         """Have the values from their source."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from servingclient.enrichment.asked import Asked, Source
 from servingclient.enrichment.entry import Entry
 from servingclient.enrichment.flight import Flight
@@ -9,6 +11,18 @@ from servingclient.enrichment.keys import Key
 from servingclient.enrichment.values import Enriched
 
 Outcome = Enriched | Exception
+
+
+class Written(NamedTuple):
+    """What is to be written to the shared cache.
+
+    Attributes:
+        key: Its key here.
+        entry: It.
+    """
+
+    key: Key
+    entry: Entry
 
 
 class Round:
@@ -72,7 +86,7 @@ class Round:
         self.due: list[Asked] = []
         self.outcomes: dict[Key, Outcome] = {}
         self.tickets: dict[Key, Flight[Entry]] = {}
-        self.written: dict[str, Entry] = {}
+        self.written: dict[str, Written] = {}
         self.leased: str | None = None
         self.looked_s: float = began_s
         self.looks: int = 0

@@ -14,9 +14,9 @@ from typing import Final
 
 from servingclient.enrichment.asked import Asked
 from servingclient.enrichment.entry import Entry
-from servingclient.enrichment.keys import Keys
+from servingclient.enrichment.keys import Key, Keys
 from servingclient.enrichment.ports import SharedCache
-from servingclient.enrichment.rounds import Round
+from servingclient.enrichment.rounds import Round, Written
 from servingclient.enrichment.world import World
 
 _LOOK_AGAIN_S: Final = 0.1
@@ -29,6 +29,10 @@ should the other have died. An API that takes more than the rest would come too 
 _NEWER_S: Final = 0.05
 """An entry of the shared cache counts as newer than one we know by this at least: its stamp has
 been through the wall clock and back."""
+
+
+Outdated = Callable[[Key, Entry], bool]
+"""Whether an entry was forgotten since it was asked for."""
 
 
 class Sharing:
@@ -91,17 +95,17 @@ class Sharing:
     def note(self, this: Round, one: Asked, entry: Entry) -> None:
         """Have an entry written with the others of its round."""
         if entry.fresh_s > 0.0:
-            this.written[self._keys.shared(one.key)] = entry
+            this.written[self._keys.shared(one.key)] = Written(one.key, entry)
 
-    def tell(self, this: Round, outdated: Callable[[], bool]) -> None:
+    def tell(self, this: Round, outdated: Outdated) -> None:
         """Have what was noted written behind the caller, and the lease given back. May be called
         again. Where too much waits behind the callers, or the client is closed, it is left out: a
         miss for others, and a lease that ends by its time.
 
         Args:
             this: For whom.
-            outdated: Whether something was forgotten since it was asked for: then nothing is
-                written, or what is written just then is taken back.
+            outdated: Whether an entry was forgotten since it was asked for: then it is not
+                written, or taken back if it is written just then.
         """
         written, leased = this.written, this.leased
         this.written, this.leased = {}, None
@@ -113,13 +117,16 @@ class Sharing:
             return
 
     async def _told(
-        self, written: Mapping[str, Entry], leased: str | None, outdated: Callable[[], bool]
+        self, written: Mapping[str, Written], leased: str | None, outdated: Outdated
     ) -> None:
         shared = self._shared
-        if written and not outdated():
-            await shared.set_many(written, math.inf)
-            if outdated():  # the invalidation may have come to the cache first
-                await shared.invalidate(math.inf, keys=tuple(written))
+        good = {place: one for place, one in written.items() if not outdated(*one)}
+        if good:
+            await shared.set_many({place: one.entry for place, one in good.items()}, math.inf)
+            # the invalidation may have come to the cache first
+            late = tuple(place for place, one in good.items() if outdated(*one))
+            if late:
+                await shared.invalidate(math.inf, keys=late)
         if leased is not None:
             await shared.release(leased, math.inf)
 

@@ -7,8 +7,10 @@ too.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
 
 import cachetools
@@ -23,6 +25,12 @@ _SHARE: Final = 10
 _MOST_FAILURES: Final = 1000
 _OVERHEAD_BYTES: Final = 512
 """What an entry takes beside its bytes: key, times and the places in cachetools' tables."""
+
+
+_MOST_INVALIDATIONS: Final = 64
+"""What is on its way is held to so many of the latest; older than those, it is not kept."""
+Matches = Callable[[Hashable, Entry], bool]
+"""Whether an entry under a key is meant."""
 
 
 class Kept(NamedTuple):
@@ -61,6 +69,7 @@ class Store:
         self.generation: int = 0
         self.puts: int = 0
         self._closed = False
+        self._invalidations: deque[Matches] = deque(maxlen=_MOST_INVALIDATIONS)
         self._empty()
         guard.when_broken(self._empty)
 
@@ -104,20 +113,20 @@ class Store:
             return [self.get(key) for key in keys]
 
     def put(self, key: Hashable, entry: Entry, generation: int | None = None) -> bool:
-        """Keep an entry, unless it is of no use or too large, or something was forgotten meanwhile.
+        """Keep an entry, unless it is of no use or too large, or was forgotten meanwhile.
 
         Args:
             key: Under which.
             entry: What.
-            generation: The store's generation when the entry was asked for; what was forgotten
-                since then might come back with it.
+            generation: The store's generation when the entry was asked for: what was forgotten
+                since then is not to come back.
 
         Returns:
             Whether it is kept.
         """
         kept = Kept(entry, sure_until_s(entry, self._rules.early_refresh_factor))
         with self._guard.lock:
-            if self._closed or (generation is not None and generation != self.generation):
+            if self._closed or self.outdated(key, entry, generation):
                 return False
             fits = _size(kept) * _SHARE <= self._rules.max_bytes
             if not fits or useful_until_s(entry) <= self._now():
@@ -132,6 +141,15 @@ class Store:
             self.puts += 1
             return True
 
+    def outdated(self, key: Hashable, entry: Entry, generation: int | None) -> bool:
+        """Whether it was forgotten since ``generation``, as far as that is known."""
+        with self._guard.lock:
+            since = 0 if generation is None else self.generation - generation
+            if since > len(self._invalidations):
+                return True
+            latest = islice(reversed(self._invalidations), since)
+            return any(matches(key, entry) for matches in latest)
+
     def put_failure(self, key: Hashable, error: Exception) -> None:
         """Remember for ``Caching.error_ttl_s`` that there is none to be had."""
         with self._guard.lock:
@@ -143,14 +161,15 @@ class Store:
             found = {key: self._failures.get(key) for key in keys}
         return {key: error for key, error in found.items() if error is not None}
 
-    def forget(self, matches: Callable[[Hashable, Entry], bool]) -> int:
-        """Drop what ``matches``, and have nothing kept that is being fetched now.
+    def forget(self, matches: Matches) -> int:
+        """Drop what ``matches``, and have nothing of it kept that is being fetched now.
 
         Returns:
             How many were dropped.
         """
         with self._guard.lock:
             self.generation += 1
+            self._invalidations.append(matches)
             # not self._kept[key]: looking for what to forget is no use of the others
             look = partial(cachetools.Cache.__getitem__, self._kept)
             found = [key for key in self._kept if matches(key, look(key).entry)]
