@@ -14,11 +14,19 @@ _LONGER: Final = {"pull_request": (200, 50), "nightly": (5_000, 100)}
 """Examples and steps of each machine."""
 
 for _name in _LONGER:
-    settings.register_profile(_name, suppress_health_check=list(HealthCheck), print_blob=True)
+    settings.register_profile(
+        _name, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    )
+
+# Whether an example takes 200 ms says how busy the machine is.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if settings.get_current_profile_name() == "default":  # nobody chose another
+    settings.load_profile("suite")
 
 # Mutants are to be killed, not explained; and each by the same examples.
 settings.register_profile(
     "mutation",
+    deadline=None,
     phases=[Phase.explicit, Phase.generate],
     database=None,
     derandomize=True,
