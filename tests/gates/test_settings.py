@@ -120,7 +120,7 @@ ENRICHMENT_REFUSALS = [
     ),
     (RateLimit, {"learn": 1}, "RateLimit.learn must be True or False, not int."),
     (RateLimit, {"max_pause_s": 0}, "RateLimit.max_pause_s is 0; it must be finite and above 0."),
-    (Breaker, {"window_s": 0}, "Breaker.window_s is 0; it must be finite and above 0."),
+    (Breaker, {"window_s": 0}, "Breaker.window_s is 0; it must be finite and at least 0.001."),
     (Breaker, {"min_calls": 0}, "Breaker.min_calls is 0; it must be finite and at least 1."),
     (Breaker, {"failure_ratio": 0}, "Breaker.failure_ratio is 0; it must be finite and above 0."),
     (Breaker, {"failure_ratio": 1.1}, "Breaker.failure_ratio is a share: at most 1."),
