@@ -467,8 +467,10 @@ REDIS: dict[str, Path_] = {
 }
 
 COMMANDS: dict[str, Path_] = {
+    "command predict": command("predict", "demo", "--input", "ROWS", "--stats"),
+    "command map": command("map", "demo", "--input", "ROWS", "--progress"),
+    "command explain": command("explain", "demo", "--input", "ROWS"),
     "command doctor": command("doctor", "demo", "--payload", "ROWS", "--calls", "3"),
-    "command doctor, JSON": command("doctor", "demo", "--payload", "ROWS", "--json"),
     "command loadtest": command(
         "loadtest", "demo", "--payload", "ROWS", "--qps", "20", "--seconds", "3", "--goal-ms", "99"
     ),
