@@ -73,7 +73,8 @@ class Distribution:
             if count >= rank:
                 if bound_s == math.inf or count == below:
                     return low_s
-                return low_s + (bound_s - low_s) * (rank - below) / (count - below)
+                within_s = (bound_s - low_s) * (rank - below) / (count - below)
+                return min(low_s + within_s, bound_s)  # rounded, the sum may exceed its bound
             low_s, below = bound_s, count
         return low_s
 
