@@ -66,8 +66,8 @@ class HttpxWire:
     ) -> None:
         if not isinstance(transport, httpx.BaseTransport):
             raise ConfigError(
-                f"transport= is of type {type(transport).__name__}; a blocking client takes a blocking "
-                "httpx transport, an async client an async one."
+                f"transport= is of type {type(transport).__name__}; a blocking client takes a "
+                "blocking httpx transport, an async client an async one."
             )
         quiet_loggers()
         self._transport = transport
