@@ -215,9 +215,9 @@ async def test_an_async_mock_that_hangs_ends_at_the_deadline_and_on_cancel():
 
 
 def test_the_wrong_colour_is_refused_with_the_remedy():
-    with pytest.raises(ConfigError, match="AsyncServingClient"):
+    with pytest.raises(ConfigError, match="a blocking client takes a blocking"):
         sync_wire(Settings(), httpx.AsyncHTTPTransport())  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="Use ServingClient"):
+    with pytest.raises(ConfigError, match="an async client takes an async"):
         async_wire(Settings(), httpx.HTTPTransport())  # type: ignore[arg-type]
 
 
