@@ -277,7 +277,10 @@ class Access:
                 raise
             if self._workspace is None:
                 host = "databricks-sdk"
-                why = "it may be unable to reach the workspace: check host and network"
+                why = (
+                    "it may be unable to reach the workspace: check host and network. Its first use "
+                    "in a process takes up to 2 s to import it, which warmup() does beforehand"
+                )
             else:
                 host = self._workspace.host
                 why = "it cannot be reached, or its login is slow: check host and network"
