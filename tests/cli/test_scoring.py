@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from servingclient import cli
 from servingclient.emulator import Emulator, faults
+from tests.cli.shell import COMMAND, ROWS, Run
 
 GOLDEN = Path(__file__).parent / "golden"
-COMMAND = [sys.executable, "-c", "import sys; from servingclient.cli import main; sys.exit(main())"]
-ROWS = '{"a": 1, "b": 2}\n{"a": 3, "b": 4.5}\n'
-
-
-class Done(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator(tls=False) as running:
-        yield running
-
-
-@pytest.fixture
-def run(
-    emulator: Emulator,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-) -> Run:
-    monkeypatch.setenv("DATABRICKS_HOST", emulator.host)
-    monkeypatch.setenv("DATABRICKS_TOKEN", emulator.token)
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-    def ran(*arguments: str, stdin: str = "") -> Done:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        code = cli.main(list(arguments))
-        return Done(code, *capsys.readouterr())
-
-    return ran
 
 
 # ------------------------------------------------------------------------------------- predict
@@ -219,68 +177,3 @@ def test_explain_json(run: Run) -> None:
     told = json.loads(run("explain", "demo", "--json", stdin=ROWS).out)
     assert told["steps"]["without blanks"] == told["sent_bytes"] == told["size_bytes"]
     assert told["limit_bytes"] == 16 * 1024 * 1024
-
-
-# ------------------------------------------------------------------------------------ bad input
-
-BAD = [
-    (["predict", "demo"], "[]", "The standard input holds nothing to send."),
-    (["predict", "demo"], "", "The standard input holds nothing to send."),
-    (["predict", "demo"], "nonsense", "Line 1 of the input is no JSON"),
-    (["predict", "demo"], "[" * 100_000, "nested too deeply"),
-    (["predict", "demo", "--format", "csv"], "a,b\n1\n", "Line 2 of the CSV has not as many"),
-    (["predict", "demo", "--format", "csv"], "a,b\n1,2,3\n", "Line 2 of the CSV has not as many"),
-    (["predict", "demo", "--format", "csv"], 'a\n"1', "Line 1 of the CSV: unexpected end"),
-    (["predict", "demo", "--format", "csv", "--text", "zip"], "a\n1\n", "names no column"),
-    (["predict", "demo", "--format", "parquet"], "", "Parquet is read from its end"),
-    (["predict", "demo", "--input", "absent.csv"], "", "absent.csv cannot be read: No such file"),
-    (["predict", "demo", "--input", "rows.xlsx"], "", "its name does not tell what it holds"),
-    (["predict", "demo", "--timeout", "0"], ROWS, "timeout"),
-    (["predict", "no/name"], ROWS, "endpoint"),
-    (["map", "demo"], '{"instances": [[1]]}', "use `servingclient predict`"),
-    (["map", "demo", "--rows-per-request", "0"], ROWS, "rows_per_request"),
-    (["map", "demo", "--output", "absent/scores.jsonl"], ROWS, "cannot be written"),
-    (["doctor", "demo", "--count", "3"], "", "give both, or neither"),
-    (["stats", "absent.log"], "", "absent.log cannot be read"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "stdin", "told"), BAD, ids=[told for _, _, told in BAD])
-def test_bad_input_is_one_line_and_2(
-    run: Run,
-    emulator: Emulator,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    stdin: str,
-    told: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    before = len(emulator.requests)
-    code, out, err = run(*arguments, stdin=stdin)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"servingclient {arguments[0]}: ")
-    assert told in err
-    assert len(err.splitlines()) == 1
-    assert sum(r.kind == "invocation" for r in emulator.requests[before:]) == 0
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["predict", "demo", "--params", "[1]"],
-        ["predict", "demo", "--json", "--stream"],
-        ["doctor", "demo", "--watch", "1", "--count", "0"],
-        ["completion", "fish"],
-    ],
-)
-def test_what_cannot_be_a_command_line_ends_with_usage(run: Run, arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run(*arguments)
-    assert ended.value.code == 2
-
-
-def test_what_the_endpoint_refuses_ends_with_1(run: Run) -> None:
-    code, out, err = run("predict", "absent", stdin=ROWS)
-    assert (code, out) == (1, "")
-    assert err.startswith("servingclient predict: There is no 'absent' to query (404)")

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from servingclient._version import __version__
+from servingclient.cli.piped import Unwritable, ready, tell, unread
 
 
 class Command(NamedTuple):
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: Arguments without the program's name; those of the process when left out.
     """
+    ready()
     given = list(sys.argv[1:] if argv is None else argv)
     command = COMMANDS.get(given[0]) if given else None
     if command is None:
@@ -83,6 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = import_module(command.module).main(given[1:])
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except Unwritable as error:
+        tell(f"servingclient {given[0]}: {error}")
+        return 1
+    except BrokenPipeError:  # whoever read has seen enough
+        unread()
+        return 0
     return code
 
 

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from servingclient import ServingClient, Settings, Tls
-from servingclient.cli.piped import unread
+from servingclient.cli.piped import Unwritable, tell, unread
 from servingclient.errors import CheckpointError, ConfigError, PayloadError, ServingError
 
 GOOD: Final = 0
@@ -99,7 +98,7 @@ def ended(command: str, work: Callable[[], int]) -> int:
     except (ConfigError, PayloadError, CheckpointError) as error:
         complain(command, error)
         return CANNOT_RUN
-    except ServingError as error:
+    except (ServingError, Unwritable) as error:
         complain(command, error)
         return FAILED
     except BrokenPipeError:  # whoever read has seen enough
@@ -111,8 +110,7 @@ def ended(command: str, work: Callable[[], int]) -> int:
 
 def complain(command: str, what: object) -> None:
     """One line about a command on the error output."""
-    sys.stdout.flush()  # what was printed before stays before it
-    print(f"servingclient {command}: {what}", file=sys.stderr)
+    tell(f"servingclient {command}: {what}")
 
 
 def as_json(value: Any, *, indent: int | None = None) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from servingclient import ServingClient
 from servingclient.capacity.doctor import Diagnosis, Probe, Targets
 from servingclient.cli import asking
+from servingclient.cli.piped import write
 from servingclient.errors import ConfigError, ServingError
 
 _GOOD, _BAD, _NOT_EXAMINED = 0, 1, 2
@@ -138,9 +139,9 @@ class _Lines(nullcontext[None]):
     def show(self, found: Diagnosis) -> None:
         """Print it."""
         if self._as_json:
-            print(json.dumps(found.as_dict(), indent=None if self._several else 2), flush=True)
+            write(json.dumps(found.as_dict(), indent=None if self._several else 2))
         else:
-            print(found, end="\n\n" if self._several else "\n", flush=True)
+            write(str(found), end="\n\n" if self._several else "\n")
 
 
 class _Once:

@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -121,6 +122,10 @@ def _name(given: argparse.Namespace) -> str:
 @contextmanager
 def _opened(path: str) -> Iterator[TextIO]:
     if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise ConfigError("The standard input is closed; pipe something in, or name --input.")
+        if isinstance(sys.stdin, io.TextIOWrapper):  # as a file, whatever the locale says
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict", newline="")
         yield sys.stdin
     else:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:  # as csv wants it
@@ -133,14 +138,29 @@ def _document(given: argparse.Namespace) -> Any:
         text = source.read()
     try:
         found = json.loads(text)
-    except ValueError:
-        return list(_json_lines(io.StringIO(text)))
+    except ValueError as error:
+        return _several(text, error, given)
     except RecursionError:
         raise ConfigError(f"{_name(given)} is nested too deeply for any model.") from None
     if isinstance(found, list):
         return found
     columns = isinstance(found, dict) and found and all(map(is_column, found.values()))
     return found if columns or (isinstance(found, dict) and is_body(found)) else [found]
+
+
+def _several(text: str, error: ValueError, given: argparse.Namespace) -> list[Any]:
+    """Rows one a line; where the first is not even one, what is wrong with the document."""
+    first = next(filter(str.strip, io.StringIO(text)), "")
+    try:
+        json.loads(first or "null")
+    except (ValueError, RecursionError):
+        where = (
+            f"line {error.lineno}, column {error.colno}: {error.msg}"
+            if isinstance(error, json.JSONDecodeError)
+            else "a number has too many digits"
+        )
+        raise ConfigError(f"{_name(given)} is neither JSON nor JSON lines; {where}.") from None
+    return list(_json_lines(io.StringIO(text)))
 
 
 def _json_lines(source: Iterable[str]) -> Iterator[Any]:
@@ -154,12 +174,15 @@ def _json_lines(source: Iterable[str]) -> Iterator[Any]:
                 ) from None
 
 
+_CELL_CHARACTERS: Final = 16 * 1024 * 1024
+"""Longest cell of a CSV: no request is larger. The csv module alone would stop at 128 KiB."""
+
+
 def _csv(source: Iterable[str], text: Collection[str]) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(_CELL_CHARACTERS)
     reader = csv.DictReader(source, strict=True)
-    missing = set(text) - set(reader.fieldnames or ())
-    if missing:
-        raise ConfigError(f"--text names no column of the input: {', '.join(sorted(missing))}.")
     try:
+        _check_head(list(reader.fieldnames or ()), text)
         for row in reader:
             if None in row or None in row.values():
                 raise ConfigError(
@@ -171,16 +194,43 @@ def _csv(source: Iterable[str], text: Collection[str]) -> Iterator[dict[str, Any
         raise ConfigError(f"Line {reader.line_num} of the CSV: {error}.") from None
 
 
+def _check_head(names: list[str], text: Collection[str]) -> None:
+    """Refuse a head whose columns would get lost, or be others than it says."""
+    if len(names) == 1 and (mark := re.search("[;\t|]", names[0])):
+        raise ConfigError(
+            f"The head of the CSV is one name with {mark[0]!r} in it; cells are separated by "
+            "commas, and decimals have a point."
+        )
+    if "" in names:
+        raise ConfigError(
+            f"Column {names.index('') + 1} of the CSV has no name; pandas writes the index so, "
+            "unless to_csv(index=False)."
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"The head of the CSV names a column twice: {', '.join(twice)}.")
+    missing = sorted(set(text) - set(names))
+    if missing:
+        raise ConfigError(f"--text names no column of the input: {', '.join(missing)}.")
+
+
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,4300}")
+"""Python's own int() takes 1_000 and digits of any script too, and at most 4,300 of them."""
+_NUMBER: Final = re.compile(
+    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)",
+    re.IGNORECASE,
+)
+"""With NaN and infinity, which are refused with row and column, and not sent as text."""
+
+
 def _value(cell: str) -> Any:
     """A number where it is one, nothing where there is nothing, else text."""
     if not cell:
         return None
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            pass
-    return cell
+    written = cell.strip(" \t")
+    if _INTEGER.fullmatch(written):
+        return int(written)
+    return float(written) if _NUMBER.fullmatch(written) else cell
 
 
 def _parquet(path: str) -> Iterator[Any]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from servingclient.bulk.results import MapResult
-from servingclient.cli import asking, inputs
+from servingclient.cli import asking, inputs, landing
 from servingclient.cli.asking import as_json
-from servingclient.errors import ConfigError, ServingError
+from servingclient.cli.landing import Landing
+from servingclient.cli.piped import tell
+from servingclient.errors import ServingError
 
 _EXAMPLES: Final = f"""\
 examples:
@@ -69,8 +68,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _scored(given: argparse.Namespace) -> int:
+    landing.check(given)
     wanted = inputs.rows(given)
-    with _written(given.output) as out, asking.opened(given) as client:
+    with landing.landing(given.output) as write, asking.opened(given) as client:
         results = client.map(
             wanted,
             **asking.call_options(given),
@@ -81,21 +81,20 @@ def _scored(given: argparse.Namespace) -> int:
             checkpoint=given.checkpoint,
         )
         with results:
-            summary = _copied(results, out)
+            summary = _copied(results, write)
         if given.stats:
-            print(client.stats(), file=sys.stderr)
-    print(as_json(summary.as_dict()) if given.json else summary, file=sys.stderr)
+            tell(client.stats())
+    tell(as_json(summary.as_dict()) if given.json else summary)
     return asking.FAILED if summary.failed else asking.GOOD
 
 
-def _copied(results: MapResult, out: TextIO) -> Summary:
+def _copied(results: MapResult, write: Landing) -> Summary:
     """Write each result as soon as it is there: whoever reads may act on it."""
     rows, failed, began_s = 0, 0, time.monotonic()
     for block in results.blocks():
         rows += len(block.predictions)
         failed += sum(isinstance(value, ServingError) for value in block.predictions)
-        out.writelines(f"{as_json(_line(value))}\n" for value in block.predictions)
-        out.flush()
+        write("".join(f"{as_json(_line(value))}\n" for value in block.predictions))
     return Summary(rows, failed, time.monotonic() - began_s)
 
 
@@ -103,23 +102,6 @@ def _line(value: Any) -> Any:
     if isinstance(value, ServingError):
         return {"error": {"type": type(value).__name__, "message": str(value)}}
     return value
-
-
-@contextmanager
-def _written(path: str) -> Iterator[TextIO]:
-    """The standard output, or a file that has its name once all of it is there."""
-    if path == inputs.STANDARD_INPUT:
-        yield sys.stdout
-        return
-    part = Path(f"{path}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -11,7 +10,7 @@ from typing import Any, Final
 from servingclient import Prediction
 from servingclient.cli import asking, inputs
 from servingclient.cli.asking import as_json
-from servingclient.cli.piped import show
+from servingclient.cli.piped import show, tell, write
 
 _EXAMPLES: Final = f"""\
 examples:
@@ -46,11 +45,11 @@ def _called(given: argparse.Namespace) -> int:
         if given.stream:
             with client.stream(wanted, **options) as events:
                 for event in events:
-                    print(as_json(event), flush=True)
+                    write(as_json(event))
             return asking.GOOD
         prediction = client.predict(wanted, **options)
         if given.stats:
-            print(client.stats(), file=sys.stderr)
+            tell(client.stats())
     if given.json:
         show(as_json(as_dict(prediction), indent=2))
     else:

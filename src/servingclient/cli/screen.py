@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Iterable
 from typing import Protocol
 
+from servingclient.cli.piped import write
+
 Fact = tuple[str, str]
 """A name and what is to say about it."""
 
@@ -33,12 +35,12 @@ class PlainScreen:
 
     def heading(self, text: str) -> None:
         """Begin a part."""
-        print(f"\n{text}", flush=True)
+        write(f"\n{text}")
 
     def facts(self, facts: Iterable[Fact]) -> None:
         """Show names with their values."""
         for name, value in facts:
-            print(
+            write(
                 textwrap.fill(
                     value,
                     _WIDTH,
@@ -50,7 +52,7 @@ class PlainScreen:
 
     def verdict(self, text: str, *, good: bool) -> None:
         """Say how it went."""
-        print(f"    {text}", flush=True)
+        write(f"    {text}")
 
 
 class RichScreen:
@@ -106,7 +108,7 @@ class JsonScreen:
 
     def _line(self, verdict: dict[str, object]) -> None:
         line = {"heading": self._heading, "facts": self._facts, **verdict}
-        print(json.dumps(line, ensure_ascii=False), flush=True)
+        write(json.dumps(line, ensure_ascii=False))
         self._heading, self._facts = "", {}
 
 
