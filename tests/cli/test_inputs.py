@@ -103,13 +103,18 @@ def test_bad_input_is_one_line_and_2(
         ["predict", "demo", "--params", "[1]"],
         ["predict", "demo", "--json", "--stream"],
         ["doctor", "demo", "--watch", "1", "--count", "0"],
+        ["doctor", "demo", "--watch", "1", "--count", "1_0"],
+        ["doctor", "demo", "--watch", "soon"],
         ["completion", "fish"],
     ],
 )
-def test_what_cannot_be_a_command_line_ends_with_usage(run: Run, arguments: list[str]) -> None:
+def test_what_cannot_be_a_command_line_ends_with_usage(
+    run: Run, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
     assert ended.value.code == 2
+    assert "invalid _" not in capsys.readouterr().err  # the name of a function of ours
 
 
 def test_what_the_endpoint_refuses_ends_with_1(run: Run) -> None:

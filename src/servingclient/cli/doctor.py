@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import threading
 from collections.abc import Sequence
@@ -225,14 +226,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _pause_s(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0.0 <= value <= 86_400.0:
         raise argparse.ArgumentTypeError(f"{text} is no pause of 0 to 86400 seconds")
     return value
 
 
 def _looks(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} looks are none; it takes 1 or more")
-    return value
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is no number of looks; it takes 1 or more")
+    return int(text)

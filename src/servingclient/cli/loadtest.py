@@ -73,8 +73,10 @@ def _judged(given: argparse.Namespace) -> int:
     except ServingError as error:  # no load was made, so there is nothing to judge
         asking.complain("loadtest", error)
         return _NOT_MADE
-    show(report.text(test))
-    _save(test, given)
+    try:
+        show(report.text(test))
+    finally:  # the load was paid for, whatever became of the screen
+        _save(test, given)
     if test.valid and test.unloaded is not None and test.knee is not None and test.knee.qps:
         show(f"\nTo hold {rate(test.knee.qps)} calls/s:\n{test.recommended(test.knee.qps)}")
     if before is not None:

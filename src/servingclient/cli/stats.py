@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from servingclient.cli import asking
 from servingclient.cli.asking import as_json
@@ -23,6 +23,7 @@ from servingclient.telemetry.traffic import Traffic
 _EXAMPLES: Final = """\
 examples:
   servingclient stats service.log
+  servingclient stats service.log.1 service.log
   kubectl logs deploy/scoring | servingclient stats -
   servingclient stats service.log --json | jq '."fraud-model".p99_s'
 
@@ -35,12 +36,18 @@ exit codes: 0 there are calls; 1 there are none; 2 the log cannot be read; 130 C
 
 _CALL: Final = re.compile(
     r"\bcall_(?:answered|slow|failed) endpoint=(?P<endpoint>\S+) status=\S+ error=(?P<error>\S+) "
-    r"attempts=(?P<attempts>\d+) duration_s=(?P<duration>[\d.]+) queue_s=(?P<queue>[\d.]+) "
-    r"request_bytes=(?P<request>\d+) reply_bytes=(?P<reply>\d+)"
+    r"attempts=(?P<attempts>\d{1,9}) duration_s=(?P<duration>\d+\.\d+) "
+    r"queue_s=(?P<queue>\d+\.\d+) request_bytes=(?P<request>\d{1,15}) "
+    r"reply_bytes=(?P<reply>\d{1,15})",
+    re.ASCII,
 )
 """What ``integrations.call_log`` writes."""
-_WHEN: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{3})?")
-"""Where in the line before it, in whatever time zone: only differences count."""
+_WHEN: Final = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:[.,](?P<part>\d{1,6}))?\d*"
+    r"(?P<zone>Z|[+-]\d\d:?\d\d)?",
+    re.ASCII,
+)
+"""Where in the line, as ISO 8601 or as Python's logging writes it."""
 
 
 @dataclass(slots=True)
@@ -52,10 +59,10 @@ class _Seen:
     last: datetime | None = None
 
     def note(self, line: str, call: re.Match[str]) -> None:
-        when = _WHEN.search(line, 0, call.start())
-        if when is not None:
-            self.last = datetime.fromisoformat(when[0].replace(",", "."))
-            self.first = self.first or self.last
+        when = _logged(line)
+        if when is not None:  # lines of several processes, or files, are in no order
+            self.first = min(self.first or when, when)
+            self.last = max(self.last or when, when)
         self.tally.enter(_events(call))
         attempts = int(call["attempts"])
         self.tally.counts["attempt"] += attempts
@@ -66,6 +73,19 @@ class _Seen:
         if self.first is None or self.last is None:
             return Traffic.of([self.tally], 0.0)
         return Traffic.of([self.tally], (self.last - self.first).total_seconds())
+
+
+def _logged(line: str) -> datetime | None:
+    """When a line was written; without a time zone it counts as UTC, as only differences matter."""
+    found = _WHEN.search(line)
+    if found is None:
+        return None
+    zone = (found["zone"] or "Z").replace("Z", "+00:00").replace(":", "")
+    text = f"{found['day']} {found['time']}.{found['part'] or '0'}{zone}"
+    try:
+        return datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f%z")
+    except ValueError:  # it looks like a time, and is none
+        return None
 
 
 def _events(call: re.Match[str]) -> Iterator[Event]:
@@ -90,12 +110,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _told(given: argparse.Namespace) -> int:
-    with _opened(given.log) as lines:
-        found = read(lines)
+    found = read(_lines(given.log))
     if not found:
         asking.complain(
             "stats",
-            "the log holds no call. Give the client `observers=[CallLog()]`, and its logger "
+            "no call is told of there. Give the client `observers=[CallLog()]`, and its logger "
             '"servingclient.call" level DEBUG.',
         )
         return asking.FAILED
@@ -160,16 +179,25 @@ def as_dict(traffic: Traffic) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[Iterable[str]]:
-    if path == "-":
-        yield sys.stdin
-        return
-    try:
-        with Path(path).open(encoding="utf-8", errors="replace") as file:
-            yield file
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from None
+def _lines(paths: Sequence[str]) -> Iterator[str]:
+    """Lines of all logs, one after the other; what is no UTF-8 in them does no harm."""
+    for path in paths:
+        try:
+            if path == "-":
+                yield from _piped()
+            else:
+                with Path(path).open(encoding="utf-8", errors="replace") as file:
+                    yield from file
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _piped() -> TextIO:
+    if sys.stdin is None:
+        raise ConfigError("The standard input is closed; pipe a log in, or name a file.")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    return sys.stdin
 
 
 def parser() -> argparse.ArgumentParser:
@@ -180,6 +208,8 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("log", metavar="LOG", help="a log file; - is the standard input")
+    made.add_argument(
+        "log", nargs="+", metavar="LOG", help="log files, in any order; - is the standard input"
+    )
     made.add_argument("--json", action="store_true", help="as JSON, by endpoint")
     return made
