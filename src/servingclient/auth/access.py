@@ -278,8 +278,8 @@ class Access:
             if self._workspace is None:
                 host = "databricks-sdk"
                 why = (
-                    "it may be unable to reach the workspace: check host and network. Its first use "
-                    "in a process takes up to 2 s to import it, which warmup() does beforehand"
+                    "it may be unable to reach the workspace: check host and network. The first "
+                    "use in a process imports it, up to 2 s, which warmup() does beforehand"
                 )
             else:
                 host = self._workspace.host
