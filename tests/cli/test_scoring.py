@@ -173,6 +173,15 @@ def test_explain_scores_nothing(run: Run, emulator: Emulator) -> None:
     assert sum(record.kind == "invocation" for record in emulator.requests) == before
 
 
+def test_explain_does_not_say_it_fits_where_it_could_not_ask(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_TOKEN", "expired")
+    code, out, err = run("explain", "demo", stdin=ROWS)
+    assert (code, err) == (1, "")
+    assert "the limit of the endpoint could not be asked for" in out
+
+
 def test_explain_json(run: Run) -> None:
     told = json.loads(run("explain", "demo", "--json", stdin=ROWS).out)
     assert told["steps"]["without blanks"] == told["sent_bytes"] == told["size_bytes"]

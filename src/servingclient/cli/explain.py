@@ -41,7 +41,8 @@ def _explained(given: argparse.Namespace) -> int:
     with asking.opened(given) as client:
         found = client.explain(wanted, params=given.params, timeout=given.timeout)
     show(as_json(as_dict(found), indent=2) if given.json else str(found))
-    return asking.FAILED if (found.share_of_limit or 0.0) > 1.0 else asking.GOOD
+    share = found.share_of_limit  # None where the workspace could not be asked
+    return asking.GOOD if share is not None and share <= 1.0 else asking.FAILED
 
 
 def as_dict(found: Explanation) -> dict[str, Any]:
