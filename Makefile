@@ -22,8 +22,8 @@ BIN := $(VENV)/bin
 
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 ARGS ?=
-# Tests mostly wait for sockets: two at a time take two thirds of the time, also on two cores.
-WORKERS ?= 2
+# Tests mostly wait for sockets: two at a time leave half of two cores idle.
+WORKERS ?= 3
 # What runs on the wheel: the tests that go in through the doors, and so through every module and
 # data file. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/emulator tests/cli
@@ -106,7 +106,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/python -m pytest -m "not peer" -n $(WORKERS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -m "not peer and not long" -n $(WORKERS) --dist worksteal $(ARGS)
 
 peers: setup peer
 	$(BIN)/python -m pytest -m peer tests/peers $(ARGS)

@@ -24,6 +24,8 @@ import pytest
 pytestmark = pytest.mark.checkout
 
 DOCS = Path(__file__).parents[2] / "docs"
+if not DOCS.exists():
+    pytest.skip("there are no pages beside the wheel", allow_module_level=True)
 API = DOCS / "api"
 GIVEN: frozenset[str] = runpy.run_path(str(DOCS / "given.py"))["GIVEN"]
 ENTRY = re.compile(r"^\.\. auto(class|exception|function):: (\S+)\n((?:   :.*\n)*)", re.MULTILINE)

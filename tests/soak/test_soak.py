@@ -30,7 +30,7 @@ def test_some_seconds_leave_nothing_behind() -> None:
     assert all(name in done.stdout for name in some)
 
 
-@pytest.mark.soak
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_some_minutes_keep_every_bound() -> None:
     done = python("-m", "tests.soak.run", "--minutes", "2")
