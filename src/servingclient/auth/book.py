@@ -68,9 +68,9 @@ class Book:
         good_until_s: float,
     ) -> None:
         carried = tuple((name, value.reveal()) for name, value in token.headers)
-        self.token = token
-        self.state = state
-        self.good_until_s = good_until_s
+        self.token: Token = token
+        self.state: TokenState = state
+        self.good_until_s: float = good_until_s
         self._origin = origin
         self._path = path
         self._headers = (*headers, *carried)
@@ -79,7 +79,7 @@ class Book:
             for name, value in carried
             if name.lower() not in _NO_SECRETS
         )
-        self.route_optimized = route_optimized
+        self.route_optimized: bool = route_optimized
         self._limit = max_request_bytes
         self.grants: dict[str | None, Grant] = {}
 
