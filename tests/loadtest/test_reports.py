@@ -162,7 +162,7 @@ def test_parquet_files(tmp_path: Path) -> None:
         ("a.json", "{", "does not hold what its name says"),
         ("a.json", "[]", "no row to send"),
         ("a.csv", "a,b\n", "no row to send"),
-        ("a.csv", "a,b\n1,2,3\n", "does not hold what its name says"),
+        ("a.csv", "a,b\n1,2,3\n", r"a\.csv: Line 2 of the CSV has not as many cells"),
         ("a.json", "[" * 100_000, "does not hold what its name says"),
         ("missing.json", None, "cannot be read"),
     ],
@@ -273,3 +273,14 @@ def test_a_credential_that_is_refused_ends_it_before_any_load(
     assert main(["loadtest", "demo", "--payload", rows, "--qps", "20", *QUICK, "--quiet"]) == 2
     assert "credential" in "".join(capsys.readouterr())
     assert not [one for one in emu.requests if one.path.endswith("/invocations")]
+
+
+def test_cells_of_a_csv_are_what_they_are_for_every_command(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("\ufeffcode,count,note\n1_000,7,\n", encoding="utf-8")
+    assert payloads.read(table) == [[{"code": "1_000", "count": 7, "note": None}]]
+    table.write_text("a,a\n1,2\n")
+    with pytest.raises(
+        ConfigError, match=r"rows\.csv: The head of the CSV names a column twice: a"
+    ):
+        payloads.read(table)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import json
-import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from servingclient.errors import ConfigError
 from servingclient.payload.body import is_body, is_column
+from servingclient.payload.csv_rows import csv_rows
 
 STANDARD_INPUT: Final = "-"
 _FORMS: Final = ("json", "jsonl", "csv", "parquet")
@@ -96,7 +95,7 @@ def _items(given: argparse.Namespace) -> Iterator[Any]:
         return
     with _opened(given.input) as source:
         if _form(given) == "csv":
-            yield from _csv(source, frozenset(given.text))
+            yield from csv_rows(source, text=frozenset(given.text))
         else:
             yield from _json_lines(source)
 
@@ -172,65 +171,6 @@ def _json_lines(source: Iterable[str]) -> Iterator[Any]:
                 raise ConfigError(
                     f"Line {number} of the input is no JSON; nothing from it on was sent."
                 ) from None
-
-
-_CELL_CHARACTERS: Final = 16 * 1024 * 1024
-"""Longest cell of a CSV: no request is larger. The csv module alone would stop at 128 KiB."""
-
-
-def _csv(source: Iterable[str], text: Collection[str]) -> Iterator[dict[str, Any]]:
-    csv.field_size_limit(_CELL_CHARACTERS)
-    reader = csv.DictReader(source, strict=True)
-    try:
-        _check_head(list(reader.fieldnames or ()), text)
-        for row in reader:
-            if None in row or None in row.values():
-                raise ConfigError(
-                    f"Line {reader.line_num} of the CSV has not as many cells as the head names; "
-                    "nothing from it on was sent."
-                )
-            yield {name: cell if name in text else _value(cell) for name, cell in row.items()}
-    except csv.Error as error:
-        raise ConfigError(f"Line {reader.line_num} of the CSV: {error}.") from None
-
-
-def _check_head(names: list[str], text: Collection[str]) -> None:
-    """Refuse a head whose columns would get lost, or be others than it says."""
-    if len(names) == 1 and (mark := re.search("[;\t|]", names[0])):
-        raise ConfigError(
-            f"The head of the CSV is one name with {mark[0]!r} in it; cells are separated by "
-            "commas, and decimals have a point."
-        )
-    if "" in names:
-        raise ConfigError(
-            f"Column {names.index('') + 1} of the CSV has no name; pandas writes the index so, "
-            "unless to_csv(index=False)."
-        )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"The head of the CSV names a column twice: {', '.join(twice)}.")
-    missing = sorted(set(text) - set(names))
-    if missing:
-        raise ConfigError(f"--text names no column of the input: {', '.join(missing)}.")
-
-
-_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,4300}")
-"""Python's own int() takes 1_000 and digits of any script too, and at most 4,300 of them."""
-_NUMBER: Final = re.compile(
-    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf|infinity)",
-    re.IGNORECASE,
-)
-"""With NaN and infinity, which are refused with row and column, and not sent as text."""
-
-
-def _value(cell: str) -> Any:
-    """A number where it is one, nothing where there is nothing, else text."""
-    if not cell:
-        return None
-    written = cell.strip(" \t")
-    if _INTEGER.fullmatch(written):
-        return int(written)
-    return float(written) if _NUMBER.fullmatch(written) else cell
 
 
 def _parquet(path: str) -> Iterator[Any]:

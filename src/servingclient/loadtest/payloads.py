@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from servingclient.errors import ConfigError
+from servingclient.payload.csv_rows import csv_rows
 
 _BODIES: Final = frozenset({"dataframe_split", "dataframe_records", "instances", "inputs"})
 MOST_INPUTS: Final = 10_000
@@ -41,7 +41,9 @@ def read(path: str | Path, *, rows: int = 1) -> list[Any]:
         found = reader(file)
     except OSError as error:
         raise ConfigError(f"{file.name} cannot be read: {error.strerror or error}.") from None
-    except (ValueError, RecursionError, csv.Error):
+    except ConfigError as error:
+        raise ConfigError(f"{file.name}: {error}") from None
+    except (ValueError, RecursionError):
         raise ConfigError(
             f"{file.name} does not hold what its name says; nothing was sent."
         ) from None
@@ -72,32 +74,15 @@ def _json_lines(file: Path) -> list[Any]:
 
 
 def _csv(file: Path) -> list[Any]:
-    with file.open(newline="") as text:
-        rows = list(csv.DictReader(text))
-    if any(None in row for row in rows):  # more cells than the head has names
-        raise ValueError
-    return [{name: _value(cell) for name, cell in row.items()} for row in rows]
-
-
-def _value(cell: str | None) -> Any:
-    """A number where it is one, nothing where there is nothing, else text."""
-    if not cell:
-        return None
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            pass
-    return cell
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        return list(csv_rows(text))
 
 
 def _parquet(file: Path) -> list[Any]:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise ConfigError(
-            f"{file.name}: reading Parquet needs pyarrow: pip install pyarrow."
-        ) from None
+        raise ConfigError("reading Parquet needs pyarrow: pip install pyarrow.") from None
     rows: list[Any] = parquet.read_table(file).to_pylist()
     return rows
 
