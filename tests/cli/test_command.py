@@ -43,6 +43,14 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"servingclient {__version__}\n"
 
 
+def test_the_package_is_the_command() -> None:
+    # where the script is not on the path: a wheel unpacked, another interpreter
+    command = [sys.executable, "-I", "-m", "servingclient"]
+    told = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout == f"servingclient {__version__}\n"
+    assert subprocess.run([*command, "nonsense"], check=False, capture_output=True).returncode == 2
+
+
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--nonsense"]])
 def test_what_is_no_command_ends_with_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -88,7 +88,7 @@ def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
 
 def test_architecture_draws_the_floors_of_the_contract() -> None:
     drawn = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```text\ncli.*?```", drawn, re.DOTALL)
+    (block,) = re.findall(r"```text\n__main__.*?```", drawn, re.DOTALL)
     floors = [
         sorted(re.findall(r"\w+", re.split(r"  +", line)[0])) for line in block.splitlines()[1:-1]
     ]
