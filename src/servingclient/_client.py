@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -21,25 +18,19 @@ from servingclient._open import (
     not_pickled,
     rank_of,
 )
-from servingclient._ports import Hedging, World
+from servingclient._parts import ThreadParts, stats_of, thread_parts
 from servingclient._prediction import Prediction
 from servingclient._step import run
 from servingclient._stream import Stream
-from servingclient._version import __version__
-from servingclient._watching import Observer, Reader, Tracer
-from servingclient.auth.access import Access
-from servingclient.auth.credentials import credentials_from
+from servingclient._types import Origin
+from servingclient._watching import Observer, Reader, Tracer, Watching
+from servingclient.auth.credentials import Credentials, credentials_from
 from servingclient.auth.figures import read_figures
-from servingclient.auth.ports import thread_ports
-from servingclient.batching.batched import calls_of, slots_of
-from servingclient.batching.leader import ThreadBatcher
+from servingclient.batching.batched import calls_of
 from servingclient.bulk import threads
 from servingclient.bulk.options import bulk_options
 from servingclient.bulk.results import MapResult
 from servingclient.payload.report import Explanation
-from servingclient.policies.concurrency import Limiter
-from servingclient.policies.hedge import HedgePolicy
-from servingclient.policies.quota import Quota
 from servingclient.settings import Priority, Settings
 from servingclient.stages.copies import Copies
 from servingclient.stages.functions import (
@@ -51,15 +42,8 @@ from servingclient.stages.functions import (
 )
 from servingclient.stages.staging import Staging
 from servingclient.stages.story import calls_around, opening_around
-from servingclient.stages.threads import ThreadHands
 from servingclient.telemetry.endpoint_metrics import EndpointFigures
-from servingclient.telemetry.recorder import Recorder
 from servingclient.telemetry.snapshot import Stats
-from servingclient.transport.clock import ThreadClock
-from servingclient.transport.fork_lock import ForkLock
-from servingclient.transport.hedging import LaneHedger
-from servingclient.transport.thread_gate import ThreadGate
-from servingclient.transport.wire import SyncWire, most_calls, sync_wire
 
 if TYPE_CHECKING:
     import httpx
@@ -140,57 +124,32 @@ class ServingClient:
             config=config,
             settings=settings,
         )
-        self._clock = clock = ThreadClock()
-        self._wire: SyncWire = sync_wire(settings, transport)
-        limiter = Limiter(settings.concurrency, most_calls(settings, transport))
-        self._gate = ThreadGate(limiter, settings.queue)
-        ports = thread_ports(self._wire, clock, random)
-        self._access = Access(
-            endpoint,
-            credentials,
-            origin,
-            settings,
-            ports,
-            version=__version__,
-            provisioned=self._gate.provisioned,
-        )
-        quota = Quota(settings.retry.quota_capacity, ForkLock())
-        hedging = None
-        if settings.hedge is not None:
-            policy = HedgePolicy(settings.hedge, quota, settings.retry.retry_cost, ForkLock())
-            hedging = Hedging(policy, LaneHedger(self._wire))
-        world = World(
-            clock.now,
-            clock.sleep,
-            random.random,
-            self._wire,
-            self._gate,
-            self._access,
-            quota,
-            watching.observers,
-            hedging=hedging,
-            recorder=Recorder(clock.now, threading.RLock),
-            tracer=watching.tracer,
-        )
-        self._hands = ThreadHands()
-        self._batcher: ThreadBatcher | None = None
-        if settings.batching is not None:
-            slots = partial(slots_of, settings, self._access)
-            most = settings.queue.max_calls
-            self._batcher = ThreadBatcher(settings.batching, most, self._gate, slots)
+        self._parts = self._parts_for(endpoint, credentials, origin, settings, transport, watching)
         self._copies = Copies()
-        self._follow(Story(endpoint, settings, world), stages)
+        self._follow(Story(endpoint, settings, self._parts.world), stages)
         self._readers = watching.readers
         self._original: ServingClient | None = None
         for reader in self._readers:
             reader.client_opened(self)
 
+    def _parts_for(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        origin: Origin | None,
+        settings: Settings,
+        transport: httpx.BaseTransport | None,
+        watching: Watching,
+    ) -> ThreadParts:
+        """What this client is made of; fake clients are made of something else."""
+        return thread_parts(endpoint, credentials, origin, settings, transport, watching)
+
     def _follow(self, story: Story, stages: Stages) -> None:
         """Call as a story tells, with stages around each call. Chosen here, it costs no call."""
         self._story = story
-        world = story.world
-        self._staging = Staging(story.endpoint, stages, self._hands, world.now, world.recorder)
-        self._calls = calls_around(calls_of(story, self._batcher), story, self._staging)
+        parts, world = self._parts, story.world
+        self._staging = Staging(story.endpoint, stages, parts.hands, world.now, world.recorder)
+        self._calls = calls_around(calls_of(story, parts.batcher), story, self._staging)
         self._open = opening_around(self._calls, story)
         self._copies.given(self, stages.apis)
 
@@ -363,7 +322,7 @@ class ServingClient:
             ConfigError: An argument is wrong.
             PayloadError: The input is of no kind that can be sent.
         """
-        story = self._story
+        story, parts = self._story, self._parts
         options = bulk_options(
             story.settings,
             params=params,
@@ -380,11 +339,11 @@ class ServingClient:
             checkpoint=checkpoint,
         )
         return threads.begin(
-            story, self._wire, self._clock, self._limit, self._staging, options, inputs
+            story, parts.wire, parts.clock, self._limit, self._staging, options, inputs
         )
 
     def _limit(self) -> int:
-        return self._gate.stats().limit
+        return self._parts.gate.stats().limit
 
     def explain(
         self,
@@ -449,20 +408,7 @@ class ServingClient:
         Prints as a table, and shows as a card in a notebook. It may be asked for at any time and
         from any thread; windows are put together when they are read.
         """
-        world = self._story.world
-        total, recent = world.recorder.read()
-        return Stats(
-            self.endpoint,
-            self._gate.stats(),
-            world.quota.available,
-            None if self._batcher is None else self._batcher.stats(),
-            None if world.hedging is None else world.hedging.policy.stats(),
-            lanes=self._wire.lanes(),
-            token=self._access.token_stats(),
-            enrichment=tuple(api.stats() for api in self._staging.stages.apis),
-            total=total,
-            recent=recent,
-        )
+        return stats_of(self._parts, self.endpoint, self._staging.stages.apis)
 
     def endpoint_figures(self, *, timeout: float | None = None) -> EndpointFigures:
         """What the endpoint says of itself: processor, memory, requests, latency in the service.
@@ -479,7 +425,8 @@ class ServingClient:
         """
         settings = self._story.settings
         limit_s = settings.timeout_s if timeout is None else checked_timeout(timeout)
-        return run(read_figures(self._access, self._gate, self._clock.now, self.endpoint, limit_s))
+        parts = self._parts
+        return run(read_figures(parts.access, parts.gate, parts.clock.now, self.endpoint, limit_s))
 
     def doctor(
         self,
@@ -505,9 +452,10 @@ class ServingClient:
         """
         from servingclient.capacity.doctor.gather import Room, diagnose
 
-        story, now = self._story, self._clock.now
+        story, parts = self._story, self._parts
         limit_s = story.settings.timeout_s if timeout is None else checked_timeout(timeout)
-        room = Room(self.endpoint, self._access, self._gate, now, self.stats, story, self._calls)
+        now = parts.world.now
+        room = Room(self.endpoint, parts.access, parts.gate, now, self.stats, story, self._calls)
         return run(diagnose(room, probe, targets, limit_s))
 
     def with_options(self, **changes: Any) -> ServingClient:
@@ -536,16 +484,9 @@ class ServingClient:
 
         Copies made by ``with_options`` close with it. May be called again.
         """
-        self._gate.refuse()
-        self._hands.refuse()
-        if self._batcher is not None:
-            self._batcher.refuse()
-        self._clock.wake()
         try:
-            self._gate.wait_empty(self._story.settings.close_timeout_s)
-        finally:  # an interrupt ends the wait, not the closing
-            self._wire.close()
-            run(self._access.close())
+            self._parts.close(self._story.settings.close_timeout_s)
+        finally:
             for reader in self._readers:
                 reader.client_closed(self._original or self)
 
@@ -564,4 +505,4 @@ class ServingClient:
         raise not_pickled("ServingClient")
 
     def __repr__(self) -> str:
-        return f"ServingClient({self.endpoint!r}, {self._gate!r}, {self._wire!r})"
+        return f"ServingClient({self.endpoint!r}, {self._parts.gate!r}, {self._parts.wire!r})"

@@ -214,7 +214,7 @@ def test_callers_gather_when_what_is_provisioned_is_busy(
     settings = batching(**limits).replace(concurrency=Concurrency(client_processes=processes))
     client = door.open("sized", pat(emulator), settings)
     door.predict(client)
-    assert client._batcher._slots() == expected
+    assert client._parts.batcher._slots() == expected
 
 
 @pytest.mark.parametrize(

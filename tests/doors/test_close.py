@@ -180,7 +180,7 @@ def test_T15_an_open_stream_ends_with_the_client(door: Door, emulator: Emulator)
         began_s = time.monotonic()
         door.run(scenario())
     assert time.monotonic() - began_s < 1.0
-    assert client._gate.inside == 0
+    assert client._parts.gate.inside == 0
 
 
 def test_T15_calls_that_are_connecting_end_too(door: Door) -> None:
@@ -201,7 +201,7 @@ def test_T15_calls_that_are_connecting_end_too(door: Door) -> None:
             threads = [threading.Thread(target=call) for _ in range(4)]
             for thread in threads:
                 thread.start()
-            assert eventually(lambda: client._gate.inside == 4)
+            assert eventually(lambda: client._parts.gate.inside == 4)
             closed_s.append(time.monotonic())
             client.close()
             for thread in threads:
@@ -217,7 +217,7 @@ def test_T15_calls_that_are_connecting_end_too(door: Door) -> None:
                     ended.append((caught.type, time.monotonic()))
 
                 tasks = [asyncio.ensure_future(call()) for _ in range(4)]
-                assert await eventually_async(lambda: client._gate.inside == 4)
+                assert await eventually_async(lambda: client._parts.gate.inside == 4)
                 closed_s.append(time.monotonic())
                 await client.aclose()
                 await asyncio.gather(*tasks)

@@ -213,7 +213,7 @@ def test_a_full_queue_is_too_many_requests(emulator: Emulator) -> None:
     workspace = sdk.WorkspaceClient(config=signed_in(emulator))
     client = ServingEndpoints(workspace, settings=Settings(queue=Queue(max_calls=0)))
     client.query("demo", dataframe_records=ROWS)
-    gate = client._clients.of("demo")._gate
+    gate = client._clients.of("demo")._parts.gate
     while gate.try_enter():
         pass
     with pytest.raises(platform.TooManyRequests):

@@ -252,7 +252,7 @@ async def test_others_run_while_a_long_text_is_read(emulator: Emulator) -> None:
             if len(turns) < 50:
                 asyncio.get_running_loop().call_soon(other)
 
-        client._access.figures = answered  # type: ignore[method-assign]
+        client._parts.access.figures = answered  # type: ignore[method-assign]
         found = await client.endpoint_figures()
     assert found.requests == 5 * PIECE_LINES
     assert len(turns) >= 4

@@ -5,22 +5,31 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from servingclient._async_client import AsyncServingClient
 from servingclient._call import Story
 from servingclient._client import ServingClient
+from servingclient._parts import TaskParts, ThreadParts
 from servingclient._ports import World
-from servingclient._watching import Observer, Reader, Tracer
+from servingclient._types import Origin
+from servingclient._watching import Observer, Reader, Tracer, Watching
+from servingclient.auth.credentials import Credentials
+from servingclient.policies.quota import Quota
 from servingclient.settings import Settings
 from servingclient.stages.functions import Api, OnEnrichmentError, Stages
+from servingclient.stages.tasks import TaskHands
+from servingclient.stages.threads import ThreadHands
 from servingclient.telemetry.recorder import Recorder
 from servingclient.testing.calls import MadeCall, Noted
 from servingclient.testing.clock import TaskTime, ThreadTime, VirtualClock
 from servingclient.testing.endpoint import FakeEndpoint, SentRequest
 from servingclient.testing.ports import FakeAccess, FakeWire, TaskOpenGate, ThreadOpenGate
 from servingclient.testing.script import Model, Step
+from servingclient.transport.fork_lock import ForkLock
+
+if TYPE_CHECKING:
+    import httpx
 
 _HOST = "https://fake.invalid"  # RFC 6761: resolves nowhere
 
@@ -89,12 +98,22 @@ class FakeServingClient(ServingClient):
             on_enrichment_error=on_enrichment_error,
             apis=apis,
         )
-        time, gate = ThreadTime(self.clock), ThreadOpenGate()
-        wire, access = FakeWire(self._fake, time.sleep), FakeAccess(endpoint)
-        self._clock, self._gate = cast("Any", time), cast("Any", gate)
-        self._wire, self._access = cast("Any", wire), cast("Any", access)
-        world = _faked(self._story.world, time.now, time.sleep, wire, gate, access)
-        self._follow(Story(endpoint, self.settings, world), self._staging.stages)
+
+    def _parts_for(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        origin: Origin | None,
+        settings: Settings,
+        transport: httpx.BaseTransport | None,
+        watching: Watching,
+    ) -> ThreadParts:
+        time: Any = ThreadTime(self.clock)
+        wire: Any = FakeWire(self._fake, time.sleep)
+        gate: Any = ThreadOpenGate()
+        access: Any = FakeAccess(endpoint)
+        world = _world(time, wire, gate, access, settings, watching)
+        return ThreadParts(time, wire, gate, access, ThreadHands(), None, world)
 
     def _follow(self, story: Story, stages: Stages) -> None:
         super()._follow(story, stages)
@@ -162,12 +181,22 @@ class AsyncFakeServingClient(AsyncServingClient):
             on_enrichment_error=on_enrichment_error,
             apis=apis,
         )
-        time, gate = TaskTime(self.clock), TaskOpenGate()
-        wire, access = FakeWire(self._fake, time.sleep), FakeAccess(endpoint)
-        self._clock, self._gate = cast("Any", time), cast("Any", gate)
-        self._wire, self._access = cast("Any", wire), cast("Any", access)
-        world = _faked(self._story.world, time.now, time.sleep, wire, gate, access)
-        self._follow(Story(endpoint, self.settings, world), self._staging.stages)
+
+    def _parts_for(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        origin: Origin | None,
+        settings: Settings,
+        transport: httpx.AsyncBaseTransport | None,
+        watching: Watching,
+    ) -> TaskParts:
+        time: Any = TaskTime(self.clock)
+        wire: Any = FakeWire(self._fake, time.sleep)
+        gate: Any = TaskOpenGate()
+        access: Any = FakeAccess(endpoint)
+        world = _world(time, wire, gate, access, settings, watching)
+        return TaskParts(time, wire, gate, access, TaskHands(settings.stage_threads), None, world)
 
     def _follow(self, story: Story, stages: Stages) -> None:
         super()._follow(story, stages)
@@ -197,24 +226,26 @@ def _alone(settings: Settings | None) -> Settings:
     return (settings or Settings()).replace(batching=None, hedge=None, proxy=None)
 
 
-def _faked(
-    world: World,
-    now: Callable[[], float],
-    sleep: Callable[[float], Any],
+def _world(
+    time: ThreadTime | TaskTime,
     wire: FakeWire,
-    gate: Any,
+    gate: ThreadOpenGate | TaskOpenGate,
     access: FakeAccess,
+    settings: Settings,
+    watching: Watching,
 ) -> World:
     chance = random.Random(0)  # noqa: S311 - the same pauses in each run
-    return replace(
-        world,
-        now=now,
-        sleep=sleep,
-        rand=chance.random,
-        wire=wire,
-        gate=gate,
-        access=access,
-        recorder=Recorder(now, threading.RLock),
+    return World(
+        time.now,
+        time.sleep,
+        chance.random,
+        wire,
+        gate,
+        access,
+        Quota(settings.retry.quota_capacity, ForkLock()),
+        watching.observers,
+        recorder=Recorder(time.now, threading.RLock),
+        tracer=watching.tracer,
     )
 
 

@@ -160,7 +160,7 @@ def test_a_client_that_is_dropped_leaves_what_it_had_counted(
     client = ServingClient("demo", host=who.host, **who.arguments, observers=[exporter])
     client.predict(ROWS)
     scrape(registry)
-    client._wire.close()
+    client._parts.wire.close()
     del client
     told = scrape(registry)
     assert one(told, "call_attempts_total", endpoint="demo") == 1

@@ -174,8 +174,8 @@ def _ask(endpoint: str, login: Login, settings: Settings) -> _Told:
     with login.client(endpoint, settings) as client:
         limit_s = min(settings.timeout_s, _ASK_S)
         client.warmup(timeout=limit_s)  # has the errors a user would see
-        access = client._access  # noqa: SLF001 - what an endpoint is like no door tells
-        until_s = client._clock.now() + limit_s  # noqa: SLF001 - likewise
+        access = client._parts.access  # noqa: SLF001 - what an endpoint is like no door tells
+        until_s = client._parts.clock.now() + limit_s  # noqa: SLF001 - likewise
         asked = None
         with suppress(ServingError, WireFault):  # what cannot be had is an answer too
             _step.run(access.learn(until_s))
