@@ -66,6 +66,25 @@ class _Tape:
             self._file.close()
 
 
+class _Heard:
+    """What has come of a reply, until it is closed."""
+
+    def __init__(
+        self, tape: _Tape, request: httpx.Request, content: bytes, response: httpx.Response
+    ) -> None:
+        self._tape = tape
+        self._told = (request, content, response)
+        self._written = False
+        self.pieces: list[bytes] = []
+        self.complete = False
+
+    def write(self) -> None:
+        """Put it on the tape, once."""
+        if not self._written:
+            self._written = True
+            self._tape.answered(*self._told, self.pieces, complete=self.complete)
+
+
 class RecordingTransport(httpx.BaseTransport):
     """Sends over another transport and writes each exchange to a file, without credentials.
 
@@ -99,8 +118,8 @@ class RecordingTransport(httpx.BaseTransport):
         except httpx.TransportError as error:
             self._tape.failed(request, content, error)
             raise
-        body = _Heard(self._tape, request, content, response)
-        return _like(response, body)
+        heard = _Heard(self._tape, request, content, response)
+        return _like(response, _Body(heard, response.stream))
 
     def close(self) -> None:
         """Close the file and the transport below."""
@@ -108,33 +127,23 @@ class RecordingTransport(httpx.BaseTransport):
         self._tape.close()
 
 
-class _Heard(httpx.SyncByteStream):
-    """The body of a reply, on its way through."""
+class _Body(httpx.SyncByteStream):
+    """Passes a reply's body on."""
 
-    def __init__(
-        self, tape: _Tape, request: httpx.Request, content: bytes, response: httpx.Response
-    ) -> None:
-        self._tape = tape
-        self._told = (request, content, response)
-        self._pieces: list[bytes] = []
-        self._complete = False
-        self._written = False
+    def __init__(self, heard: _Heard, stream: object) -> None:
+        assert isinstance(stream, httpx.SyncByteStream)
+        self._heard = heard
+        self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
-        stream = self._told[2].stream
-        assert isinstance(stream, httpx.SyncByteStream)
-        for piece in stream:
-            self._pieces.append(piece)
+        for piece in self._stream:
+            self._heard.pieces.append(piece)
             yield piece
-        self._complete = True
+        self._heard.complete = True
 
     def close(self) -> None:
-        stream = self._told[2].stream
-        assert isinstance(stream, httpx.SyncByteStream)
-        stream.close()
-        if not self._written:
-            self._written = True
-            self._tape.answered(*self._told, self._pieces, complete=self._complete)
+        self._stream.close()
+        self._heard.write()
 
 
 class AsyncRecordingTransport(httpx.AsyncBaseTransport):
@@ -167,8 +176,8 @@ class AsyncRecordingTransport(httpx.AsyncBaseTransport):
         except httpx.TransportError as error:
             self._tape.failed(request, content, error)
             raise
-        body = _AsyncHeard(self._tape, request, content, response)
-        return _like(response, body)
+        heard = _Heard(self._tape, request, content, response)
+        return _like(response, _AsyncBody(heard, response.stream))
 
     async def aclose(self) -> None:
         """Close the file and the transport below."""
@@ -176,33 +185,23 @@ class AsyncRecordingTransport(httpx.AsyncBaseTransport):
         self._tape.close()
 
 
-class _AsyncHeard(httpx.AsyncByteStream):
-    """The body of a reply, on its way through."""
+class _AsyncBody(httpx.AsyncByteStream):
+    """Passes a reply's body on."""
 
-    def __init__(
-        self, tape: _Tape, request: httpx.Request, content: bytes, response: httpx.Response
-    ) -> None:
-        self._tape = tape
-        self._told = (request, content, response)
-        self._pieces: list[bytes] = []
-        self._complete = False
-        self._written = False
+    def __init__(self, heard: _Heard, stream: object) -> None:
+        assert isinstance(stream, httpx.AsyncByteStream)
+        self._heard = heard
+        self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        stream = self._told[2].stream
-        assert isinstance(stream, httpx.AsyncByteStream)
-        async for piece in stream:
-            self._pieces.append(piece)
+        async for piece in self._stream:
+            self._heard.pieces.append(piece)
             yield piece
-        self._complete = True
+        self._heard.complete = True
 
     async def aclose(self) -> None:
-        stream = self._told[2].stream
-        assert isinstance(stream, httpx.AsyncByteStream)
-        await stream.aclose()
-        if not self._written:
-            self._written = True
-            self._tape.answered(*self._told, self._pieces, complete=self._complete)
+        await self._stream.aclose()
+        self._heard.write()
 
 
 def _like(

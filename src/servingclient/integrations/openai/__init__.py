@@ -10,9 +10,9 @@ client of httpx as well, which is what it gets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from servingclient._async_client import AsyncServingClient
 from servingclient._client import ServingClient
@@ -78,24 +78,16 @@ def openai_client(
         >>> reply.choices[0].message.content
         'good morning'
     """
-    package = _package()
+    set_up = _set_up(
+        ServingClient, settings, observers, host, token, client_id, client_secret, config
+    )
     import httpx
 
     from servingclient.integrations.openai.transport import ServingTransport
 
-    chosen = _chosen(settings)
-    who = _signing_in(host, token, client_id, client_secret, config)
-    base_url = _base_url(who, chosen)
-    make = partial(ServingClient, **who, settings=chosen, observers=observers)
-    transport = ServingTransport(base_url, make)
-    sender = httpx.Client(transport=transport, timeout=chosen.timeout_s, trust_env=False)
-    made: openai.OpenAI = package.OpenAI(
-        api_key=_NO_KEY,
-        base_url=base_url,
-        timeout=chosen.timeout_s,
-        max_retries=0,
-        http_client=sender,
-    )
+    transport = ServingTransport(set_up.base_url, set_up.make)
+    sender = httpx.Client(transport=transport, timeout=set_up.timeout_s, trust_env=False)
+    made: openai.OpenAI = set_up.package.OpenAI(http_client=sender, **set_up.arguments())
     return made
 
 
@@ -128,25 +120,67 @@ def async_openai_client(
         >>> reply.choices[0].message.content
         'good morning'
     """
-    package = _package()
+    set_up = _set_up(
+        AsyncServingClient, settings, observers, host, token, client_id, client_secret, config
+    )
     import httpx
 
     from servingclient.integrations.openai.transport import AsyncServingTransport
 
-    chosen = _chosen(settings)
-    who = _signing_in(host, token, client_id, client_secret, config)
-    base_url = _base_url(who, chosen)
-    make = partial(AsyncServingClient, **who, settings=chosen, observers=observers)
-    transport = AsyncServingTransport(base_url, make)
-    sender = httpx.AsyncClient(transport=transport, timeout=chosen.timeout_s, trust_env=False)
-    made: openai.AsyncOpenAI = package.AsyncOpenAI(
-        api_key=_NO_KEY,
-        base_url=base_url,
-        timeout=chosen.timeout_s,
-        max_retries=0,
-        http_client=sender,
-    )
+    transport = AsyncServingTransport(set_up.base_url, set_up.make)
+    sender = httpx.AsyncClient(transport=transport, timeout=set_up.timeout_s, trust_env=False)
+    made: openai.AsyncOpenAI = set_up.package.AsyncOpenAI(http_client=sender, **set_up.arguments())
     return made
+
+
+class _SetUp(NamedTuple):
+    """What an OpenAI client is made of, in either colour."""
+
+    package: Any
+    base_url: str
+    timeout_s: float
+    make: Callable[..., Any]
+
+    def arguments(self) -> dict[str, Any]:
+        """Of the OpenAI client; its own retries are off."""
+        return {
+            "api_key": _NO_KEY,
+            "base_url": self.base_url,
+            "timeout": self.timeout_s,
+            "max_retries": 0,
+        }
+
+
+def _set_up(
+    door: type[ServingClient | AsyncServingClient],
+    settings: Settings | None,
+    observers: Sequence[Observer | Tracer | Reader],
+    host: str | None,
+    token: str | None,
+    client_id: str | None,
+    client_secret: str | None,
+    config: Config | None,
+) -> _SetUp:
+    """Check the arguments, and say what becomes of them.
+
+    Raises:
+        ConfigError: One is wrong, or the package ``openai`` is missing.
+    """
+    package = _package()
+    from servingclient.integrations.openai.asked import BASE_PATH
+
+    chosen = Settings.from_env(Settings.llm()) if settings is None else settings
+    who: dict[str, Any] = {
+        "host": host,
+        "token": token,
+        "client_id": client_id,
+        "client_secret": client_secret,
+        "config": config,
+    }
+    _, origin = credentials_from(**who, settings=chosen)
+    base_url = f"{_HOST_UNKNOWN if origin is None else origin}{BASE_PATH}"
+    make = partial(door, **who, settings=chosen, observers=observers)
+    return _SetUp(package, base_url, chosen.timeout_s, make)
 
 
 def _package() -> Any:
@@ -157,31 +191,3 @@ def _package() -> Any:
             "The package openai is not installed; pip install 'servingclient[openai]'."
         ) from error
     return openai
-
-
-def _chosen(settings: Settings | None) -> Settings:
-    return Settings.from_env(Settings.llm()) if settings is None else settings
-
-
-def _signing_in(
-    host: str | None,
-    token: str | None,
-    client_id: str | None,
-    client_secret: str | None,
-    config: Any,
-) -> dict[str, Any]:
-    return {
-        "host": host,
-        "token": token,
-        "client_id": client_id,
-        "client_secret": client_secret,
-        "config": config,
-    }
-
-
-def _base_url(who: dict[str, Any], settings: Settings) -> str:
-    """Where the OpenAI client believes it sends to, once the arguments are known to be good."""
-    from servingclient.integrations.openai.asked import BASE_PATH
-
-    _, origin = credentials_from(**who, settings=settings)
-    return f"{_HOST_UNKNOWN if origin is None else origin}{BASE_PATH}"
