@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from servingclient._ports import Hedging, World
+from servingclient._ports import Access as AccessPort
+from servingclient._ports import Clock, Gate, Hedging, Wire, World
 from servingclient._step import run
 from servingclient._types import Origin
 from servingclient._version import __version__
@@ -115,19 +116,7 @@ def thread_parts(
     if settings.batching is not None:
         slots = partial(slots_of, settings, access)
         batcher = ThreadBatcher(settings.batching, settings.queue.max_calls, gate, slots)
-    world = World(
-        clock.now,
-        clock.sleep,
-        random.random,
-        wire,
-        gate,
-        access,
-        quota,
-        watching.observers,
-        hedging=hedging,
-        recorder=Recorder(clock.now, threading.RLock),
-        tracer=watching.tracer,
-    )
+    world = world_of(clock, random.random, wire, gate, access, quota, watching, hedging)
     return ThreadParts(clock, wire, gate, access, ThreadHands(), batcher, world)
 
 
@@ -187,10 +176,25 @@ def task_parts(
     if settings.batching is not None:
         slots = partial(slots_of, settings, access)
         batcher = LoopBatcher(settings.batching, settings.queue.max_calls, gate, slots)
-    world = World(
+    world = world_of(clock, random.random, wire, gate, access, quota, watching, hedging)
+    return TaskParts(clock, wire, gate, access, TaskHands(settings.stage_threads), batcher, world)
+
+
+def world_of(
+    clock: Clock,
+    rand: Callable[[], float],
+    wire: Wire,
+    gate: Gate,
+    access: AccessPort,
+    quota: Quota,
+    watching: Watching,
+    hedging: Hedging | None = None,
+) -> World:
+    """The world of a story, with figures of its own."""
+    return World(
         clock.now,
         clock.sleep,
-        random.random,
+        rand,
         wire,
         gate,
         access,
@@ -200,7 +204,6 @@ def task_parts(
         recorder=Recorder(clock.now, threading.RLock),
         tracer=watching.tracer,
     )
-    return TaskParts(clock, wire, gate, access, TaskHands(settings.stage_threads), batcher, world)
 
 
 def stats_of(parts: ThreadParts | TaskParts, endpoint: str, apis: Sequence[Api]) -> Stats:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from servingclient._async_client import AsyncServingClient
 from servingclient._call import Story
 from servingclient._client import ServingClient
-from servingclient._parts import TaskParts, ThreadParts
+from servingclient._parts import TaskParts, ThreadParts, world_of
 from servingclient._ports import World
 from servingclient._types import Origin
 from servingclient._watching import Observer, Reader, Tracer, Watching
@@ -20,7 +19,6 @@ from servingclient.settings import Settings
 from servingclient.stages.functions import Api, OnEnrichmentError, Stages
 from servingclient.stages.tasks import TaskHands
 from servingclient.stages.threads import ThreadHands
-from servingclient.telemetry.recorder import Recorder
 from servingclient.testing.calls import MadeCall, Noted
 from servingclient.testing.clock import TaskTime, ThreadTime, VirtualClock
 from servingclient.testing.endpoint import FakeEndpoint, SentRequest
@@ -229,24 +227,14 @@ def _alone(settings: Settings | None) -> Settings:
 def _world(
     time: ThreadTime | TaskTime,
     wire: FakeWire,
-    gate: ThreadOpenGate | TaskOpenGate,
+    gate: Any,
     access: FakeAccess,
     settings: Settings,
     watching: Watching,
 ) -> World:
     chance = random.Random(0)  # noqa: S311 - the same pauses in each run
-    return World(
-        time.now,
-        time.sleep,
-        chance.random,
-        wire,
-        gate,
-        access,
-        Quota(settings.retry.quota_capacity, ForkLock()),
-        watching.observers,
-        recorder=Recorder(time.now, threading.RLock),
-        tracer=watching.tracer,
-    )
+    quota = Quota(settings.retry.quota_capacity, ForkLock())
+    return world_of(time, chance.random, wire, gate, access, quota, watching)
 
 
 def _assert_used(endpoint: FakeEndpoint) -> None:
