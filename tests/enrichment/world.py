@@ -16,11 +16,11 @@ from typing import Any
 
 from servingclient import EnrichmentSettings, EnrichmentStats, _step
 from servingclient._types import FaultKind, Reply, Sent, Target, WireFault
-from servingclient.enrichment.api import results
 from servingclient.enrichment.entry import Entry
 from servingclient.enrichment.fetch_ports import Ports
 from servingclient.enrichment.flight import Flights
 from servingclient.enrichment.opening import api_of, given, kept
+from servingclient.enrichment.several import answers
 from servingclient.enrichment.values import Enriched
 from servingclient.enrichment.world import World
 from servingclient.errors import QueueFull
@@ -247,9 +247,7 @@ class FakeApi:
         asked: dict[str, Any] = dict.fromkeys(("name", "params", "ttl", "timeout", "concurrency"))
         asked |= {"tags": (), "on_error": "raise"} | options
         several = self.api.get_many("/users/{id}", ids, {}, **asked)
-        source, wanted, _, most, timeout_s, stops = several
-        many = self.api.lookup.many(source, wanted, timeout_s, most=most, halts=stops)
-        return results(several, self.run(many))
+        return self.run(answers(several, self.api.lookup))
 
     def forget(self, template: str | None = None, **what: Any) -> None:
         """As the doors do it."""

@@ -12,24 +12,22 @@ from servingclient._open import checked_timeout
 from servingclient._stats import EnrichmentStats
 from servingclient.enrichment.arguments import (
     OnError,
-    at_position,
     checked_count,
     checked_text,
     checked_ttl,
     dumped,
     halts,
-    ids_of,
 )
 from servingclient.enrichment.asked import Asked
 from servingclient.enrichment.entry import Entry
 from servingclient.enrichment.fetch import Fetcher
 from servingclient.enrichment.forgetting import Forgotten, forgotten
-from servingclient.enrichment.keys import Key
 from servingclient.enrichment.lookup import Lookup
 from servingclient.enrichment.ports import SharedCache
 from servingclient.enrichment.request import Request
+from servingclient.enrichment.several import Several, several
 from servingclient.enrichment.sources import ManyAtOnce, OneEach, listed
-from servingclient.enrichment.templates import Params, Template, params_of, query_of
+from servingclient.enrichment.templates import Template, params_of, query_of
 from servingclient.enrichment.values import Enriched
 from servingclient.errors import ConfigError
 from servingclient.policies.breaker import Breaker
@@ -44,26 +42,6 @@ class One(NamedTuple):
 
     source: OneEach
     asked: Asked
-
-
-class Several(NamedTuple):
-    """Values that are asked for under the caller's own keys.
-
-    Attributes:
-        source: Where they are had from.
-        asked: Which, each once.
-        places: The caller's keys in their order, each with the key it is kept under.
-        most: Requests at once.
-        timeout_s: Seconds for all.
-        halts: Whether the first failure ends it.
-    """
-
-    source: OneEach | ManyAtOnce
-    asked: list[Asked]
-    places: dict[Hashable, Key]
-    most: int
-    timeout_s: float
-    halts: bool
 
 
 class Api:
@@ -126,8 +104,8 @@ class Api:
     ) -> One:
         """What ``get`` asks for."""
         plan = self.template(template)
-        asked = self._asked_get(plan, plan.segments(values), params_of(params), tags, ttl)
-        return One(self._source("GET", plan), asked)
+        ask = self._asks_get(plan, params, tags, ttl)
+        return One(self._source("GET", plan), ask(plan.segments(values)))
 
     def post(
         self,
@@ -150,23 +128,28 @@ class Api:
         request = Request("POST", plan.text, path, body, idempotent=cacheable, absent=cacheable)
         key = self._keys.key("POST", plan.text, segments, query, body)
         resource = self._keys.resource(plan.text, segments)
-        asked = Asked(key, request, self.ttl_of(ttl), (*self._tags(tags), resource))
+        asked = Asked(key, request, self.ttl_of(ttl), (*self.tags_of(tags), resource))
         return One(self._source("POST", plan), asked)
 
-    def _asked_get(
+    def _asks_get(
         self,
         plan: Template,
-        segments: tuple[str, ...],
-        params: Params,
+        params: Mapping[str, Any] | None,
         tags: Sequence[str],
         ttl: float | None,
-    ) -> Asked:
-        request = Request("GET", plan.text, plan.path(segments) + query_of(params))
-        kept_tags = self._tags(tags)
-        if params:
-            kept_tags = (*kept_tags, self._keys.resource(plan.text, segments))
-        key = self._keys.key("GET", plan.text, segments, params)
-        return Asked(key, request, self.ttl_of(ttl), kept_tags)
+    ) -> Callable[[tuple[str, ...]], Asked]:
+        """What makes of the values in a path what is asked for; the rest is checked once."""
+        keys, query, ttl_s = self._keys, params_of(params), self.ttl_of(ttl)
+        kept_tags, tail = self.tags_of(tags), query_of(query)
+
+        def asked(segments: tuple[str, ...]) -> Asked:
+            request = Request("GET", plan.text, plan.path(segments) + tail)
+            key = keys.key("GET", plan.text, segments, query)
+            if not query:
+                return Asked(key, request, ttl_s, kept_tags)
+            return Asked(key, request, ttl_s, (*kept_tags, keys.resource(plan.text, segments)))
+
+        return asked
 
     async def send(self, asked: Asked, timeout_s: float) -> Enriched:
         """Send a request whose answer is not kept."""
@@ -204,25 +187,22 @@ class Api:
                 f"get_many needs one place for the ids in {plan.text!r}: give name= if it has "
                 "several, and the values of the others by their names."
             )
+        ask_for = self._asks_get(plan, params, tags, ttl)
+        path_values = dict(values)
+
+        def ask(one: Any) -> Asked:
+            path_values[name] = one
+            return ask_for(plan.segments(path_values))
+
         most = self.settings.max_calls
-        query = params_of(params)
-        asked: dict[Key, Asked] = {}
-        places: dict[Hashable, Key] = {}
-        for number, one in enumerate(ids_of(ids)):
-            try:
-                segments = plan.segments({**values, name: one})
-            except ConfigError as error:
-                raise at_position("ids", number, one, error) from None
-            found = self._asked_get(plan, segments, query, tags, ttl)
-            places[one] = found.key
-            asked.setdefault(found.key, found)
-        return Several(
+        return several(
             self._source("GET", plan),
-            list(asked.values()),
-            places,
-            most if concurrency is None else min(most, checked_count(concurrency)),
-            self.timeout_of(timeout),
-            halts(on_error),
+            ids,
+            ask,
+            what="ids",
+            most=most if concurrency is None else min(most, checked_count(concurrency)),
+            timeout_s=self.timeout_of(timeout),
+            halts=halts(on_error),
         )
 
     # ------------------------------------------------------------------ many at once
@@ -386,9 +366,6 @@ class Api:
         Raises:
             ConfigError: They are no list of texts.
         """
-        return self._tags(tags)
-
-    def _tags(self, tags: Sequence[str]) -> tuple[str, ...]:
         if not tags and isinstance(tags, (tuple, list)):
             return ()
         if isinstance(tags, str) or not isinstance(tags, Iterable):
@@ -417,20 +394,3 @@ class Api:
 
 
 _KEY: Final = Template("/{key}")
-
-
-def results(several: Several, outcomes: Sequence[Enriched | Exception]) -> dict[Any, Any]:
-    """What a caller of several values gets, by its own keys.
-
-    Raises:
-        Exception: The first that failed, if that ends it.
-    """
-    if several.halts:
-        failed = next((one for one in outcomes if isinstance(one, Exception)), None)
-        if failed is not None:
-            try:
-                raise failed
-            finally:
-                del failed, outcomes  # its traceback holds this frame
-    found = {one.key: outcome for one, outcome in zip(several.asked, outcomes, strict=True)}
-    return {given: found[key] for given, key in several.places.items()}

@@ -15,7 +15,6 @@ from servingclient._open import not_pickled
 from servingclient._stats import EnrichmentStats
 from servingclient.auth.blocking import TaskBlocking
 from servingclient.auth.single_flight import too_late
-from servingclient.enrichment.api import results
 from servingclient.enrichment.arguments import OnError
 from servingclient.enrichment.auth import Auth, GivenHeaders
 from servingclient.enrichment.cached import CachedFunction, FunctionPlan, P
@@ -24,6 +23,7 @@ from servingclient.enrichment.landed import task_flights
 from servingclient.enrichment.loader import AsyncLoader
 from servingclient.enrichment.opening import api_of, given, kept, made_cache
 from servingclient.enrichment.ports import CacheSpec, SharedCache
+from servingclient.enrichment.several import answers
 from servingclient.enrichment.tasks import TaskBehind, TaskCrew
 from servingclient.enrichment.values import Enriched
 from servingclient.enrichment.world import World
@@ -232,7 +232,8 @@ class AsyncEnrichmentClient:
             name: That place; None where it is the only one left.
             concurrency: Requests at once; None takes ``settings.max_calls``, which is the most.
             on_error: ``"raise"`` ends with the first error; ``"return"`` gives each id that failed
-                its error in place of an answer.
+                its error in place of an answer. An id that cannot be one, such as None, is never
+                sent, and its error is a ``ConfigError``.
             params: As for ``get``, the same for all.
             tags: As for ``get``, the same for all.
             ttl: As for ``get``.
@@ -246,7 +247,7 @@ class AsyncEnrichmentClient:
             ServingError: As for ``get``.
         """
         api = self._api
-        several = api.get_many(
+        wanted = api.get_many(
             template,
             ids,
             path_values,
@@ -258,9 +259,7 @@ class AsyncEnrichmentClient:
             concurrency=concurrency,
             on_error=on_error,
         )
-        source, asked, _, most, timeout_s, stops = several
-        many = api.lookup.many(source, asked, timeout_s, most=most, halts=stops)
-        return results(several, await many)
+        return await answers(wanted, api.lookup)
 
     def loader(
         self,

@@ -14,7 +14,6 @@ from servingclient._open import not_pickled
 from servingclient._stats import EnrichmentStats
 from servingclient._step import run
 from servingclient.auth.blocking import ThreadBlocking
-from servingclient.enrichment.api import results
 from servingclient.enrichment.arguments import OnError
 from servingclient.enrichment.auth import Auth, GivenHeaders
 from servingclient.enrichment.cached import CachedFunction, FunctionPlan, P
@@ -23,6 +22,7 @@ from servingclient.enrichment.landed import thread_flights
 from servingclient.enrichment.loader import Loader
 from servingclient.enrichment.opening import api_of, given, kept, made_cache
 from servingclient.enrichment.ports import CacheSpec, SharedCache
+from servingclient.enrichment.several import answers
 from servingclient.enrichment.threads import ThreadBehind, ThreadCrew
 from servingclient.enrichment.values import Enriched
 from servingclient.enrichment.world import World
@@ -233,7 +233,8 @@ class EnrichmentClient:
             name: That place; None where it is the only one left.
             concurrency: Requests at once; None takes ``settings.max_calls``, which is the most.
             on_error: ``"raise"`` ends with the first error; ``"return"`` gives each id that failed
-                its error in place of an answer.
+                its error in place of an answer. An id that cannot be one, such as None, is never
+                sent, and its error is a ``ConfigError``.
             params: As for ``get``, the same for all.
             tags: As for ``get``, the same for all.
             ttl: As for ``get``.
@@ -247,7 +248,7 @@ class EnrichmentClient:
             ServingError: As for ``get``.
         """
         api = self._api
-        several = api.get_many(
+        wanted = api.get_many(
             template,
             ids,
             path_values,
@@ -259,9 +260,7 @@ class EnrichmentClient:
             concurrency=concurrency,
             on_error=on_error,
         )
-        source, asked, _, most, timeout_s, stops = several
-        many = api.lookup.many(source, asked, timeout_s, most=most, halts=stops)
-        return results(several, run(many))
+        return run(answers(wanted, api.lookup))
 
     def loader(
         self,

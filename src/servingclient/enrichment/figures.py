@@ -82,10 +82,10 @@ class Figures:
         """Values asked for, however they were had."""
         return self.hits + self.misses + self.stale + self.coalesced + self.negatives
 
-    def count(self, name: str, now_s: float) -> None:
-        """One value was had in the way ``name`` says."""
+    def count(self, name: str, now_s: float, number: int = 1) -> None:
+        """So many values were had in the way ``name`` says."""
         with self._guard.lock:
-            setattr(self, name, getattr(self, name) + 1)
+            setattr(self, name, getattr(self, name) + number)
             if now_s >= self.due_s:
                 self.sample(now_s)
 

@@ -75,12 +75,17 @@ class Keys:
 
     def _hash(self, method: str, values: tuple[str, ...], params: Params, body: str) -> str:
         # lengths stand before the texts, so that no two lists of texts make the same bytes
-        parts = []
-        for group in ((method,), values, *params, (body,)):
-            parts.append(b"%d;" % len(group))
-            for text in group:
-                data = text.encode("utf-8", "surrogatepass")
-                parts.append(b"%d:%b" % (len(data), data))
+        text = f"1;{_sized(method)}{len(values)};"
+        for value in values:
+            text += _sized(value)
+        for name, value in params:
+            text += f"2;{_sized(name)}{_sized(value)}"
+        text += f"1;{_sized(body)}"
         hashed = self._hasher.copy()  # half the time of a new one
-        hashed.update(b"".join(parts))
+        hashed.update(text.encode("utf-8", "surrogatepass"))
         return hashed.hexdigest()
+
+
+def _sized(text: str) -> str:
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return f"{size}:{text}"

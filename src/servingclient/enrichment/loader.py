@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from servingclient._step import run
-from servingclient.enrichment.api import Api, Several, results
-from servingclient.enrichment.arguments import OnError, at_position, halts, ids_of
+from servingclient.enrichment.api import Api
+from servingclient.enrichment.arguments import OnError, halts
 from servingclient.enrichment.asked import Asked
 from servingclient.enrichment.flight import copied
 from servingclient.enrichment.keys import Key
+from servingclient.enrichment.several import Several, answers, several
 from servingclient.enrichment.sources import ManyAtOnce
 from servingclient.enrichment.tasks import TaskBehind
 from servingclient.enrichment.templates import Template
 from servingclient.enrichment.values import Enriched
-from servingclient.errors import ClientClosedError, ConfigError, DeadlineExceeded
+from servingclient.errors import ClientClosedError, DeadlineExceeded
 
 
 class _Keyed:
@@ -51,22 +52,14 @@ class _Keyed:
         return self._api.keyed(self._plan, self._path, key, self._ttl_s, self._tags, self._source)
 
     def _several(self, keys: Iterable[Any], timeout: float | None, on_error: OnError) -> Several:
-        asked: dict[Key, Asked] = {}
-        places = {}
-        for number, given in enumerate(ids_of(keys)):
-            try:
-                one = self._asked(given)
-            except ConfigError as error:
-                raise at_position("keys", number, given, error) from None
-            places[given] = one.key
-            asked.setdefault(one.key, one)
-        return Several(
+        return several(
             self._source,
-            list(asked.values()),
-            places,
-            self._api.settings.max_calls,
-            self._api.timeout_of(timeout),
-            halts(on_error),
+            keys,
+            self._asked,
+            what="keys",
+            most=self._api.settings.max_calls,
+            timeout_s=self._api.timeout_of(timeout),
+            halts=halts(on_error),
         )
 
     def __repr__(self) -> str:
@@ -89,10 +82,7 @@ class Loader(_Keyed):
         Raises:
             ServingError: A request failed.
         """
-        several = self._several(keys, timeout, on_error)
-        lookup = self._api.lookup
-        source, asked, _, most, timeout_s, stops = several
-        return results(several, run(lookup.many(source, asked, timeout_s, most=most, halts=stops)))
+        return run(answers(self._several(keys, timeout, on_error), self._api.lookup))
 
     def load(self, key: Any, *, timeout: float | None = None) -> Enriched:
         """The value for one key; among threads each ``load`` is a request of its own.
@@ -151,10 +141,7 @@ class AsyncLoader(_Keyed):
         Raises:
             ServingError: A request failed.
         """
-        several = self._several(keys, timeout, on_error)
-        lookup = self._api.lookup
-        source, asked, _, most, timeout_s, stops = several
-        return results(several, await lookup.many(source, asked, timeout_s, most=most, halts=stops))
+        return await answers(self._several(keys, timeout, on_error), self._api.lookup)
 
     async def load(self, key: Any, *, timeout: float | None = None) -> Enriched:
         """The value for one key; those asked for in one round of the loop go in one request.

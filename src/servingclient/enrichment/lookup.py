@@ -8,7 +8,7 @@ when there is none to be had. Written once as ``async def`` over ports.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -29,6 +29,9 @@ from servingclient.enrichment.world import World
 from servingclient.errors import CircuitOpen, ServingError
 from servingclient.settings import EnrichmentSettings
 
+_GOOD_ENOUGH: Final = (Freshness.FRESH, Freshness.REVALIDATE)
+_COUNTED: Final = {"negative": "negatives", "fresh": "hits", "stale": "stale"}
+"""What a kept value counts as, by its source."""
 _REFRESH_PAUSE_S: Final = 1.0
 """How long after a new value could not be had behind the callers that is not tried again."""
 
@@ -122,6 +125,7 @@ class Lookup:
         this.puts = self.store.puts
         found = self.store.get_many(keys)
         failed = self.store.failures(keys) if self.settings.caching.error_ttl_s else {}
+        had = []
         for one, kept in zip(asked, found, strict=True):
             verdict = Freshness.GONE
             if kept is not None:
@@ -129,13 +133,13 @@ class Lookup:
                 verdict = self._judged(kept.entry)
             if verdict is Freshness.REVALIDATE:
                 this.due.append(one)
-            if verdict in (Freshness.FRESH, Freshness.REVALIDATE):
-                assert one.known is not None
-                self._give_kept(this, one, one.known)
+            if kept is not None and verdict in _GOOD_ENOUGH:
+                had.append((one, kept.entry))
             elif one.key in failed:
                 self._give_failed(this, one, copied(failed[one.key]))
             else:
                 wanted.append(one)
+        self._give_kept(this, had)
         return wanted
 
     def _judged(self, entry: Entry) -> Freshness:
@@ -143,14 +147,19 @@ class Lookup:
         early = self.settings.caching.early_refresh_factor
         return freshness(entry, world.now(), early, world.rand())
 
-    def _give_kept(self, this: Round, one: Asked, entry: Entry) -> None:
-        age_s = self.world.now() - entry.stored_s
-        if entry.negative:
-            self._give(this, one, Enriched(None, age_s, "negative"), "negatives")
-        elif age_s < entry.fresh_s:
-            self._give(this, one, Enriched(entry.value, age_s, "fresh"), "hits")
-        else:
-            self._give(this, one, Enriched(entry.value, age_s, "stale"), "stale")
+    def _give_kept(self, this: Round, had: Sequence[tuple[Asked, Entry]]) -> None:
+        now_s = self.world.now()
+        counts = {"negative": 0, "fresh": 0, "stale": 0}
+        for one, entry in had:
+            age_s = now_s - entry.stored_s
+            source: Origin = (
+                "negative" if entry.negative else "fresh" if age_s < entry.fresh_s else "stale"
+            )
+            this.outcomes[one.key] = Enriched(entry.value, age_s, source)
+            counts[source] += 1
+        for name, number in counts.items():
+            if number and not this.refreshes:
+                self.figures.count(_COUNTED[name], now_s, number)
 
     def _give(self, this: Round, one: Asked, outcome: Outcome, counted: str) -> None:
         this.outcomes[one.key] = outcome
@@ -193,25 +202,44 @@ class Lookup:
         """Those still to be had: another caller's flight may have ended just before ours began."""
         if self.store.puts == this.puts:
             return list(led)
-        left = []
-        for one, kept in zip(led, self.store.get_many([one.key for one in led]), strict=True):
-            had = kept is not None and kept.entry is not one.known
-            if kept is None or not had or not self._take(this, one, kept.entry):
-                left.append(one)
-        return left
+        found = self.store.get_many([one.key for one in led])
+        return self._take(
+            this,
+            led,
+            [
+                None if had is None or had.entry is one.known else had.entry
+                for one, had in zip(led, found, strict=True)
+            ],
+        )
 
-    def _take(self, this: Round, one: Asked, entry: Entry) -> bool:
-        """Give out an entry that came to be known, if it is good enough, to who follows too."""
-        one.known = entry
-        verdict = self._judged(entry)
-        if verdict is Freshness.REVALIDATE and not this.refreshes:
-            this.due.append(one)
-        elif verdict is not Freshness.FRESH:
-            return False
-        this.tickets[one.key].result = entry
-        self._give_kept(this, one, entry)
-        self.world.flights.leave(one.key, this.tickets[one.key])
-        return True
+    def _take(
+        self, this: Round, led: Sequence[Asked], found: Iterable[Entry | None]
+    ) -> list[Asked]:
+        """Give out entries that came to be known, if they are good enough, to who follows too.
+
+        Returns:
+            Those still to be had.
+        """
+        leave, tickets = self.world.flights.leave, this.tickets
+        had, left = [], []
+        for one, entry in zip(led, found, strict=True):
+            verdict = Freshness.GONE
+            if entry is not None:
+                one.known = entry
+                verdict = self._judged(entry)
+            if verdict is Freshness.REVALIDATE and not this.refreshes:
+                this.due.append(one)
+            elif verdict is not Freshness.FRESH:
+                left.append(one)
+                continue
+            assert entry is not None
+            tickets[one.key].result = entry
+            had.append((one, entry))
+        self._give_kept(this, had)
+        for one, _ in had:
+            leave(one.key, tickets[one.key])
+            del tickets[one.key]
+        return left
 
     async def _followed(self, this: Round, one: Asked, flight: Flight[Entry]) -> bool:
         """Wait for another caller's fetch; False when this one shall try itself."""
@@ -267,14 +295,13 @@ class Lookup:
     async def _not_shared(self, this: Round, led: Sequence[Asked], sharing: Sharing) -> list[Asked]:
         """Take what other processes keep; those that are to be fetched remain."""
         generation = self.store.generation
-        left = []
-        for one, found in zip(led, await sharing.newer(this, led), strict=True):
-            entry = None if found is None else bounded(found, one.ttl_s)
-            if entry is not None:
-                self.store.put(one.key, entry, generation)
-            if entry is None or not self._take(this, one, entry):
-                left.append(one)
-        return left
+        found = [
+            None if entry is None else bounded(entry, one.ttl_s)
+            for one, entry in zip(led, await sharing.newer(this, led), strict=True)
+        ]
+        kept = [(one.key, entry) for one, entry in zip(led, found, strict=True) if entry]
+        self.store.put_many(kept, generation)
+        return self._take(this, led, found)
 
     async def _ask(self, this: Round, part: Sequence[Asked], generation: int) -> None:
         """One request: keep what comes of it, and end the flights it is for."""
@@ -336,7 +363,7 @@ class Lookup:
         """What is past its time, if the rules allow; else the error."""
         one.failures += 1
         if one.known is not None and self._still_of_use(one):
-            self._give_kept(this, one, one.known)
+            self._give_kept(this, [(one, one.known)])
             return
         self._give(this, one, error, "misses")
         this.halted = this.halted or this.halts

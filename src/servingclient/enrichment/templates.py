@@ -214,6 +214,8 @@ def _digits(name: str, number: int) -> str:
 
 
 def _encoded(segment: str) -> str:
+    if segment.isascii() and segment.isalnum():  # most ids; a quarter of what quote takes
+        return segment
     try:
         return quote(segment, safe="")
     except UnicodeEncodeError:
