@@ -35,6 +35,23 @@ def reply(status: str, body: bytes, headers: tuple[tuple[str, str], ...] = ()) -
 
 
 SCORED = reply("200 OK", PREDICTIONS, SCORED_HEADERS)
+COMPLETION = orjson.dumps(
+    {
+        "id": "chatcmpl-5b9f6a0e",
+        "object": "chat.completion",
+        "created": 1748858400,
+        "model": "assistant-1",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "It opens at nine."},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 12, "completion_tokens": 6, "total_tokens": 18},
+    }
+)
+CHATTED = reply("200 OK", COMPLETION, SCORED_HEADERS)
 JSON_TYPE = (("Content-Type", "application/json"),)
 NOT_FOUND = reply(
     "404 Not Found",
@@ -42,6 +59,8 @@ NOT_FOUND = reply(
     JSON_TYPE,
 )
 LENGTH_REQUIRED = reply("411 Length Required", b"")
+SCORING = (b"/invocations", b"/chat/completions")
+"""How the paths end that are asked for predictions; the second is the OpenAI client's."""
 COUNT_LINE = b"GET /benchmark/invocations"
 """Asks how many predictions were requested so far: what hedges and retries cost an endpoint."""
 
@@ -102,9 +121,10 @@ class Fixed:
     """Always the same reply, whatever was sent; nothing is parsed, so nothing is faster."""
 
     delay_s: float = 0.0
+    reply: bytes = SCORED
 
     def answer(self, request: bytes, body_at: int, end: int, now_s: float) -> Answer:
-        return Answer(SCORED, now_s + self.delay_s if self.delay_s else 0.0)
+        return Answer(self.reply, now_s + self.delay_s if self.delay_s else 0.0)
 
 
 class Times:

@@ -17,6 +17,7 @@ from pathlib import Path
 import bench_batching
 import bench_call
 import bench_capacity
+import bench_chat
 import bench_encode
 import bench_enrichment
 import bench_exporters
@@ -33,6 +34,7 @@ from report import Part
 
 PARTS: Mapping[str, Callable[..., Part]] = {
     "call": bench_call.part,
+    "chat": bench_chat.part,
     "encode": bench_encode.part,
     "batching": bench_batching.part,
     "map": bench_map.part,

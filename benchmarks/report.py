@@ -31,6 +31,7 @@ DISTRIBUTIONS = (
     "urllib3",
     "databricks-sdk",
     "mlflow-skinny",
+    "openai",
     "orjson",
     "redis",
     "tenacity",

@@ -172,7 +172,7 @@ class Server:
 
     def _page(self, data: bytes, at: int, body_at: int, end: int) -> tuple[bytes, float]:
         line = data[at : data.find(b" HTTP/1.1\r\n", at)]
-        if line.endswith(b"/invocations") and line.startswith(b"POST "):
+        if line.endswith(answers.SCORING) and line.startswith(b"POST "):
             self._invocations += 1
             return self._model.answer(data, body_at, end, time.monotonic())
         if line == answers.COUNT_LINE:
@@ -242,9 +242,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--until-stdin-ends", action="store_true", help="for a parent process")
     parser.add_argument(
         "--answer",
-        choices=("fixed", "echo", "count"),
+        choices=("fixed", "chat", "echo", "count"),
         default="fixed",
-        help="always the same; the first value of each row; the number of each row",
+        help="always the same, or a completion; the first value of each row; the number of each",
     )
     parser.add_argument("--delay-ms", type=float, default=0.0, help="time a request takes")
     parser.add_argument("--row-ms", type=float, default=0.0, help="time each row adds")
@@ -258,6 +258,8 @@ def arguments() -> argparse.Namespace:
 def model_of(options: argparse.Namespace) -> Model:
     if options.answer == "fixed":
         return answers.Fixed(options.delay_ms / 1000)
+    if options.answer == "chat":
+        return answers.Fixed(options.delay_ms / 1000, answers.CHATTED)
     times = answers.Times(
         options.delay_ms / 1000,
         options.row_ms / 1000,
