@@ -827,6 +827,21 @@ def test_a_deadline_while_the_description_is_read_is_a_plain_time_out(world: Wor
     assert world.ready(access) is not None  # what came too late for one call serves the next
 
 
+@pytest.mark.parametrize("given", [{}, {"token": "dapi-1"}], ids=["login", "description"])
+def test_a_deadline_amid_the_tries_at_a_host_that_refuses_tells_that(
+    world: World, given: dict[str, str]
+) -> None:
+    held, hold = world.hold(fault(FaultKind.NOT_CONNECTED))
+    steps = world.wire.describe_steps if given else world.wire.token_steps
+    steps += [fault(FaultKind.NOT_CONNECTED), held]
+    access = world.access(**given)
+    obtained = world.start(lambda: access.obtain(None, world.clock.now() + 0.3))
+    with pytest.raises(ConnectionFailed, match=r"^No connection to ws\.cloud.*: as scripted\."):
+        obtained()
+    hold.let_go()
+    world.settle()
+
+
 @pytest.mark.parametrize(
     "endpoint", ["../x", "a/b", "a?b", "a#b", "%2e%2e", "..\\x", "", ".", "x" * 300]
 )

@@ -10,9 +10,8 @@ import gc
 import logging
 import os
 import threading
-import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -23,6 +22,7 @@ from servingclient.auth.background import TaskBackground, ThreadBackground
 from servingclient.auth.single_flight import TaskSingleFlight, ThreadSingleFlight, own_copy
 from servingclient.errors import TokenRefreshError
 from tests.auth.world import AsyncWorld, World
+from tests.stopwatch import Stopwatch
 
 
 class Action:
@@ -314,9 +314,9 @@ def test_an_action_runs_behind_the_caller(world: World, _: int) -> None:
 @pytest.mark.parametrize("_", [pytest.param(0, id="test_nonblocking_start_refresh")])
 def test_starting_does_not_wait(world: World, _: int) -> None:
     background, action = world.ports().background, Action(world)
-    before_s = time.monotonic()
-    start(world, background, action.held_quietly)
-    assert time.monotonic() - before_s < 1.0
+    with Stopwatch() as watch:
+        start(world, background, action.held_quietly)
+    assert watch.took_s < 1.0
     action.hold.let_go()
     world.settle()
 
@@ -432,6 +432,28 @@ def test_a_blocking_call_that_hangs_is_given_up_on(world: World) -> None:
     assert (caught.value.kind, caught.value.sent) == (FaultKind.TIMEOUT, "no")
     release.set()
     world.settle()
+
+
+def test_who_doubts_may_end_the_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocking_module, "DOUBT_S", 0.01)
+    blocking, release = world.ports().blocking, threading.Event()
+    doubts = []
+
+    async def doubt() -> None:
+        doubts.append(1)
+        if len(doubts) == 3:
+            raise KeyError("nobody there")
+
+    def call() -> Awaitable[bool]:
+        return blocking.call(lambda: release.wait(5), world.clock.now() + 5, doubt)
+
+    with pytest.raises(KeyError):
+        world.run(call)
+    assert len(doubts) == 3
+    release.set()
+    world.settle()
+    assert world.run(call) is True, "what has returned is not doubted"
+    assert len(doubts) == 3
 
 
 def test_calls_that_hang_do_not_pile_up(world: World) -> None:

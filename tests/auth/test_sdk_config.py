@@ -6,14 +6,16 @@ import datetime as dt
 import threading
 from typing import Any
 
+import databricks.sdk.core
 import pytest
 
-from servingclient._types import FaultKind
-from servingclient.auth import sdk_config
+from servingclient._types import FaultKind, WireFault
+from servingclient.auth import blocking, sdk_config
 from servingclient.auth.credentials import credentials_from
 from servingclient.errors import (
     AuthError,
     ConfigError,
+    ConnectionFailed,
     RouteOptimizedRequiresOAuth,
     TokenRefreshError,
 )
@@ -145,6 +147,80 @@ def test_a1_a_call_with_less_time_than_the_sdk_takes_is_told_where_to_look(
         world.obtain(access, within_s=0.05)
     release.set()
     world.settle()
+
+
+def nobody_listens() -> WireFault:
+    return WireFault(FaultKind.NOT_CONNECTED, "connection refused", sent="no")
+
+
+REFUSED = r"^No connection to ws\.cloud\.databricks\.com .*: connection refused\. Check host"
+
+
+def test_a_host_that_refuses_is_told_while_the_sdk_still_tries(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking, "DOUBT_S", 0.01)
+    world.wire.always_describe = nobody_listens()
+    config, release = Config(), threading.Event()
+    config.authenticate = lambda: release.wait(5)  # type: ignore[method-assign,assignment]
+    with pytest.raises(ConnectionFailed, match=REFUSED):
+        world.obtain(access_of(world, config))
+    release.set()
+    world.settle()
+
+
+def test_a_host_that_refuses_is_told_while_the_sdk_is_set_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    class Slow(Config):
+        def __init__(self, **fields: Any) -> None:
+            self.host = HOST
+            release.wait(5)  # it asks the host about itself
+            super().__init__(**fields)
+
+    monkeypatch.setattr(databricks.sdk.core, "Config", Slow)
+    monkeypatch.setattr(blocking, "DOUBT_S", 0.01)
+    world.wire.always_describe = nobody_listens()
+    with pytest.raises(ConnectionFailed, match=REFUSED):
+        world.obtain(world.access_with(*credentials_from()))
+    release.set()
+    world.settle()
+
+
+def test_a_host_that_refuses_is_told_when_the_sdk_ran_out_of_time(world: World) -> None:
+    world.settings = Settings(token=Token(timeout_s=0.05))
+    world.wire.always_describe = nobody_listens()
+    config, release = Config(), threading.Event()
+    config.authenticate = lambda: release.wait(5)  # type: ignore[method-assign,assignment]
+    with pytest.raises(ConnectionFailed, match=REFUSED):
+        world.obtain(access_of(world, config))
+    release.set()
+    world.settle()
+
+
+def test_a_host_that_answers_is_looked_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking, "DOUBT_S", 0.01)
+    config, looked, more = Config(), threading.Event(), threading.Event()
+
+    async def found() -> Any:
+        looked.set()
+        return reply(200, {})
+
+    def slow() -> dict[str, str]:
+        assert looked.wait(5)
+        more.wait(0.05)  # time for several looks
+        return {"Authorization": "Bearer sdk-1"}
+
+    world.wire.describe_steps.append(found)
+    config.authenticate = slow  # type: ignore[method-assign]
+    world.obtain(access_of(world, config))
+    look, *others = world.wire.reads
+    assert (look.path, look.header("Authorization")) == (sdk_config._PUBLIC_PATH, None)
+    assert [one.path for one in others] == ["/api/2.0/serving-endpoints/m"]
 
 
 def test_a1_while_its_token_lives_a_hung_login_hurts_nobody(world: World) -> None:
@@ -333,7 +409,7 @@ def test_without_a_host_or_credential_the_sdk_is_asked_at_the_first_call(
 ) -> None:
     made: list[dict[str, Any]] = []
 
-    def opened(arguments: Any, rules: Any) -> Config:
+    def opened(arguments: Any, *_: Any) -> Config:
         made.append({k: v if isinstance(v, str) else v.reveal() for k, v in arguments.items()})
         return Config()
 
@@ -350,7 +426,7 @@ def test_no_credentials_anywhere_is_a_config_error_and_remembered_for_a_moment(
 ) -> None:
     tries = []
 
-    def opened(arguments: Any, rules: Any) -> Config:
+    def opened(*_: Any) -> Config:
         tries.append(1)
         raise ConfigError("databricks-sdk found no credentials: nothing")
 

@@ -31,7 +31,7 @@ from servingclient.auth.schema import SchemaReading
 from servingclient.auth.single_flight import own_copy
 from servingclient.auth.token_state import Freshness
 from servingclient.auth.tokens import Tokens
-from servingclient.auth.workspace import Ports, Workspace
+from servingclient.auth.workspace import NO_WAY, Ports, Workspace, no_token
 from servingclient.errors import ServingError, TokenRefreshError
 from servingclient.payload.signature import Schema
 from servingclient.settings import Settings
@@ -273,7 +273,13 @@ class Access:
         try:
             return await self._ports.flight.run(self._renew, deadline_s)
         except WireFault as fault:
-            if fault.kind is not FaultKind.TIMEOUT or not self._tokens.signing_in:
+            if fault.kind is not FaultKind.TIMEOUT:
+                raise
+            workspace = self._workspace
+            met = None if workspace is None else workspace.trouble.fault
+            if workspace is not None and met is not None and met.kind in NO_WAY:
+                raise no_token(met, workspace.host) from fault
+            if not self._tokens.signing_in:
                 raise
             if self._workspace is None:
                 host = "databricks-sdk"

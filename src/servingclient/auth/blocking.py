@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar, cast
 
 from servingclient._ports import Clock
@@ -17,16 +17,28 @@ T = TypeVar("T")
 
 _MOST_HANGING = 4
 """Calls given up on that may still hang; beyond that a new one would only add another."""
+DOUBT_S = 1.0
+"""How often whoever waits looks whether there is anything to wait for. An import alone takes up to
+two seconds."""
+
+Doubt = Callable[[], Awaitable[None]]
+"""Awaited now and then while the work goes on; what it raises ends the waiting."""
 
 
 class Blocking(Protocol):
     """Runs one blocking call with a deadline."""
 
-    async def call(self, work: Callable[[], T], deadline_s: float) -> T:
+    async def call(self, work: Callable[[], T], deadline_s: float, doubt: Doubt | None = None) -> T:
         """The result of ``work``, or its error.
+
+        Args:
+            work: Blocks.
+            deadline_s: Instant of the clock to wait until.
+            doubt: Awaited every ``DOUBT_S`` seconds while ``work`` goes on.
 
         Raises:
             WireFault: ``TIMEOUT``: the deadline came first; ``work`` is left to itself.
+            ServingError: Of ``doubt``; ``work`` is left to itself.
         """
 
 
@@ -80,14 +92,24 @@ class ThreadBlocking:
         self._clock = clock
         self._hanging = _Hanging()
 
-    async def call(self, work: Callable[[], T], deadline_s: float) -> T:
+    async def call(self, work: Callable[[], T], deadline_s: float, doubt: Doubt | None = None) -> T:
         """The result of ``work``, or its error; see :class:`Blocking`."""
         self._hanging.check()
         running = _Work(work)
         running.thread.start()
-        running.thread.join(max(deadline_s - self._clock.now(), 0.0))
+        try:
+            left_s = max(deadline_s - self._clock.now(), 0.0)
+            while doubt is not None and left_s > DOUBT_S:
+                running.thread.join(DOUBT_S)
+                if not running.thread.is_alive():
+                    break
+                await doubt()
+                left_s = max(deadline_s - self._clock.now(), 0.0)
+            running.thread.join(left_s)
+        finally:
+            if running.thread.is_alive():
+                self._hanging.add(running)
         if running.thread.is_alive():
-            self._hanging.add(running)
             raise too_late("a login did not return")
         return cast("T", running.outcome())
 
@@ -99,7 +121,7 @@ class TaskBlocking:
         self._clock = clock
         self._hanging = _Hanging()
 
-    async def call(self, work: Callable[[], T], deadline_s: float) -> T:
+    async def call(self, work: Callable[[], T], deadline_s: float, doubt: Doubt | None = None) -> T:
         """The result of ``work``, or its error; see :class:`Blocking`."""
         self._hanging.check()
         loop = asyncio.get_running_loop()
@@ -114,11 +136,21 @@ class TaskBlocking:
         running = _Work(work, wake)
         running.thread.start()
         try:
-            await asyncio.wait_for(returned.wait(), max(deadline_s - self._clock.now(), 0.0))
-        except asyncio.TimeoutError:
-            self._hanging.add(running)
-            raise too_late("a login did not return") from None
-        except asyncio.CancelledError:
-            self._hanging.add(running)
-            raise
+            left_s = max(deadline_s - self._clock.now(), 0.0)
+            while doubt is not None and left_s > DOUBT_S and not await _came(returned, DOUBT_S):
+                await doubt()
+                left_s = max(deadline_s - self._clock.now(), 0.0)
+            if not await _came(returned, left_s):
+                raise too_late("a login did not return")
+        finally:
+            if not returned.is_set():
+                self._hanging.add(running)
         return cast("T", running.outcome())
+
+
+async def _came(event: asyncio.Event, within_s: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), within_s)
+    except asyncio.TimeoutError:
+        pass
+    return event.is_set()

@@ -19,7 +19,7 @@ from servingclient.auth.endpoint import (
     read_description,
 )
 from servingclient.auth.token_state import Token
-from servingclient.auth.workspace import Workspace
+from servingclient.auth.workspace import Workspace, unanswered
 from servingclient.errors import ClientClosedError
 from servingclient.payload.errors_body import error_detail
 from servingclient.policies.failure import FailureClass, classify_reply
@@ -37,6 +37,7 @@ class Asked(NamedTuple):
         token_refused: The credential was refused, not the request.
         outage: Nobody answered in a way that says anything about the endpoint.
         round_trip_s: Seconds to the first byte of the reply; None when no reply came.
+        why: Why no reply came, and what to check; empty when one came.
     """
 
     status: int | None
@@ -44,6 +45,7 @@ class Asked(NamedTuple):
     token_refused: bool
     outage: bool
     round_trip_s: float | None = None
+    why: str = ""
 
 
 async def ask(workspace: Workspace, endpoint: str, token: Token) -> Asked:
@@ -58,7 +60,8 @@ async def ask(workspace: Workspace, endpoint: str, token: Token) -> Asked:
         if fault.kind is FaultKind.CLOSED:
             raise ClientClosedError("The client was closed.") from fault
         _log.warning("description_unreachable host=%s kind=%s", workspace.host, fault.kind.value)
-        return Asked(None, None, token_refused=False, outage=True)
+        why = unanswered(fault, workspace.host)
+        return Asked(None, None, token_refused=False, outage=True, why=why)
     status, trip_s = reply.status, reply.first_byte_s - reply.sent_s
     if status == 200:
         found = read_description(reply.body)

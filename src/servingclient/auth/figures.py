@@ -13,7 +13,7 @@ from servingclient._ports import Gate
 from servingclient._types import WireFault
 from servingclient.auth.endpoint import metrics_path
 from servingclient.auth.token_state import Token
-from servingclient.auth.workspace import Workspace
+from servingclient.auth.workspace import Workspace, unanswered
 from servingclient.errors import ServingError
 from servingclient.telemetry.endpoint_metrics import (
     EndpointFigures,
@@ -68,8 +68,7 @@ class FiguresReading:
         try:
             reply = await workspace.get(metrics_path(endpoint), token.headers, _ACCEPT)
         except WireFault as fault:
-            words = fault.kind.value.replace("_", " ")
-            self.found = Answered(None, b"", f"{workspace.host} gave no answer: {words}")
+            self.found = Answered(None, b"", unanswered(fault, workspace.host).rstrip("."))
         else:
             self.found = Answered(reply.status, reply.body)
         self.read = asked

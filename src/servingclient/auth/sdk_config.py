@@ -8,21 +8,25 @@ calls wherever a token is still good.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from servingclient._types import FaultKind, Origin, WireFault
 from servingclient.auth import oidc, token_state
 from servingclient.auth.credentials import requires_oauth
-from servingclient.auth.headers import check_header
+from servingclient.auth.headers import check_header, make_target
 from servingclient.auth.origin import parse_host
 from servingclient.auth.secret import Secret, SecretHeaders, quoted
 from servingclient.auth.token_state import Span, Token
-from servingclient.auth.workspace import Ports, SignedIn, Workspace, no_token
+from servingclient.auth.workspace import NO_WAY, Ports, SignedIn, Workspace, no_token
 from servingclient.errors import ConfigError, TokenRefreshError
 from servingclient.settings import Token as Rules
 
+_LOOK_S = 1.0
+"""For a connection of our own, to see whether there is one; more would only be waited for."""
+_PUBLIC_PATH = "/oidc/.well-known/oauth-authorization-server"
+"""Answered to everybody, and runs no model."""
 LEASE_S = 30.0
 """How long its headers are used before it is asked for them again, behind the calls. Asking is
 cheap while its own cache is good, and it renews its token only when asked."""
@@ -69,6 +73,7 @@ class UnifiedAuth:
         self._given = given
         self._rules = rules
         self._answer: _Answer | None = None
+        self._begun: Any = config
 
     def known_origin(self) -> Origin | None:
         """The workspace of the user's config; None while there is no config.
@@ -125,29 +130,69 @@ class UnifiedAuth:
 
     async def _ask(self, ports: Ports, limit_s: float, *, refused: bool) -> _Answer:
         allowed_s = limit_s - ports.clock.now()
+
+        seen = False
+
+        async def doubt() -> None:
+            nonlocal seen
+            seen = seen or await self._reachable(ports)
+
         try:
-            answer = await ports.blocking.call(lambda: self._ask_now(refused), limit_s)
+            answer = await ports.blocking.call(lambda: self._ask_now(refused), limit_s, doubt)
+        except TokenRefreshError:
+            await doubt()
+            raise
         except WireFault as fault:
             if fault.kind is FaultKind.TIMEOUT:
+                await doubt()
                 raise _too_slow(allowed_s) from fault
             raise no_token(fault, "databricks-sdk") from fault
         self._answer = answer
         return answer
 
+    async def _reachable(self, ports: Ports) -> bool:
+        """See for ourselves whether there is a workspace: the SDK asks a host that refuses for up
+        to 9 s, and then says only that time ran out.
+
+        Returns:
+            False where nobody can tell yet.
+
+        Raises:
+            ConnectionFailed: There is no connection to it.
+            TLSError: Likewise.
+        """
+        host = getattr(self._begun, "host", None)
+        if not isinstance(host, str) or not host:
+            return False
+        try:
+            origin = parse_host(host)
+        except ConfigError:
+            return False
+        target = make_target(origin, "GET", _PUBLIC_PATH, ())
+        try:
+            await ports.wire.send(target, b"", ports.clock.now() + _LOOK_S, max_idle_s=math.inf)
+        except WireFault as fault:
+            if fault.kind in NO_WAY:
+                raise no_token(fault, origin.host) from fault
+        return True
+
     def _ask_now(self, refused: bool) -> _Answer:  # noqa: FBT001 - runs in a thread
         if self._config is None:
-            self._config = _opened(self._given, self._rules)
+            self._config = _opened(self._given, self._rules, self._begin)
         config = self._config
         if refused and config.auth_type not in _FIXED | _INTERACTIVE:
             config = self._config = _renewed(config)
         return _read(config)
+
+    def _begin(self, config: Any) -> None:
+        self._begun = config
 
     def __repr__(self) -> str:
         auth_type = "not asked yet" if self._answer is None else self._answer.auth_type
         return f"UnifiedAuth({auth_type})"
 
 
-def _opened(given: Mapping[str, str | Secret], rules: Rules) -> Any:
+def _opened(given: Mapping[str, str | Secret], rules: Rules, begin: Callable[[Any], None]) -> Any:
     plain: dict[str, Any] = {
         key: v.reveal() if isinstance(v, Secret) else v for key, v in given.items()
     }
@@ -155,7 +200,11 @@ def _opened(given: Mapping[str, str | Secret], rules: Rules) -> Any:
     try:
         from databricks.sdk.core import Config
 
-        return Config(
+        # in two steps: setting it up asks the host it found, and whoever waits can see which
+        config = Config.__new__(Config)
+        begin(config)
+        Config.__init__(
+            config,
             product="servingclient",
             retry_timeout_seconds=max(1, int(rules.try_timeout_s)),
             http_timeout_seconds=rules.try_timeout_s,
@@ -164,6 +213,8 @@ def _opened(given: Mapping[str, str | Secret], rules: Rules) -> Any:
     except Exception as error:  # noqa: BLE001 - ValueError, requests', its own
         # neither its text as it is nor the error itself is kept: both may hold what it was given
         lacking, said = isinstance(error, ValueError), _said(error, secrets)
+    else:
+        return config
     if lacking:
         raise ConfigError(
             f"databricks-sdk found no usable credentials: {said.rstrip('. ')}. Pass host with "

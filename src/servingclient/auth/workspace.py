@@ -6,8 +6,8 @@ This is the only layer that tries such a request again; nothing above or below i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
 
 from servingclient._ports import Background, Clock, Random, SingleFlight, Wire
 from servingclient._types import FaultKind, Origin, Reply, Target, WireFault
@@ -64,6 +64,19 @@ class Ports(NamedTuple):
     blocking: Blocking
 
 
+class Trouble:
+    """What the latest request to a workspace met.
+
+    Attributes:
+        fault: Why its last try had no reply; None where there was one.
+    """
+
+    __slots__ = ("fault",)
+
+    def __init__(self) -> None:
+        self.fault: WireFault | None = None
+
+
 class SignedIn(NamedTuple):
     """A credential that was just had."""
 
@@ -80,12 +93,14 @@ class Workspace:
         ports: The world.
         rules: Time-outs and margins.
         version: The library's version, for ``User-Agent``.
+        trouble: What its latest request met, for those who wait for it and leave before its end.
     """
 
     origin: Origin
     ports: Ports
     rules: Rules
     version: str
+    trouble: Trouble = field(default_factory=Trouble, compare=False)
 
     @property
     def host(self) -> str:
@@ -104,8 +119,10 @@ class Workspace:
         """
         clock, limit_s = self.ports.clock, self.limit()
         max_idle_s, tries = math.inf, 1
+        self.trouble.fault = None
         while True:
             outcome = await self._try(target, body, limit_s, max_idle_s)
+            self.trouble.fault = outcome if isinstance(outcome, WireFault) else None
             pause_s = self.ports.random.random() * _PAUSE_S * tries
             late = clock.now() + pause_s >= limit_s
             if tries == _MOST_TRIES or late or not _worth_another_try(outcome):
@@ -177,6 +194,26 @@ def _worth_another_try(outcome: Reply | WireFault) -> bool:
 def bearer(token: Secret) -> SecretHeaders:
     """The header line of a bearer token."""
     return (("Authorization", Secret(f"Bearer {token.reveal()}")),)
+
+
+NO_WAY: Final = (FaultKind.NOT_CONNECTED, FaultKind.NO_NAME, FaultKind.TLS)
+"""Faults of a connection that was never there."""
+
+
+def unanswered(fault: WireFault, host: str) -> str:
+    """Why a workspace gave no reply, and what to check, as one sentence or two."""
+    if fault.kind is FaultKind.TLS:
+        return (
+            f"TLS with {host} failed: {fault.detail}. For a private certificate authority pass "
+            "Settings(tls=Tls(ca_file=...))."
+        )
+    if fault.kind in NO_WAY:
+        return (
+            f"No connection to {host}: {fault.detail}. Check the host name and that this machine "
+            "may reach it (network, firewall, private link)."
+        )
+    words = fault.kind.value.replace("_", " ")
+    return f"{host} gave no answer: {words}, {fault.detail}."
 
 
 def no_token(fault: WireFault, host: str) -> ServingError:

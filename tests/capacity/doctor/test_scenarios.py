@@ -9,6 +9,7 @@ import json
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -470,11 +471,17 @@ def test_it_takes_no_longer_than_it_may(door: Door, emulator: Emulator) -> None:
     assert found["CPU"].verdict == "unknown"
 
 
-def test_a_workspace_nobody_reaches_is_no_bad_token(door: Door, emulator: Emulator) -> None:
+@pytest.mark.parametrize("as_whom", [principal, pat])
+def test_a_workspace_nobody_reaches_is_no_bad_token(
+    door: Door, emulator: Emulator, as_whom: Callable[[Emulator], Who]
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and never listens
-        who = Who(f"http://127.0.0.1:{taken.getsockname()[1]}", principal(emulator).arguments)
+        who = Who(f"http://127.0.0.1:{taken.getsockname()[1]}", as_whom(emulator).arguments)
         found = doctor(door, door.open("demo", who))
     assert not found.examined
-    assert found["token"].verdict == "unknown"
-    assert found["state"].why.startswith("No connection to 127.0.0.1")
+    assert found["token"].verdict in {"unknown", "warn"}
+    for name in ("state", "CPU", "scale to zero"):
+        assert found[name].why.startswith("No connection to 127.0.0.1"), found[name]
+        assert "connection refused" in found[name].why
+        assert "Check " in found[name].why

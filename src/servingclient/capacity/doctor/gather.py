@@ -58,8 +58,13 @@ class Probe:
         checks.whole("Probe.calls", self.calls, most=_MOST_PROBES)
 
 
-_NO_TOKEN: Final = (AuthError, ConfigError)
-"""Nobody could sign in, or with a credential the endpoint does not take; not that time ran out."""
+def _no_token(error: ServingError | None) -> bool:
+    """Nobody could sign in, or with a credential the endpoint does not take; not that time or the
+    network ran out, of which the cause is what the wire met.
+    """
+    return isinstance(error, (AuthError, ConfigError)) and not isinstance(
+        error.__cause__, WireFault
+    )
 
 
 class Asks(Protocol):
@@ -123,7 +128,7 @@ async def diagnose(
         why_undescribed="" if described is not None else _why(asked, error),
         figures=figures,
         token=stats.token,
-        why_no_token=str(error) if isinstance(error, _NO_TOKEN) else "",
+        why_no_token=str(error) if _no_token(error) else "",
         apis=stats.enrichment,
         round_trip_s=None if asked is None else asked.round_trip_s,
     )
@@ -211,7 +216,7 @@ def _why(asked: Asked | None, error: ServingError | None) -> str:
     if asked is None:
         return _NOT_READ if error is None else str(error)
     if asked.status is None:
-        return "The workspace gave no answer."
+        return asked.why
     if asked.status == 200:
         return "The workspace answered something else, such as a login page."
     return _MEANINGS.get(asked.status, f"The workspace answered {asked.status}.")
