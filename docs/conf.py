@@ -25,6 +25,9 @@ nitpicky = True
 
 html_theme = "furo"
 html_title = f"servingclient {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+pygments_dark_style = "github-dark"  # furo's own underlines the names of modules
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False

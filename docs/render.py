@@ -216,6 +216,11 @@ def compared() -> str:
     ):
         found = measured("One call", table)
         calls.append([told, *(found[name][0] if name in found else "-" for name in names)])
+    chatting = ["servingclient", "OpenAI client over it", "OpenAI client"]
+    chats = [
+        [told, *(measured("Chat", told)[name][0] for name in chatting)]
+        for told in ("1 thread", "8 threads")
+    ]
     threads, rows = measured("Batching", "256 threads"), measured("Map", "Rows a second")
     shared = [threads[name][0] for name in ("servingclient batched", *others)]
     loops = [rows["servingclient map"][0], *(rows[f"{name}, loop"][0] for name in others)]
@@ -225,6 +230,10 @@ def compared() -> str:
             f"CPU of the client for one call of one row, in µs ({measured_on('One call')}):",
             "",
             *tabled(["", "servingclient", "as it ships", *heads, "aiohttp"], calls),
+            "",
+            f"The same for one chat completion, in µs ({measured_on('Chat')}):",
+            "",
+            *tabled(["", *chatting], chats),
             "",
             f"Rows a second, a model with 4 slots ({measured_on('Batching')}):",
             "",

@@ -10,7 +10,7 @@ def drawn() -> str:
     steps = [
         ("plain", "encode", "input to bytes"),
         ("wait", "queue", "a place, in order"),
-        ("plain", "token", "and where to send"),
+        ("plain", "token", "where to send"),
         ("net", "send", "one exchange"),
         ("plain", "decode", "bytes to values"),
         ("good", "Prediction", "with its tries"),
