@@ -117,7 +117,7 @@ class RawSync:
 
 class RawAsync:
     def __init__(self, place: Place) -> None:
-        from servingclient.transport.wire import AsyncLaneWire
+        from servingclient.transport.async_wire import AsyncLaneWire
 
         self._wire = AsyncLaneWire(our_settings(place))
         self._target = raw_target(place)

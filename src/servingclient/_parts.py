@@ -34,12 +34,13 @@ from servingclient.stages.threads import ThreadHands
 from servingclient.telemetry.recorder import Recorder
 from servingclient.telemetry.snapshot import Stats
 from servingclient.transport.async_hedging import TaskHedger
+from servingclient.transport.async_wire import AsyncWire, async_wire
 from servingclient.transport.clock import LoopClock, ThreadClock
 from servingclient.transport.fork_lock import ForkLock
 from servingclient.transport.hedging import LaneHedger
 from servingclient.transport.loop_gate import LoopGate
 from servingclient.transport.thread_gate import ThreadGate
-from servingclient.transport.wire import AsyncWire, SyncWire, async_wire, most_calls, sync_wire
+from servingclient.transport.wire import SyncWire, most_calls, sync_wire
 
 if TYPE_CHECKING:
     import httpx

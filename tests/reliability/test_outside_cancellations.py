@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from servingclient.transport.async_wire import AsyncLaneWire
 from servingclient.transport.httpx_wire import AsyncHttpxWire
-from servingclient.transport.wire import AsyncLaneWire
 from tests.scripted.server import (
     Connection,
     Request,

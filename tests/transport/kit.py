@@ -14,11 +14,12 @@ from servingclient import _step
 from servingclient._types import FaultKind, Origin, Reply, Target, WireFault
 from servingclient.policies.concurrency import fixed
 from servingclient.settings import Pool, Queue, Settings, Tls
+from servingclient.transport.async_wire import AsyncLaneWire
 from servingclient.transport.exchange import request_head
 from servingclient.transport.httpx_wire import AsyncHttpxWire, HttpxWire
 from servingclient.transport.loop_gate import LoopGate
 from servingclient.transport.thread_gate import ThreadGate
-from servingclient.transport.wire import AsyncLaneWire, LaneWire
+from servingclient.transport.wire import LaneWire
 from tests.scripted.server import ScriptedServer
 
 T = TypeVar("T")

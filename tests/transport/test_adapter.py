@@ -15,9 +15,10 @@ from servingclient import _step
 from servingclient._types import FaultKind, Origin, Reply, WireFault
 from servingclient.errors import ConfigError
 from servingclient.settings import Settings
+from servingclient.transport.async_wire import async_wire
 from servingclient.transport.httpx_plan import is_stock, proxy_transport
 from servingclient.transport.httpx_wire import AsyncHttpxWire, HttpxWire
-from servingclient.transport.wire import async_wire, sync_wire
+from servingclient.transport.wire import sync_wire
 from tests.scripted.certificates import Authority
 from tests.scripted.server import (
     Connection,

@@ -13,7 +13,7 @@ import pytest
 
 from servingclient._types import Origin, WireFault
 from servingclient.settings import Settings
-from servingclient.transport.wire import AsyncLaneWire
+from servingclient.transport.async_wire import AsyncLaneWire
 from tests.scripted.server import ScriptedServer, echo
 from tests.transport.conftest import Drive
 from tests.transport.kit import answer_of, body_of, origin_of, target_at

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from servingclient._types import Target
+from servingclient.transport.async_wire import AsyncLaneWire
 from servingclient.transport.httpx_wire import AsyncHttpxWire
-from servingclient.transport.wire import AsyncLaneWire
 from tests.scripted.certificates import Authority
 from tests.scripted.server import Connection, Request, ScriptedServer, echo, eventually_async, stall
 from tests.transport.kit import answer_of, body_of, loop_gate, settings_of, target_of

@@ -11,7 +11,7 @@ import pytest
 
 from servingclient import _step
 from servingclient._types import FaultKind, Origin, WireFault
-from servingclient.transport.wire import AsyncLaneWire
+from servingclient.transport.async_wire import AsyncLaneWire
 from tests.scripted.certificates import Authority
 from tests.scripted.server import (
     Act,

@@ -17,9 +17,10 @@ import pytest
 from servingclient import _step
 from servingclient._types import FaultKind, Origin, WireFault
 from servingclient.transport.async_lane import AsyncLane, new_inbox
+from servingclient.transport.async_wire import AsyncLaneWire
 from servingclient.transport.exchange import Limits
 from servingclient.transport.tls import ssl_context
-from servingclient.transport.wire import AsyncLaneWire, LaneWire
+from servingclient.transport.wire import LaneWire
 from tests.scripted.certificates import Authority
 from tests.scripted.server import (
     Act,

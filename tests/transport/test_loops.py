@@ -15,8 +15,8 @@ import pytest
 
 from servingclient.errors import ConfigError, WrongLoopError
 from servingclient.transport import async_lane
+from servingclient.transport.async_wire import AsyncLaneWire
 from servingclient.transport.httpx_wire import AsyncHttpxWire
-from servingclient.transport.wire import AsyncLaneWire
 from tests.scripted.certificates import Authority
 from tests.scripted.server import Hold, ScriptedServer, echo
 from tests.transport.kit import answer_of, body_of, settings_of, target_of

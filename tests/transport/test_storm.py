@@ -15,8 +15,9 @@ import pytest
 
 from servingclient import _step
 from servingclient._types import WireFault
+from servingclient.transport.async_wire import AsyncLaneWire
 from servingclient.transport.httpx_wire import AsyncHttpxWire, HttpxWire
-from servingclient.transport.wire import AsyncLaneWire, LaneWire
+from servingclient.transport.wire import LaneWire
 from tests.scripted.certificates import Authority
 from tests.scripted.server import (
     Connection,

@@ -32,9 +32,10 @@ from servingclient.policies.concurrency import fixed
 from servingclient.policies.quota import Quota
 from servingclient.policies.ratelimit import Bucket
 from servingclient.settings import EnrichmentSettings
+from servingclient.transport.async_wire import AsyncLaneWire, async_wire
 from servingclient.transport.clock import LoopClock
 from servingclient.transport.loop_gate import LoopGate
-from servingclient.transport.wire import AsyncLaneWire, async_wire, most_calls
+from servingclient.transport.wire import most_calls
 
 if TYPE_CHECKING:
     import httpx
