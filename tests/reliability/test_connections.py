@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ from tests.scripted.server import (
     fin,
     then_fin,
 )
+from tests.stopwatch import Stopwatch
 
 CALLERS = 8
 
@@ -131,15 +131,17 @@ def test_T3_drips_end_at_the_deadline(door: Door) -> None:
         all_at_once = Settings(concurrency=Concurrency(initial_calls=30))
         client = door.open("m", at(server), all_at_once)
         assert door.predict(client, numbered("healthy")).predictions == ["healthy"]
-        outcomes = door.many(client, ({"inputs": numbered(n), "timeout": 1.0} for n in range(30)))
+        slow = ({"inputs": numbered(n), "timeout": 1.0} for n in range(30))
+        with Stopwatch() as watch:
+            outcomes = door.many(client, slow)
         assert {type(one) for one in outcomes} == {DeadlineExceeded}
         took = [one.elapsed_s for one in outcomes if isinstance(one, DeadlineExceeded)]
         assert min(took) >= 1.0  # type: ignore[type-var]
-        assert max(took) <= 1.25  # type: ignore[type-var, operator]
+        assert max(took) <= 1.25 + watch.machine_s  # type: ignore[type-var, operator]
         assert len(posts(server)) == 1 + 30, "a slow answer is not asked for again"
-        began_s = time.monotonic()
-        assert door.predict(client, numbered("healthy")).predictions == ["healthy"]
-        assert time.monotonic() - began_s <= 0.2
+        with Stopwatch() as watch:
+            assert door.predict(client, numbered("healthy")).predictions == ["healthy"]
+        assert watch.took_s <= 0.2
         server.wait_until(lambda: server.open_connections <= 1)
         assert "0 running, 0 waiting" in repr(client)
 
@@ -159,10 +161,10 @@ def test_T3_a_dripped_refusal_of_a_stream_ends_too(door: Door) -> None:
 
     with ScriptedServer(calls(act)) as server:
         client = door.open("m", at(server))
-        began_s = time.monotonic()
-        with pytest.raises(BadRequest):  # the head has said so, and the text is cut
+        # the head has said so, and the text is cut
+        with Stopwatch() as watch, pytest.raises(BadRequest):
             door.events(client, numbered(1), timeout=0.5)
-        assert time.monotonic() - began_s <= 0.75
+        assert watch.took_s <= 0.75
 
 
 def test_T3_a_stalled_refusal_of_a_stream_ends_too(door: Door) -> None:
@@ -172,10 +174,9 @@ def test_T3_a_stalled_refusal_of_a_stream_ends_too(door: Door) -> None:
 
     with ScriptedServer(calls(act)) as server:
         client = door.open("m", at(server), Settings(pool=Pool(stream_idle_s=1.2)))
-        began_s = time.monotonic()
-        with pytest.raises((BadRequest, DeadlineExceeded)):
+        with Stopwatch() as watch, pytest.raises((BadRequest, DeadlineExceeded)):
             door.events(client, numbered(1), timeout=0.4)
-        assert time.monotonic() - began_s <= 0.65
+        assert watch.took_s <= 0.65
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
@@ -229,9 +230,9 @@ def test_T5_a_busy_client_over_20_loops() -> None:
             assert "0 running, 0 waiting" in repr(client)
             assert eventually(lambda: server.open_connections == 0), "the loop's end closed them"
         assert len(server.connections) <= 2 * 20 + 1
-        began_s = time.monotonic()
-        asyncio.run(client.aclose())
-        assert time.monotonic() - began_s < 1.0
+        with Stopwatch() as watch:
+            asyncio.run(client.aclose())
+        assert watch.took_s < 1.0
 
 
 def test_T5_calls_that_a_loop_left_unfinished_hold_nothing() -> None:
@@ -292,12 +293,12 @@ def test_T5_two_loops_at_once(lanes: int) -> None:
             threading.Thread(target=lambda name=name: asyncio.run(burst(name)))
             for name in ("a", "b")
         ]
-        began_s = time.monotonic()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(15.0)
-        assert time.monotonic() - began_s < 4.0, "a caller hung until its deadline"
+        with Stopwatch() as watch:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(15.0)
+        assert watch.took_s < 4.0, "a caller hung until its deadline"
         assert len(came) == 200
         for call_id, outcome in came.items():
             if isinstance(outcome, Prediction):

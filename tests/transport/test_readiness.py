@@ -9,13 +9,13 @@ import selectors
 import subprocess
 import sys
 import textwrap
-import time
 
 import pytest
 
 from servingclient._types import FaultKind
 from servingclient.transport import lane, readiness
 from tests.scripted.server import Connection, ScriptedServer, echo, stall
+from tests.stopwatch import Stopwatch
 from tests.transport.kit import Driver, answer_of, body_of, facts, settings_of, target_of
 
 
@@ -46,10 +46,11 @@ def test_without_poll_a_deadline_holds(as_on_windows: None, what: str):
     body = b"{}" if what == "reply" else bytes(16 << 20)
     with ScriptedServer(stall(), greeting=None if what == "reply" else deaf) as server:
         driver = Driver("lane", settings_of())
-        started = time.monotonic()
-        fault = driver.fault(target_of(server), body, timeout_s=0.3)
-        assert facts(fault) == (FaultKind.TIMEOUT, "maybe")
-        assert 0.29 < time.monotonic() - started < 0.6
+        with Stopwatch() as watch:
+            fault = driver.fault(target_of(server), body, timeout_s=0.3)
+            assert facts(fault) == (FaultKind.TIMEOUT, "maybe")
+        assert watch.elapsed_s > 0.29
+        assert watch.took_s < 0.6
         driver.close()
 
 
