@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
@@ -60,6 +61,16 @@ NOTHING = Measured(
     figures=EndpointFigures(why_none="no permission to see its metrics"),
     why_undescribed="The workspace knows no endpoint of that name.",
 )
+_NOBODY: Final = (
+    "databricks-sdk found no usable credentials: none are configured. Pass host with token, or "
+    "with client_id and client_secret"
+)
+NO_CREDENTIALS = Measured(
+    endpoint="fraud",
+    figures=EndpointFigures(why_none=_NOBODY),
+    why_undescribed=f"{_NOBODY}.",
+    why_no_token=f"{_NOBODY}.",
+)
 
 
 def in_rich(found: Diagnosis) -> str:
@@ -75,6 +86,7 @@ SHOWN: Mapping[str, Callable[[], str]] = {
     "ill.json": lambda: json.dumps(examine(ILL).as_dict(), indent=2) + "\n",
     "ill_rich.txt": lambda: in_rich(examine(ILL)),
     "ill.html": lambda: f"{examine(ILL)._repr_html_()}\n",
+    "no_credentials.txt": lambda: f"{examine(NO_CREDENTIALS)}\n",
     "nothing.txt": lambda: f"{examine(NOTHING)}\n",
 }
 

@@ -24,6 +24,7 @@ from servingclient.capacity.doctor import (
 )
 from servingclient.telemetry.endpoint_metrics import EndpointFigures
 from tests.capacity.doctor.said import WELL, all_alike
+from tests.capacity.doctor.shown import NO_CREDENTIALS, in_rich
 
 FIGURES, CALLS, API = WELL.figures, WELL.calls, WELL.apis[0]
 
@@ -242,6 +243,15 @@ def test_nothing_is_known() -> None:
     assert str(found).startswith("fraud: could not be examined")
     assert found["CPU"].why == "No permission."
     assert all(check.why.endswith(".") for check in found.checks), str(found)
+
+
+def test_why_all_is_unknown_is_told_people_once_and_programs_with_each_check() -> None:
+    found, once = examine(NO_CREDENTIALS), NO_CREDENTIALS.why_no_token
+    for shown in (str(found), in_rich(found), found._repr_html_()):
+        assert shown.count("no usable credentials") == 1
+    said = json.dumps(found.as_dict())
+    assert said.count("no usable credentials") == 8, "six checks and two notes"
+    assert found["scale to zero"].why == once
 
 
 PARTS = {"client": 0.002, "network": 0.005, "queue": 0.002, "model": 0.04, "service": 0.003}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import html as markup
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from servingclient.capacity.doctor.diagnosis import VERDICTS, Check, Diagnosis, Split, Verdict
 from servingclient.telemetry.table import percent, seconds
 
 _WIDTH: Final = 100
+_SHORT: Final = 60
+"""Characters that may be repeated: looking them up elsewhere takes longer than reading them."""
 WORDS: Final[Mapping[Verdict, str]] = {"bad": "BAD", "warn": "warn", "unknown": "?", "ok": "ok"}
 
 
@@ -35,8 +38,37 @@ def split_words(split: Split) -> str:
     return f"mean call {seconds(split.whole_s)}: {', '.join(parts) or 'not told apart'}"
 
 
+def told_once(diagnosis: Diagnosis) -> Diagnosis:
+    """The same for people: what is long and said of several checks stands with the first of them.
+
+    Each check of the diagnosis itself says all of it, as programs read them one by one.
+    """
+    advice: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    checks = []
+    for check in diagnosis.checks:
+        shown, reason = check, _bare(check.why)
+        if len(check.action) > _SHORT:
+            first = advice.setdefault(check.action, check.name)
+            if first != check.name:
+                shown = replace(shown, action=f"As for {first}.")
+        if len(reason) > _SHORT and check.verdict == "unknown":
+            reasons.setdefault(reason, check.name)
+        if reasons.get(reason, check.name) != check.name:
+            shown = replace(shown, why=f"As for {reasons[reason]}.")
+        checks.append(shown)
+    notes = [note for note in diagnosis.notes if not _bare(note).endswith(tuple(reasons))]
+    return replace(diagnosis, checks=tuple(checks), notes=tuple(notes))
+
+
+def _bare(words: str) -> str:
+    """To compare by: a reason is a sentence in one place and the end of one in another."""
+    return words.rstrip(".").casefold()
+
+
 def text(diagnosis: Diagnosis) -> str:
     """The report for a terminal."""
+    diagnosis = told_once(diagnosis)
     lines = [headline(diagnosis), ""]
     checks = diagnosis.checks
     name = max(len(check.name) for check in checks)
@@ -83,6 +115,7 @@ _COLOURS: Final[Mapping[Verdict, str]] = {
 
 def html(diagnosis: Diagnosis) -> str:
     """The report for a notebook: one table, no script, nothing loaded."""
+    diagnosis = told_once(diagnosis)
     rows = []
     for check in diagnosis.checks:
         said = [check.name, check.measured, check.target, check.action, check.why]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from servingclient.capacity.doctor.diagnosis import Diagnosis, Verdict
-from servingclient.capacity.doctor.render import WORDS, headline, split_words
+from servingclient.capacity.doctor.render import WORDS, headline, split_words, told_once
 
 _STYLES: Final[Mapping[Verdict, str]] = {
     "bad": "bold red",
@@ -23,6 +23,7 @@ _STYLES: Final[Mapping[Verdict, str]] = {
 
 def shown(diagnosis: Diagnosis) -> Group:
     """What ``str(diagnosis)`` says, with columns that fit the window."""
+    diagnosis = told_once(diagnosis)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("", "check", "measured", "target", "what to do"):
         table.add_column(head)
