@@ -16,7 +16,7 @@ import httpx
 
 from servingclient import AsyncServingClient, ServingClient, Settings
 from servingclient.emulator import Emulator
-from servingclient.emulator.server import Connection
+from servingclient.emulator.connection import Connection
 from tests.chaos.endpoint import Sent
 from tests.chaos.kit import Stage
 from tests.chaos.load import Caller

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from servingclient.emulator.certificates import Certificates
-from servingclient.emulator.server import Listener
+from servingclient.emulator.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -23,10 +23,10 @@ from servingclient.emulator.wire import MSGPACK, Reply, error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from servingclient.emulator.connection import Connection
     from servingclient.emulator.delivery import Delivery
     from servingclient.emulator.endpoints import Endpoint
     from servingclient.emulator.fault import Fault
-    from servingclient.emulator.server import Connection
     from servingclient.emulator.state import Workspace
     from servingclient.emulator.wire import Request
 

@@ -17,11 +17,11 @@ from servingclient.emulator.wire import Reply, error, json_reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from servingclient.emulator.connection import Connection
     from servingclient.emulator.delivery import Delivery
     from servingclient.emulator.endpoints import Endpoint
     from servingclient.emulator.fault import Fault, FaultQueue
     from servingclient.emulator.journal import Kind
-    from servingclient.emulator.server import Connection
     from servingclient.emulator.state import Workspace
     from servingclient.emulator.wire import Request
 
