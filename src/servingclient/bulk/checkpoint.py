@@ -9,10 +9,11 @@ from typing import Any, Final
 import orjson
 
 from servingclient._call import Story
+from servingclient.bulk.frames import Record
 from servingclient.bulk.options import BulkOptions
 from servingclient.bulk.piece import Piece
 from servingclient.bulk.rows import Rows, count
-from servingclient.bulk.spool import Record, Spool
+from servingclient.bulk.spool import Spool
 from servingclient.errors import CheckpointError, PayloadError
 from servingclient.payload.encode import encode
 

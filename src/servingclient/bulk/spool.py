@@ -1,17 +1,8 @@
 """The checkpoint file of a bulk job: what was scored, so that it is not sent again.
 
-::
-
-    magic
-    frame   {"endpoint": ..., "served_model": ..., "params": ..., "encoding": ...}   which job
-    frame   [first row, rows, digest, holes] [predictions]                           one per piece
-    ...
-
-A frame is its length, the CRC-32 of its content, and the content as msgpack. It is written by one
-call when a piece is done, so a killed process leaves at most one torn frame, at the end; that one
-is cut off. The digest is of the rows as they were encoded: another input is found out. Holes are
-offsets of rows that failed and are tried again; what replaces them is another frame for the same
-rows, and of two the later one counts.
+It is a line that says what it is, and then frames (see ``frames``): one for the job, one for each
+piece. A frame is written by one call when a piece is done, so a killed process leaves at most one
+torn frame, at the end; that one is cut off.
 """
 
 from __future__ import annotations
@@ -21,44 +12,30 @@ import io
 import logging
 import os
 import stat
-import struct
 import sys
 import threading
-import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgpack
 
+from servingclient.bulk.frames import (
+    NO_MSGPACK,
+    Record,
+    framed,
+    frames,
+    is_torn,
+    read,
+    record_of,
+)
 from servingclient.errors import CheckpointError
 
 _log = logging.getLogger("servingclient.bulk")
 
 _VERSION: Final = 1
 _MAGIC: Final = b"servingclient.map %d\n" % _VERSION
-_FRAME: Final = struct.Struct(">II")
 _OWN: Final = 0o600  # predictions are nobody else's business
-
-
-class Record(NamedTuple):
-    """A piece that was scored in an earlier run.
-
-    Attributes:
-        first_row: Its first row.
-        rows: How many it has.
-        digest: Of its rows without the holes, as encoded.
-        holes: Offsets of the rows that failed.
-        offset: Where its predictions stand in the file.
-        size_bytes: And how many bytes they take.
-    """
-
-    first_row: int
-    rows: int
-    digest: bytes
-    holes: list[int]
-    offset: int
-    size_bytes: int
 
 
 class Spool:
@@ -119,13 +96,13 @@ class Spool:
         if not _MAGIC.startswith(magic):
             raise self._not_ours()
         end = len(_MAGIC)
-        frames = _frames(self._file, end, size)
-        header = next(frames, None)
+        found = frames(self._file, end, size)
+        header = next(found, None)
         if header is None:  # new, or killed before its first frame was whole
             return self._begin(job, size)
         self._check_job(self._unpacked(header[1]), job)
         end = header[0] + len(header[1])
-        for start, content in frames:
+        for start, content in found:
             self._learn(start, content)
             end = start + len(content)
         if end < size:
@@ -138,7 +115,7 @@ class Spool:
         self._file.seek(0)
         self._file.truncate()
         self._end = 0
-        self._write(_MAGIC + _framed(msgpack.packb(job)))
+        self._write(_MAGIC + framed(msgpack.packb(job)))
         return self._end
 
     def _keep_to_owner(self) -> None:
@@ -161,19 +138,10 @@ class Spool:
             )
 
     def _learn(self, start: int, content: bytes) -> None:
-        unpacker = msgpack.Unpacker(max_buffer_size=len(content))
-        unpacker.feed(content)
-        try:
-            head = unpacker.unpack()
-        except _NO_MSGPACK:
-            raise self._not_ours() from None
-        if not _is_head(head):
+        record = record_of(start, content)
+        if record is None:
             raise self._not_ours()
-        first_row, rows, digest, holes = head
-        skipped = unpacker.tell()
-        self._records[first_row] = Record(
-            first_row, rows, digest, holes, start + skipped, len(content) - skipped
-        )
+        self._records[record.first_row] = record
 
     def _cut_off(self, end: int, size: int) -> None:
         self._check_torn(end, size)
@@ -182,10 +150,7 @@ class Spool:
 
     def _check_torn(self, end: int, size: int) -> None:
         """What follows the last whole frame must be a torn one: it reaches the end of the file."""
-        self._file.seek(end)
-        head = self._file.read(_FRAME.size)
-        reaches = len(head) < _FRAME.size or end + _FRAME.size + _FRAME.unpack(head)[0] >= size
-        if not reaches and (head + self._file.readall()).strip(b"\0"):
+        if not is_torn(self._file, end, size):
             raise self._unusable(
                 f"is damaged at byte {end:,}: more follows, which would be lost. Delete it to "
                 "begin anew, or restore a copy"
@@ -215,7 +180,7 @@ class Spool:
         """
         with self._lock:
             self._file.seek(record.offset)
-            content = _read(self._file, record.size_bytes)
+            content = read(self._file, record.size_bytes)
         values: list[Any] = self._unpacked(content)
         if type(values) is not list or len(values) != record.rows - len(record.holes):
             raise self._not_ours()
@@ -234,7 +199,7 @@ class Spool:
         except ValueError:  # nested deeper than msgpack goes: it is scored again after a kill
             _log.warning("not_recorded rows=%d-%d reason=too_deep", first_row, first_row + rows - 1)
             return
-        frame = _framed(msgpack.packb([first_row, rows, digest, holes]) + content)
+        frame = framed(msgpack.packb([first_row, rows, digest, holes]) + content)
         with self._lock:
             self._write(frame)
 
@@ -261,7 +226,7 @@ class Spool:
     def _unpacked(self, content: bytes) -> Any:
         try:
             return msgpack.unpackb(content)
-        except _NO_MSGPACK:
+        except NO_MSGPACK:
             raise self._not_ours() from None
 
     def _not_ours(self) -> CheckpointError:
@@ -279,52 +244,6 @@ _WORDS: Final = {
     "params": "set of params",
     "encoding": "encoding (Settings.payload)",
 }
-
-
-def _framed(content: bytes) -> bytes:
-    return _FRAME.pack(len(content), zlib.crc32(content)) + content
-
-
-def _frames(file: io.FileIO, start: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """The whole frames from ``start`` on: where the content of each stands, and the content."""
-    while start + _FRAME.size <= size:
-        file.seek(start)
-        length, crc = _FRAME.unpack(_read(file, _FRAME.size))
-        start += _FRAME.size
-        if not 0 < length <= size - start:
-            return
-        content = _read(file, length)
-        if zlib.crc32(content) != crc:
-            return
-        yield start, content
-        start += length
-
-
-def _read(file: io.FileIO, size: int) -> bytes:
-    """All of ``size`` bytes: a raw file may give fewer at a time."""
-    parts: list[bytes] = []
-    while size and (part := file.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-_NO_MSGPACK: Final = (ValueError, TypeError, msgpack.UnpackException, RecursionError)
-
-
-def _is_head(found: Any) -> bool:
-    """Whether it says which rows a frame is of: first row, rows, digest, holes."""
-    if type(found) is not list or len(found) != 4:
-        return False
-    first_row, rows, digest, holes = found
-    return (
-        type(first_row) is type(rows) is int
-        and first_row >= 0
-        and rows > 0
-        and type(digest) is bytes
-        and type(holes) is list
-        and all(type(hole) is int and 0 <= hole < rows for hole in holes)
-    )
 
 
 if sys.platform == "win32":
