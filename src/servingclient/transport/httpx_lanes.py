@@ -16,7 +16,7 @@ import dataclasses
 import math
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import httpx
 
@@ -28,124 +28,29 @@ from servingclient.settings import Pool, Settings
 from servingclient.transport import patched
 from servingclient.transport.async_lane import AsyncLane
 from servingclient.transport.async_pool import AsyncLanePool
-from servingclient.transport.exchange import request_head
 from servingclient.transport.httpx_plan import transport_options
+from servingclient.transport.httpx_terms import (
+    FOREVER_S,
+    MIB,
+    Times,
+    head_of,
+    is_spoken,
+    not_admitted,
+    not_connected,
+    origin_of,
+    raise_as_httpx,
+    response,
+    times_of,
+)
 from servingclient.transport.lane import Lane
 from servingclient.transport.loop_gate import LoopGate
 from servingclient.transport.pool import LanePool
 from servingclient.transport.thread_gate import ThreadGate
 
-_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_LEFT_OUT = frozenset({b"host", b"content-length", b"transfer-encoding", b"accept-encoding"})
-_NOT_SPOKEN = frozenset({b"upgrade", b"expect", b"te", b"trailer"})
-_MIB = 1 << 20
-_FOREVER_S = 365 * 86400.0  # what "no time-out" becomes: sockets and timers want a number
-
-
-class _Times(NamedTuple):
-    """Time-outs of one request, in seconds, from httpx's ``timeout`` extension."""
-
-    connect: float
-    read: float
-    write: float
-    pool: float
-
-    def write_s(self, size: int) -> float:
-        """For a whole body: httpx's time-out is per write, so one is allowed per MiB."""
-        return self.write * math.ceil((size + 1) / _MIB)
-
-
-def _times(request: httpx.Request, connect_s: float) -> _Times:
-    given: dict[str, float | None] = request.extensions.get("timeout", {})
-
-    def seconds(name: str, otherwise: float) -> float:
-        value = given.get(name)
-        return otherwise if value is None else value
-
-    return _Times(
-        seconds("connect", connect_s),
-        seconds("read", _FOREVER_S),
-        seconds("write", _FOREVER_S),
-        seconds("pool", _FOREVER_S),
-    )
-
-
-def _origin(url: httpx.URL) -> Origin:
-    port = url.port or (443 if url.scheme == "https" else 80)
-    return Origin(url.scheme, url.raw_host.decode("ascii"), port)
-
-
-def _spoken(request: httpx.Request) -> bool:
-    """Whether lanes can carry the request as it is."""
-    if request.method not in _METHODS or request.url.scheme not in ("http", "https"):
-        return False
-    if request.headers.get("host", "").encode() != request.url.netloc:
-        return False
-    return not any(name.lower() in _NOT_SPOKEN for name, _ in request.headers.raw)
-
-
-def _head(request: httpx.Request, origin: Origin, size: int) -> bytes:
-    """The request's head; gzip is the only coding that the reply may use.
-
-    Raises:
-        httpx.LocalProtocolError: A header may not be sent.
-    """
-    headers = [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in request.headers.raw
-        if name.lower() not in _LEFT_OUT
-    ]
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        headers.append(("Accept-Encoding", "gzip"))
-    path = request.url.raw_path.decode("ascii")
-    try:
-        head = request_head(request.method, origin, path, headers)
-    except ValueError as error:
-        raise httpx.LocalProtocolError(str(error), request=request) from None
-    if size or request.method in ("POST", "PUT", "PATCH"):
-        head += b"Content-Length: %d\r\n" % size
-    return head + b"\r\n"
-
-
-def _response(status: int, headers: RawHeaders, stream: Any) -> httpx.Response:
-    """The lane has undone gzip, so the headers must not announce it again."""
-    coded = any(name.lower() == b"content-encoding" for name, _ in headers)
-    gone = (b"content-encoding", b"content-length") if coded else ()
-    kept = [(name, value) for name, value in headers if name.lower() not in gone]
-    return httpx.Response(
-        status, headers=kept, stream=stream, extensions={"http_version": b"HTTP/1.1"}
-    )
-
-
-def _not_admitted(error: WireFault | QueueFull) -> httpx.TransportError:
-    if isinstance(error, WireFault) and error.kind is FaultKind.CLOSED:
-        return httpx.ConnectError(error.detail)
-    return httpx.PoolTimeout(str(error))
-
-
-def _not_connected(error: WireFault | ConfigError, deadline_s: float) -> httpx.TransportError:
-    if isinstance(error, ConfigError):
-        return httpx.UnsupportedProtocol(str(error))
-    if time.monotonic() >= deadline_s:
-        return httpx.ConnectTimeout(error.detail)
-    return httpx.ConnectError(error.detail)
-
-
-def _raise(fault: WireFault) -> NoReturn:
-    """Raise what httpx raises for a fault after the connection was made."""
-    kind = fault.kind
-    if kind is FaultKind.TIMEOUT:
-        raise httpx.ReadTimeout(fault.detail) from fault
-    if kind in (FaultKind.CORRUPT, FaultKind.TOO_LARGE):
-        raise httpx.DecodingError(fault.detail) from fault
-    if kind is FaultKind.CLOSED:
-        raise httpx.ReadError(fault.detail) from fault
-    raise httpx.RemoteProtocolError(fault.detail) from fault
-
 
 def _lane_pool(settings: Settings) -> Pool:
     """Connect time-outs come with each request, so the pool's own must not be shorter."""
-    return dataclasses.replace(settings.pool, connect_timeout_s=_FOREVER_S)
+    return dataclasses.replace(settings.pool, connect_timeout_s=FOREVER_S)
 
 
 # Blocking ---------------------------------------------------------------------------------------
@@ -168,12 +73,12 @@ class LaneTransport(httpx.HTTPTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response holds its lane until it is read or closed."""
-        if not self._direct or patched.sync_patched() or not _spoken(request):
+        if not self._direct or patched.sync_patched() or not is_spoken(request):
             return super().handle_request(request)
-        times = _times(request, self._connect_s)
-        origin = _origin(request.url)
+        times = times_of(request, self._connect_s)
+        origin = origin_of(request.url)
         body = request.read()
-        head = _head(request, origin, len(body))
+        head = head_of(request, origin, len(body))
         self._enter(times.pool)
         try:
             loan = self._borrow(origin, times.connect)
@@ -185,7 +90,7 @@ class LaneTransport(httpx.HTTPTransport):
         except BaseException as error:
             loan.end(error)
             raise
-        return _response(status, headers, _LaneBody(loan, times.read))
+        return response(status, headers, _LaneBody(loan, times.read))
 
     def _enter(self, timeout_s: float) -> None:
         if self._gate.try_enter():
@@ -193,14 +98,14 @@ class LaneTransport(httpx.HTTPTransport):
         try:
             _step.run(self._gate.enter(time.monotonic() + timeout_s))
         except (WireFault, QueueFull) as error:
-            raise _not_admitted(error) from error
+            raise not_admitted(error) from error
 
     def _borrow(self, origin: Origin, timeout_s: float) -> _Loan[Lane]:
         taken_s = time.monotonic()
         try:
             lane = self._lanes.take(origin, taken_s, taken_s + timeout_s)
         except (WireFault, ConfigError) as error:
-            raise _not_connected(error, taken_s + timeout_s) from error
+            raise not_connected(error, taken_s + timeout_s) from error
         return _Loan(self._lanes, self._gate, lane, taken_s)
 
     def close(self) -> None:
@@ -209,17 +114,17 @@ class LaneTransport(httpx.HTTPTransport):
         super().close()
 
 
-def _exchange(lane: Lane, head: bytes, body: bytes, times: _Times) -> tuple[int, RawHeaders]:
+def _exchange(lane: Lane, head: bytes, body: bytes, times: Times) -> tuple[int, RawHeaders]:
     try:
         lane.begin(head, body, time.monotonic() + times.write_s(len(body)))
     except WireFault as fault:
         if fault.kind is FaultKind.TIMEOUT:
             raise httpx.WriteTimeout(fault.detail) from fault
-        _raise(fault)
+        raise_as_httpx(fault)
     try:
         return lane.read_head(time.monotonic() + times.read)
     except WireFault as fault:
-        _raise(fault)
+        raise_as_httpx(fault)
 
 
 L = TypeVar("L")
@@ -288,7 +193,7 @@ class _LaneBody(httpx.SyncByteStream):
             yield from self._loan.lane.read_pieces(self._idle_s, math.inf)
         except WireFault as fault:
             self._loan.end(fault)
-            _raise(fault)
+            raise_as_httpx(fault)
         self._loan.end(whole=True)
 
     def close(self) -> None:
@@ -315,12 +220,12 @@ class AsyncLaneTransport(httpx.AsyncHTTPTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response holds its lane until it is read or closed."""
-        if not self._direct or patched.async_patched() or not _spoken(request):
+        if not self._direct or patched.async_patched() or not is_spoken(request):
             return await super().handle_async_request(request)
-        times = _times(request, self._connect_s)
-        origin = _origin(request.url)
+        times = times_of(request, self._connect_s)
+        origin = origin_of(request.url)
         body = await request.aread()
-        head = _head(request, origin, len(body))
+        head = head_of(request, origin, len(body))
         await self._enter(times.pool)
         try:
             loan = await self._borrow(origin, times.connect)
@@ -332,7 +237,7 @@ class AsyncLaneTransport(httpx.AsyncHTTPTransport):
         except BaseException as error:
             loan.end(error)
             raise
-        return _response(status, headers, _AsyncLaneBody(loan, times.read))
+        return response(status, headers, _AsyncLaneBody(loan, times.read))
 
     async def _enter(self, timeout_s: float) -> None:
         if self._gate.try_enter():
@@ -340,14 +245,14 @@ class AsyncLaneTransport(httpx.AsyncHTTPTransport):
         try:
             await self._gate.enter(time.monotonic() + timeout_s)
         except (WireFault, QueueFull) as error:
-            raise _not_admitted(error) from error
+            raise not_admitted(error) from error
 
     async def _borrow(self, origin: Origin, timeout_s: float) -> _Loan[AsyncLane]:
         taken_s = time.monotonic()
         try:
             lane = await self._lanes.take(origin, taken_s, taken_s + timeout_s)
         except (WireFault, ConfigError) as error:
-            raise _not_connected(error, taken_s + timeout_s) from error
+            raise not_connected(error, taken_s + timeout_s) from error
         return _Loan(self._lanes, self._gate, lane, taken_s)
 
     async def aclose(self) -> None:
@@ -357,13 +262,13 @@ class AsyncLaneTransport(httpx.AsyncHTTPTransport):
 
 
 async def _exchange_async(
-    lane: AsyncLane, head: bytes, body: bytes, times: _Times
+    lane: AsyncLane, head: bytes, body: bytes, times: Times
 ) -> tuple[int, RawHeaders]:
-    upload_s = times.write_s(len(body)) if len(body) > _MIB else 0.0
+    upload_s = times.write_s(len(body)) if len(body) > MIB else 0.0
     try:
         return await lane.open(head, body, time.monotonic() + upload_s + times.read)
     except WireFault as fault:
-        _raise(fault)
+        raise_as_httpx(fault)
 
 
 class _AsyncLaneBody(httpx.AsyncByteStream):
@@ -382,7 +287,7 @@ class _AsyncLaneBody(httpx.AsyncByteStream):
                 yield piece
         except WireFault as fault:
             loan.end(fault)
-            _raise(fault)
+            raise_as_httpx(fault)
         loan.end(whole=True)
 
     async def aclose(self) -> None:
