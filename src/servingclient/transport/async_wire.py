@@ -18,7 +18,8 @@ from servingclient.transport.wire import check_one, head_of
 if TYPE_CHECKING:
     import httpx
 
-    from servingclient.transport.async_httpx_wire import AsyncHttpxStream, AsyncHttpxWire
+    from servingclient.transport.async_httpx_exchange import AsyncHttpxStream
+    from servingclient.transport.async_httpx_wire import AsyncHttpxWire
 
 AsyncWire = Union["AsyncLaneWire", "AsyncHttpxWire"]
 
