@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any, Final, Protocol
@@ -99,7 +99,7 @@ def targets_of(given: Sequence[str]) -> Targets:
     """Targets from ``NAME=VALUE``; a duration may be given as ``p99_ms`` in place of ``p99_s``.
 
     Raises:
-        ConfigError: One has no value, or the name is not known.
+        ConfigError: One has no value, the name is not known, or given ones contradict each other.
     """
     known = {field.name for field in fields(Targets)}
     found: dict[str, float] = {}
@@ -113,7 +113,21 @@ def targets_of(given: Sequence[str]) -> Targets:
         if name.endswith("_ms") and in_seconds in known:
             name, value = in_seconds, value / 1e3
         found[name] = value
-    return Targets(**found)
+    return Targets(**_percentiles(found), **found)
+
+
+def _percentiles(given: Mapping[str, float]) -> dict[str, float]:
+    """Those nobody gave, where their defaults would contradict a given one: P90 is at most P99."""
+    plain, found = Targets(), {}
+    names = ("p50_s", "p90_s", "p99_s")
+    for place, name in enumerate(names):
+        least = max((given[below] for below in names[:place] if below in given), default=0.0)
+        most = min((given[above] for above in names[place:] if above in given), default=math.inf)
+        default = getattr(plain, name)
+        fitting = max(min(default, most), least)
+        if name not in given and fitting != default:
+            found[name] = fitting
+    return found
 
 
 # ------------------------------------------------------------------------------------ windows

@@ -289,6 +289,15 @@ def test_where_the_time_goes(measured: Measured, parts: dict[str, float]) -> Non
     assert bool(found.assumption) == bool(parts)
 
 
+def test_without_calls_of_its_own_the_whole_is_latency_and_network() -> None:
+    found = examine(replace(WELL, calls=Calls())).split
+    assert found.whole_s == pytest.approx(0.049)
+    assert sum(value for _, value in found.parts()) == pytest.approx(found.whole_s)
+    assert "4 ms, which stands for the network." in found.assumption
+    alone = examine(replace(WELL, calls=Calls(), round_trip_s=None)).split
+    assert alone.whole_s == pytest.approx(0.045)
+
+
 # -- whatever is measured --------------------------------------------------------------------------
 
 VALUES = some.none() | some.floats(0.0, 1e9)

@@ -19,31 +19,34 @@ def split(measured: Measured) -> Split:
     calls, figures = measured.calls, measured.figures
     latency_s = None if figures.latency is None else figures.latency.mean_s
     seen_s = calls.first_byte_mean_s
-    whole_s = calls.mean_s if calls.mean_s is not None else latency_s
+    network_s, assumption = _network(measured, latency_s)
+    whole_s = calls.mean_s
     if whole_s is None:
-        return Split()
+        if latency_s is None:
+            return Split()
+        whole_s = latency_s + (network_s or 0.0)  # what a caller here would see
     client_s = None if seen_s is None else max(whole_s - seen_s, 0.0)
     queue_s, model_s = measured.queue_mean_s, measured.model_mean_s
     service_s = None
     if latency_s is not None and model_s is not None:
         service_s = max(latency_s - model_s - (queue_s or 0.0), 0.0)
-    network_s, assumption = _network(measured, latency_s)
     return Split(whole_s, client_s, network_s, queue_s, model_s, service_s, assumption)
 
 
 def _network(measured: Measured, latency_s: float | None) -> tuple[float | None, str]:
     seen_s, trip_s = measured.calls.first_byte_mean_s, measured.round_trip_s
-    bound = "" if trip_s is None else f" A request that runs no model takes {seconds(trip_s)}."
+    bound = "" if trip_s is None else f" A request that runs no model takes {seconds(trip_s)}"
+    ended = f"{bound}." if bound else ""
     if seen_s is not None and latency_s is not None:
         assumption = (
             f"{_MEANS}minute, assumed to be of requests alike; network is the time to the first "
-            f"byte less the endpoint's latency.{bound}"
+            f"byte less the endpoint's latency.{ended}"
         )
         if latency_s > seen_s:
             assumption = (
                 f"{_MEANS}minute. The endpoint's latency, {seconds(latency_s)}, is above this "
                 f"client's time to the first byte, {seconds(seen_s)}: other callers' requests take "
-                f"longer, so the network counts as 0.{bound}"
+                f"longer, so the network counts as 0.{ended}"
             )
         return max(seen_s - latency_s, 0.0), assumption
     if seen_s is not None and trip_s is not None:
@@ -53,4 +56,5 @@ def _network(measured: Measured, latency_s: float | None) -> tuple[float | None,
         )
     if seen_s is not None:
         return None, "The endpoint's own latency is not known: nothing can be told apart."
-    return trip_s, f"{_MEANS}minute. No call of this client to compare with.{bound}"
+    taken = "" if trip_s is None else f"{bound}, which stands for the network."
+    return trip_s, f"{_MEANS}minute. No call of this client to compare with.{taken}"
