@@ -29,6 +29,7 @@ from servingclient import (
 from servingclient.emulator import Emulator, faults
 from servingclient.integrations.databricks_sdk import ServingEndpoints, WorkspaceClient
 from servingclient.settings import Queue, Retry
+from tests.gates import docstrings
 
 ROWS = [{"a": 1.0, "b": 2.0}]
 ONCE = Settings(retry=Retry(max_attempts=1))
@@ -221,3 +222,12 @@ def test_a_full_queue_is_too_many_requests(emulator: Emulator) -> None:
     while gate.stats().in_flight:
         gate.leave()
     client.close()
+
+
+@pytest.mark.checkout
+@pytest.mark.skipif(not docstrings.DOCS.exists(), reason="there are no pages beside the wheel")
+def test_its_docstrings_tell_everything() -> None:
+    # here, since whoever imports it pays for databricks-sdk
+    found = docstrings.described(among=("servingclient.integrations.databricks_sdk.",))
+    assert len(found) > 3
+    docstrings.hold(found)

@@ -77,6 +77,9 @@ class ServingUser(User):  # type: ignore[misc] # locust is untyped here
 
     With ``inputs`` it sends them in turn; a class with tasks of its own calls ``predict`` in them.
 
+    Args:
+        environment: Locust's, which makes the users.
+
     Attributes:
         endpoint: Name of the serving endpoint.
         inputs: Inputs of calls, where there is no task of its own.

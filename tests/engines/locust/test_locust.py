@@ -122,3 +122,21 @@ def test_the_example_of_the_docs(tmp_path: Path) -> None:
     (counts,) = re.findall(r"PREDICT +fraud-model +(\d+) +(\d+)\(", told.split("stopped")[-1])[-1:]
     assert int(counts[0]) > 3, told
     assert counts[1] == "0"
+
+
+def test_its_docstrings_tell_everything() -> None:
+    # in a process of its own: importing locust patches sockets and threads
+    script = (
+        "import locust; from tests.gates.docstrings import described, hold; "
+        "found = described(among=('servingclient.integrations.locust.',)); hold(found); "
+        "print(*found)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        cwd=HERE.parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    assert "servingclient.integrations.locust.ServingUser.predict" in done.stdout.split()
