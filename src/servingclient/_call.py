@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 from servingclient import _ahead, _hedging, _tracing
-from servingclient._failures import Call, Failures, TryFailed
+from servingclient._failures import Failures, TryFailed
 from servingclient._open import rank_of
 from servingclient._ports import Grant, World
 from servingclient._prediction import Prediction, header
+from servingclient._running import Call
 from servingclient._types import Attempt, Reply, Target, WireFault
 from servingclient._watching import CallEnded, tell
 from servingclient.errors import ServingError

@@ -14,6 +14,7 @@ import tenacity
 from servingclient import _explain
 from servingclient._ports import Grant, World
 from servingclient._prediction import request_id
+from servingclient._running import STOP, Call
 from servingclient._types import (
     Attempt,
     ErrorDetail,
@@ -23,12 +24,10 @@ from servingclient._types import (
     Sent,
     WireFault,
 )
-from servingclient._watching import AttemptEnded, CallEnded, Span, complain, tell
+from servingclient._watching import AttemptEnded, CallEnded, complain, tell
 from servingclient.errors import ResponseTooLarge, ServingError
-from servingclient.payload.body import Body
 from servingclient.payload.decode import predictions
 from servingclient.payload.errors_body import error_detail
-from servingclient.policies.compression import NO_STATUS
 from servingclient.policies.concurrency import says_no_room
 from servingclient.policies.failure import (
     Failure,
@@ -36,76 +35,17 @@ from servingclient.policies.failure import (
     classify_fault,
     classify_reply,
 )
-from servingclient.policies.retry import FIRST_TRY, Action, Advice, advise
+from servingclient.policies.retry import Action, Advice, advise
 from servingclient.settings import Settings
 
 T = TypeVar("T")
 
-_STOP: Final = Advice(Action.STOP)
 _SEEN: Final[tuple[Sent, ...]] = ("no", "maybe", "yes")
 
 
 def _surest(one: Sent, other: Sent) -> Sent:
     """Whether the endpoint may have seen a call of two tries."""
     return max(one, other, key=_SEEN.index)
-
-
-class Call:
-    """One call while it runs: what it carries and what has happened so far.
-
-    What few calls change stands as a default of the class: setting fifteen fields in every call
-    costs 0.6 us.
-    """
-
-    queue_s: float = 0.0
-    lined_up_s: float | None = None
-    """Since when it waits for the place it has or will get; None where it did not have to."""
-    token_s: float = 0.0
-    learn_s: float = 0.0
-    backoff_s: float = 0.0
-    grant: Grant | None = None
-    attempts: tuple[Attempt, ...] = ()
-    seen: Sent = "no"
-    """Whether the endpoint may have seen it at any of the tries that failed."""
-
-    tried_s: float
-    progress = FIRST_TRY
-    advice = _STOP
-    coding_refusals = NO_STATUS
-    """Statuses by which the endpoint would refuse the compression of the last try."""
-    span: Span | None = None
-    """Follows it, where calls are traced."""
-    gathers = False
-    """Whether its body is made at each try: a batch takes all who came until it has its place."""
-
-    def __init__(
-        self,
-        body: Body,
-        served_model: str | None,
-        started_s: float,
-        encoded_s: float,
-        timeout_s: float,
-        idempotent: bool,  # noqa: FBT001 - internal, and keywords cost on the hot path
-        max_idle_s: float,
-        priority: int,
-    ) -> None:
-        self.body = body
-        self.served_model = served_model
-        self.started_s = started_s
-        self.encoded_s = self.tried_s = encoded_s
-        self.deadline_s: float = started_s + timeout_s
-        self.idempotent = idempotent
-        self.max_idle_s = max_idle_s
-        self.priority = priority
-
-    def after(self, learn_s: float) -> Call:
-        """The call, which waited for the model's signature before it was encoded."""
-        self.learn_s: float = learn_s
-        return self
-
-    def fill(self) -> Body:
-        """The body of the next try; asked for where the call gathers."""
-        return self.body
 
 
 class TryFailed(Exception):  # noqa: N818 - an internal signal
@@ -282,7 +222,7 @@ class Failures:
             rand=world.rand(),
         )
         if not self._possible(call, advice):
-            advice = _STOP
+            advice = STOP
         call.advice = advice
         if advice.action is Action.RESEND_NEW_LANE:
             call.max_idle_s = 0.0

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Final
 
 from servingclient._call import Story
-from servingclient._failures import Call, TryFailed
+from servingclient._failures import TryFailed
 from servingclient._ports import StreamedReply
 from servingclient._prediction import header, request_id
+from servingclient._running import Call
 from servingclient._stream import OpenStream
 from servingclient._types import Attempt, FaultKind, Reply, WireFault
 from servingclient.errors import ResponseFormatError, ServingError

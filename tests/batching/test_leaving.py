@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from servingclient import ClientClosedError, ConnectionLost, DeadlineExceeded, Prediction
-from servingclient._failures import Call
+from servingclient._running import Call
 from servingclient.batching.batch import Batch
 from servingclient.batching.company import Slot
 from servingclient.settings import Retry

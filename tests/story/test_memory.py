@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from servingclient import QueueFull, ServingError
-from servingclient._failures import Call
+from servingclient._running import Call
 from tests.story.world import (
     BUSY,
     CUT_OFF,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from servingclient._failures import Call, TryFailed
+from servingclient._failures import TryFailed
+from servingclient._running import Call
 from servingclient._types import Reply, WireFault
 from servingclient.batching.assembler import Departure
 from servingclient.batching.company import Member, Terms

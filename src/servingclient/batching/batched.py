@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Mapping
 from typing import Any, Final, Protocol
 
 from servingclient._call import Story
-from servingclient._failures import Call
 from servingclient._prediction import Prediction
+from servingclient._running import Call
 from servingclient._stats import BatchingStats
 from servingclient._types import WireFault
 from servingclient.auth.endpoint import Description
