@@ -78,7 +78,7 @@ def test_a_principal_is_the_credential_unless_one_is_given() -> None:
 def test_no_secret_is_shown(auth: object) -> None:
     assert CANARY not in repr(auth)
     assert CANARY not in identity_of(auth, ()).principal
-    assert any(CANARY in secret for secret in identity_of(Bearer(CANARY), ()).secrets)
+    assert any(CANARY in secret for secret in secrets_of(identity_of(Bearer(CANARY), ()).fixed))
 
 
 @pytest.mark.parametrize(

@@ -408,6 +408,38 @@ def test_many_keys_are_one_request(door: Door) -> None:
         assert door.run(loader.load(5)).source == "origin"
 
 
+def test_one_key_of_a_loader_is_forgotten(door: Door) -> None:
+    with api_of(users) as api:
+        loader = door.open(api).loader("/users", key=by_id)
+        door.run(loader.load_many([1, 2]))
+        door.run(loader.invalidate("1"))
+        found = door.run(loader.load_many([1, 2]))
+        assert [one.source for one in found.values()] == ["origin", "fresh"]
+        with pytest.raises(ConfigError):
+            door.run(loader.invalidate(None))
+
+
+def test_what_a_loader_keeps_of_a_path_is_forgotten_with_it(door: Door) -> None:
+    with api_of(users) as api:
+        client = door.open(api)
+        ours, theirs = [client.loader("/{team}/users", key=by_id, team=team) for team in (1, 2)]
+        for loader in (ours, theirs):
+            door.run(loader.load(5))
+        door.run(client.invalidate("/{team}/users", team=1))
+        assert door.run(ours.load(5)).source == "origin"
+        assert door.run(theirs.load(5)).source == "fresh"
+
+
+def test_a_key_that_can_be_none_has_its_error_in_its_place(door: Door) -> None:
+    with api_of(users) as api:
+        loader = door.open(api).loader("/users", key=by_id)
+        found = door.run(loader.load_many([1, None, "1,2"], on_error="return"))
+        assert [type(one).__name__ for one in found.values()] == [
+            *("Enriched", "ConfigError", "ConfigError")
+        ]
+        assert [unquote(one.path) for one in api.requests] == ["/users?ids=1"]
+
+
 def test_two_loaders_never_meet(door: Door) -> None:
     def answer(request: Request) -> bytes:
         kind = "email" if "emails" in request.path else "id"

@@ -51,3 +51,15 @@ def test_errors_of_the_last_minute() -> None:
     for second in range(40):
         figures.requested(0.1, float(second), failed=second % 4 == 0, throttled=False)
     assert shown(figures, 40.0).error_rate == pytest.approx(0.25)
+
+
+def test_a_forked_child_counts_from_the_fork_on() -> None:
+    guard = Guard()
+    figures = Figures(guard, 0.0)
+    figures.count("hits", 2.0, 5)
+    figures.requested(0.1, 2.0, failed=True, throttled=True)
+    guard.renew()
+    figures.count("stale", 3.0)
+    found = shown(figures, 3.0)
+    assert (found.calls, found.stale, found.requests, found.throttled) == (1, 1, 0, 0)
+    assert (found.qps, found.error_rate, found.p50_s) == (1.0, 0.0, None)

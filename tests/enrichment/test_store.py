@@ -95,6 +95,31 @@ def test_bytes_are_bounded_and_one_entry_has_a_tenth() -> None:
     assert store.get("a") is None, "the old value is not kept in place of one too large"
 
 
+def test_several_are_kept_as_if_one_by_one() -> None:
+    rules = Caching(max_entries=3)
+    at_once, one_by_one = store_of(rules)[0], store_of(rules)[0]
+    no_use = replace(ENTRY, fresh_s=0.0, revalidate_s=0.0, on_error_s=0.0)
+    for store in (at_once, one_by_one):
+        store.put(1, replace(ENTRY, value="old"))
+        store.put("x", ENTRY)
+    given = [(n, no_use if n in (5, 6) else replace(ENTRY, value=n)) for n in range(1, 7)]
+    assert at_once.put_many(given) == 3
+    for key, entry in given:
+        one_by_one.put(key, entry)
+    keys = ["x", *range(1, 7)]
+    assert at_once.get_many(keys) == one_by_one.get_many(keys)
+    assert [key for key in keys if at_once.get(key)] == [2, 3, 4]
+    assert at_once.size_bytes == one_by_one.size_bytes
+
+
+def test_a_full_store_drops_nothing_for_a_new_value_of_what_it_holds() -> None:
+    store, _, _ = store_of(Caching(max_entries=2))
+    store.put("a", ENTRY)
+    store.put("b", ENTRY)
+    store.put("b", replace(ENTRY, value="new"))
+    assert [key for key in "ab" if store.get(key)] == ["a", "b"]
+
+
 def test_forgetting_drops_what_is_on_its_way() -> None:
     store, _, _ = store_of(Caching())
     generation = store.generation

@@ -253,9 +253,10 @@ class FakeApi:
         """As the doors do it."""
         prefix, tag = what.pop("prefix", None), what.pop("tag", None)
         found = self.api.forgotten(template, prefix, tag, what)
-        self.api.forget(found.matches)
-        if self.shared is not None:
-            self.run(self.api.forget_shared(found, self.shared))
+        if self.shared is None:
+            self.api.forget(found.matches)
+        else:
+            self.run(self.api.invalidate(found))
 
     def work_behind(self) -> int:
         """Do what waits behind the callers."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servingclient import settings
-from servingclient.policies.ratelimit import Bucket
+from servingclient.policies.ratelimit import FIRST_UNSAID_S, Bucket
 
 WALL_S = 1_700_000_000.0
 LONGEST_S = settings.RateLimit().max_pause_s
@@ -258,7 +258,7 @@ def test_a_date_counts_against_the_reply_s_own_clock():
 @pytest.mark.parametrize("text", ["61", "3600", "99999999999", "1e9"])
 def test_no_pause_is_longer_than_the_longest(text: str):
     made = learned(status=429, Retry_After=text)
-    assert made.reserve(0.0) == (0.0 if text == "1e9" else LONGEST_S)
+    assert made.reserve(0.0) == (FIRST_UNSAID_S if text == "1e9" else LONGEST_S)
     made = learned(status=429, made=bucket(max_pause_s=2.0), Retry_After=text)
     assert made.reserve(0.0) <= 2.0
 
@@ -544,3 +544,39 @@ def test_whatever_an_api_says_the_rate_holds_and_the_pause_ends(
             for last in range(first, len(going)):
                 assert last - first + 1 <= burst + rate * (going[last] - begin_s)
     assert made.reserve(max(now_s, last_s) + LONGEST_S + 1.0) == 0.0
+
+
+# -- a 429 that says nothing ----------------------------------------------------------------------
+
+
+def test_a_429_that_does_not_say_how_long_makes_everybody_wait_a_moment():
+    made = learned(status=429)
+    assert waits(made, 0.0, 2) == [0.1, 0.1]
+    assert waits(made, 0.1, 1) == [0.0]
+
+
+def test_further_ones_make_them_wait_longer_up_to_a_bound():
+    made, now_s, pauses = bucket(), 0.0, []
+    for _ in range(6):
+        learned(status=429, now_s=now_s, made=made)
+        pauses.append(made.reserve(now_s))
+        now_s += pauses[-1]
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
+
+
+def test_those_of_calls_already_under_way_are_one():
+    made = learned(status=429)
+    learned(status=429, now_s=0.05, made=made)
+    assert waits(made, 0.05, 1) == [0.05]
+
+
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_any_other_reply_ends_the_doubling(status: int):
+    made = learned(status=429)
+    learned(status=status, now_s=0.2, made=made)
+    learned(status=429, now_s=0.3, made=made)
+    assert waits(made, 0.3, 1) == [0.1]
+
+
+def test_it_is_not_heeded_where_nothing_is_to_be_learned():
+    assert waits(learned(status=429, made=bucket(learn=False)), 0.0, 1) == [0.0]

@@ -23,7 +23,6 @@ from servingclient.enrichment.entry import Entry
 from servingclient.enrichment.fetch import Fetcher
 from servingclient.enrichment.forgetting import Forgotten, forgotten
 from servingclient.enrichment.lookup import Lookup
-from servingclient.enrichment.ports import SharedCache
 from servingclient.enrichment.request import Request
 from servingclient.enrichment.several import Several, several
 from servingclient.enrichment.sources import ManyAtOnce, OneEach, listed
@@ -314,17 +313,31 @@ class Api:
         self.lookup.world.flights.forget()
         self.lookup.store.forget(matches)
 
-    async def forget_shared(self, what: Forgotten, shared: SharedCache) -> None:
-        """Forget what is kept where other processes find it."""
-        deadline_s = self.lookup.world.now() + self.settings.timeout_s
-        await shared.invalidate(deadline_s, keys=what.keys, prefix=what.prefix, tag=what.tag)
+    async def invalidate(self, what: Forgotten) -> None:
+        """Forget what is kept here and where other processes find it."""
+        self.forget(what.matches)
+        shared = self.lookup.world.shared
+        if shared is not None:
+            deadline_s = self.lookup.world.now() + self.settings.timeout_s
+            await shared.invalidate(deadline_s, keys=what.keys, prefix=what.prefix, tag=what.tag)
+
+    def forgotten_key(self, asked: Asked) -> Forgotten:
+        """What is to be forgotten of one key of a loader."""
+        return Forgotten(lambda key, _: key == asked.key, keys=(self._keys.shared(asked.key),))
 
     # ------------------------------------------------------------------ arguments
 
-    def placed(self, template: str, values: Mapping[str, Any]) -> tuple[Template, str]:
-        """A template with its values in their places."""
+    def placed(
+        self, template: str, values: Mapping[str, Any], tags: Sequence[str]
+    ) -> tuple[Template, str, tuple[str, ...]]:
+        """A loader's template, its path, and the tags of its values: with places in the template
+        the path's own is among them, so that they are forgotten with the path.
+        """
         plan = self.template(template)
-        return plan, plan.path(plan.segments(values))
+        segments, kept_tags = plan.segments(values), self.tags_of(tags)
+        if segments:
+            kept_tags = (*kept_tags, self._keys.resource(plan.text, segments))
+        return plan, plan.path(segments), kept_tags
 
     def template(self, text: str | None) -> Template:
         """A template, taken apart.

@@ -119,13 +119,11 @@ class Identity(NamedTuple):
         principal: Hash that stands for who asks.
         fixed: Header lines of every request.
         provider: Gives more of them for each request, or None.
-        secrets: What must not appear in a message.
     """
 
     principal: str
     fixed: Headers
     provider: GivenHeaders | None
-    secrets: tuple[str, ...]
 
 
 _KINDS: Final = (Bearer, Basic, ApiKey, HeaderProvider)
@@ -160,12 +158,11 @@ def identity_of(given: object, headers: Headers) -> Identity:
     clash = {name.lower() for name, _ in own} & {name.lower() for name, _ in extra}
     if clash:
         raise ConfigError(f"Header {min(clash)} is given in headers and in auth; give it once.")
-    secrets = secrets_of((*own, *extra))
     who = f"p\0{principal}" if principal is not None else f"c\0{own!r}"
     # What an API answers may depend on any header, so those of headers= belong to who asks, too.
     text = f"{who}\0{sorted((name.lower(), value) for name, value in extra)!r}"
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
-    return Identity(digest, (*own, *extra), provider, secrets)
+    return Identity(digest, (*own, *extra), provider)
 
 
 def secrets_of(headers: Headers) -> tuple[str, ...]:

@@ -36,7 +36,6 @@ class Said(NamedTuple):
             where it does not say.
         on_error_s: Seconds beyond for which it may be given out when it cannot be had; None
             where it does not say.
-        age_s: How old it was when it came.
         etag: Its validator, or None.
     """
 
@@ -45,7 +44,6 @@ class Said(NamedTuple):
     fresh_s: float | None = None
     revalidate_s: float | None = None
     on_error_s: float | None = None
-    age_s: float = 0.0
     etag: str | None = None
 
 
@@ -75,7 +73,6 @@ def said(headers: RawHeaders) -> Said:
         fresh_s=0.0 if "no-cache" in directives else fresh_s,
         revalidate_s=revalidate_s,
         on_error_s=on_error_s,
-        age_s=age_s,
         etag=etag if is_etag(etag) else None,
     )
 

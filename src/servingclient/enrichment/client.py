@@ -148,8 +148,10 @@ class EnrichmentClient:
         Args:
             template: Path below the base URL with places for values: ``"/users/{id}"``.
             params: Query parameters: text, numbers, truth values, or lists of these.
-            tags: Names by which it can be invalidated.
-            ttl: Seconds for which this answer is fresh.
+            tags: Names by which it can be invalidated. An answer that is kept has those it was
+                fetched with.
+            ttl: Seconds for which this answer is fresh, once it is fetched; one that is kept is
+                given out for as long as who fetched it said. 0 keeps nothing as fresh.
             timeout: Seconds for the whole call: rate limit, queue, attempts, backoff.
             **path_values: The values, each text, a whole number or a UUID: ``id=7``. Each is one
                 segment of the path, percent-encoded.
@@ -306,8 +308,8 @@ class EnrichmentClient:
             max_keys=max_keys,
             label=label,
         )
-        plan, path = api.placed(template, path_values)
-        return Loader(api, source, plan, path, api.ttl_of(ttl), api.tags_of(tags))
+        plan, path, kept_tags = api.placed(template, path_values, tags)
+        return Loader(api, source, plan, path, api.ttl_of(ttl), kept_tags)
 
     def cached(
         self, *, ttl: float | None = None, key: Callable[..., Any] | None = None
@@ -362,8 +364,8 @@ class EnrichmentClient:
         """Forget answers, here and in the shared cache; those on their way are not kept.
 
         Args:
-            template: With its values, one path (with whatever parameters); without, all paths of
-                the template.
+            template: With its values, one path (with whatever parameters, and what loaders keep of
+                it); without, all paths of the template.
             prefix: All templates that begin so; ``"/"`` is all.
             tag: All answers with this tag.
             **path_values: As for ``get``.
@@ -373,9 +375,7 @@ class EnrichmentClient:
         """
         api = self._api
         what = api.forgotten(template, prefix, tag, path_values)
-        api.forget(what.matches)
-        if self._shared is not None:
-            run(api.forget_shared(what, self._shared))
+        run(api.invalidate(what))
 
     def stats(self) -> EnrichmentStats:
         """What this client has counted and keeps now."""

@@ -26,6 +26,9 @@ class Guarded(Protocol):
     def when_broken(self, mend: Callable[[], None]) -> None:
         """Have ``mend`` called where what it guards may contradict itself."""
 
+    def when_forked(self, begin: Callable[[], None]) -> None:
+        """Have ``begin`` called in a forked child."""
+
 
 class _Sample(NamedTuple):
     at_s: float
@@ -35,7 +38,7 @@ class _Sample(NamedTuple):
 
 
 class Figures:
-    """Counters of one API.
+    """Counters of one API; in a forked child since the fork.
 
     Args:
         guard: The lock.
@@ -46,6 +49,7 @@ class Figures:
     """
 
     __slots__ = (
+        "__weakref__",
         "_guard",
         "_samples",
         "_took",
@@ -71,11 +75,16 @@ class Figures:
 
     def __init__(self, guard: Guarded, now_s: float) -> None:
         self._guard = guard
+        self.due_s: float = now_s + _SAMPLE_S
+        self._begin()
+        guard.when_forked(self._begin)
+
+    def _begin(self) -> None:
+        """Count from the latest sample on: what a parent did is not its child's."""
         self.hits = self.misses = self.stale = self.coalesced = self.negatives = 0
         self.requests = self.failures = self.throttled = 0
         self._took = Histogram()
-        self._samples: deque[_Sample] = deque([_Sample(now_s, 0, 0, 0)])
-        self.due_s: float = now_s + _SAMPLE_S
+        self._samples: deque[_Sample] = deque([_Sample(self.due_s - _SAMPLE_S, 0, 0, 0)])
 
     @property
     def values(self) -> int:

@@ -22,6 +22,7 @@ class Guard:
         self._lock = threading.RLock()
         self.lock: AbstractContextManager[object] = self._lock
         self._mends: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self._begins: list[weakref.WeakMethod[Callable[[], None]]] = []
         _guards.add(self)
 
     def when_broken(self, mend: Callable[[], None]) -> None:
@@ -30,14 +31,17 @@ class Guard:
         """
         self._mends.append(weakref.WeakMethod(mend))
 
+    def when_forked(self, begin: Callable[[], None]) -> None:
+        """Have the method ``begin`` called in a child. Its object is not kept alive."""
+        self._begins.append(weakref.WeakMethod(begin))
+
     def renew(self) -> None:
         """In a forked child: open it."""
         held = not self._lock.acquire(blocking=False)
         self.lock = self._lock = threading.RLock()
-        if held:
-            for known in self._mends:
-                if (mend := known()) is not None:
-                    mend()
+        for known in (*(self._mends if held else ()), *self._begins):
+            if (found := known()) is not None:
+                found()
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()

@@ -101,6 +101,14 @@ class Loader(_Keyed):
             return found
         return run(self._api.lookup.one(self._source, asked, timeout_s))
 
+    def invalidate(self, key: Any) -> None:
+        """Forget the value of one key, here and in the shared cache.
+
+        Raises:
+            ConfigError: It cannot be a key.
+        """
+        run(self._api.invalidate(self._api.forgotten_key(self._asked(key))))
+
 
 class _Gathering:
     """Keys that were asked for in one round of a loop."""
@@ -167,6 +175,14 @@ class AsyncLoader(_Keyed):
         if isinstance(outcome, Exception):
             raise copied(outcome)
         return outcome
+
+    async def invalidate(self, key: Any) -> None:
+        """Forget the value of one key, here and in the shared cache.
+
+        Raises:
+            ConfigError: It cannot be a key.
+        """
+        await self._api.invalidate(self._api.forgotten_key(self._asked(key)))
 
     def _gathered(self, asked: Asked, timeout_s: float) -> asyncio.Future[Enriched | Exception]:
         """Line up for the request that leaves at the end of this round of the loop."""

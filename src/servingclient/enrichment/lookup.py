@@ -220,13 +220,15 @@ class Lookup:
         Returns:
             Those still to be had.
         """
-        leave, tickets = self.world.flights.leave, this.tickets
+        world, tickets = self.world, this.tickets
+        leave, rand, now_s = world.flights.leave, world.rand, world.now()
+        early = self.settings.caching.early_refresh_factor
         had, left = [], []
         for one, entry in zip(led, found, strict=True):
             verdict = Freshness.GONE
             if entry is not None:
                 one.known = entry
-                verdict = self._judged(entry)
+                verdict = freshness(entry, now_s, early, rand())
             if verdict is Freshness.REVALIDATE and not this.refreshes:
                 this.due.append(one)
             elif verdict is not Freshness.FRESH:

@@ -90,8 +90,12 @@ async def answers(several: Several, lookup: Lookup) -> dict[Any, Any]:
         most=several.most,
         halts=several.halts,
     )
-    if several.halts:
-        _raise_first(outcomes)
+    failed = _first_failed(outcomes) if several.halts else None
+    if failed is not None:
+        try:
+            raise failed
+        finally:
+            del failed, outcomes  # its traceback holds this frame
     found: dict[Any, Outcome] = dict(zip([one.key for one in several.asked], outcomes, strict=True))
     return {
         given: place if isinstance(place, ConfigError) else found[place]
@@ -99,13 +103,8 @@ async def answers(several: Several, lookup: Lookup) -> dict[Any, Any]:
     }
 
 
-def _raise_first(outcomes: Sequence[Outcome]) -> None:
-    failed = next((one for one in outcomes if isinstance(one, Exception)), None)
-    if failed is not None:
-        try:
-            raise failed
-        finally:
-            del failed, outcomes  # its traceback holds this frame
+def _first_failed(outcomes: Sequence[Outcome]) -> Exception | None:
+    return next((one for one in outcomes if isinstance(one, Exception)), None)
 
 
 def _is_key(given: object) -> bool:

@@ -111,7 +111,7 @@ class ManyAtOnce:
         fetched = await self._fetcher.fetch(request, deadline_s)
         said = fetched.said if self._heed else NOTHING_SAID
         said = said._replace(etag=None)  # it is of the whole reply, and that is not kept
-        by_key = {} if fetched.negative else self._by_key(fetched)
+        by_key = self._by_key(fetched)
         return [self._got(by_key, one.what, said, fetched.took_s) for one in part]
 
     def _by_key(self, fetched: Fetched) -> dict[str, Any]:

@@ -129,33 +129,36 @@ class Store:
     def put_many(
         self, entries: Sequence[tuple[Hashable, Entry]], generation: int | None = None
     ) -> int:
-        """The same for several.
+        """The same for several, each key once.
 
         Returns:
             How many are kept.
         """
-        before = self.puts
+        rules = self._rules
+        good: list[tuple[Hashable, Kept]] = []
         with self._guard.lock:
+            now_s = self._now()
             for key, entry in entries:
                 if self._closed or self.outdated(key, entry, generation):
                     continue
-                kept = Kept(entry, sure_until_s(entry, self._rules.early_refresh_factor))
-                fits = _size(kept) * _SHARE <= self._rules.max_bytes
-                if not fits or useful_until_s(entry) <= self._now():
+                kept = Kept(entry, sure_until_s(entry, rules.early_refresh_factor))
+                if _size(kept) * _SHARE > rules.max_bytes or useful_until_s(entry) <= now_s:
                     self._discard(key)
                     continue
+                good.append((key, kept))
+            good = good[-rules.max_entries :]  # those before would have to go at once
+            for key, kept in good:
                 self._make_room(key)
                 self._kept[key] = kept
-                self.puts += 1
-            return self.puts - before
+            self.puts += len(good)
+        return len(good)
 
     def _make_room(self, key: Hashable) -> None:
         """Drop what was least recently used, so that ``key`` has a place."""
         most = self._rules.max_entries
         count = cachetools.Cache.__len__  # what has expired is counted too, and not looked for
-        if count(self._kept) < most:
+        if count(self._kept) < most or key in self._kept:
             return
-        self._discard(key)
         if len(self._kept) >= most:  # this looks for it
             while count(self._kept) >= most:
                 self._kept.popitem()

@@ -26,6 +26,12 @@ from servingclient.settings import RateLimit
 ASKS_TO_WAIT: Final = frozenset({403, 429, 503})
 """Statuses at which ``Retry-After`` means every call; GitHub says 403 to those that are too fast.
 Elsewhere (202, 301) it is about the one thing that was asked for."""
+_TOO_MANY: Final = 429
+FIRST_UNSAID_S: Final = 0.1
+"""The pause after a 429 that does not say how long: about a window's tenth where an API counts by
+the second. It doubles with each further one, and ends with any other reply."""
+LONGEST_UNSAID_S: Final = 1.0
+"""A fifth of the time a call has by default: who refuses everybody is still asked by each."""
 MOST_UNDER_WAY: Final = 256
 """Calls without a reply that are remembered, as many as there can be connections: what is left in
 the API's count does not know of them. Without, sixteen at once are refused fifteen times."""
@@ -55,6 +61,7 @@ class Bucket:
         "_saved_s",
         "_under_way",
         "_unlimited",
+        "_unsaid_s",
         "_window",
     )
 
@@ -71,6 +78,7 @@ class Bucket:
         self._last_s = -math.inf
         self._freed: list[float] = []
         self._pause_s = -math.inf
+        self._unsaid_s = 0.0
         self._window = TheirWindow(rules.max_pause_s)
         self._under_way: deque[float] = deque(maxlen=MOST_UNDER_WAY)
 
@@ -154,9 +162,13 @@ class Bucket:
                 self._under_way.popleft()
         told = rate_headers.read(headers, wall_s)
         asked_s = _asked_s(headers) if status in ASKS_TO_WAIT else None
-        if told == rate_headers.NOTHING and asked_s is None:
+        if status != _TOO_MANY:
+            self._unsaid_s = 0.0
+        if told == rate_headers.NOTHING and asked_s is None and status != _TOO_MANY:
             return
         with self._guard:
+            if told == rate_headers.NOTHING and asked_s is None:
+                self._pause_unsaid(now_s)
             if asked_s is not None:
                 self._pause(asked_s, now_s)
             self._heed(told, now_s)
@@ -182,6 +194,12 @@ class Bucket:
         self._full_s = max(self._full_s, go_s) + self._interval_s
         self._last_s = go_s
         self._unlimited = not self._interval_s and self._window.left is None and go_s == now_s
+
+    def _pause_unsaid(self, now_s: float) -> None:
+        if self.paused(now_s):  # a call that left before the pause began
+            return
+        self._unsaid_s = min(max(FIRST_UNSAID_S, 2.0 * self._unsaid_s), LONGEST_UNSAID_S)
+        self._pause(self._unsaid_s, now_s)
 
     def _pause(self, seconds: float, now_s: float) -> None:
         self._pause_s = max(self._pause_s, now_s + min(seconds, self._longest_s))

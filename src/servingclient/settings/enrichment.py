@@ -143,8 +143,8 @@ class EnrichmentSettings:
     tls: Tls = field(default_factory=Tls)
     """Certificates."""
     max_value_bytes: int = 4 * 1024 * 1024
-    """Largest answer taken from the API or from a shared cache; a larger one is an error, or a
-    miss."""
+    """Largest answer taken from the API; a larger one is an error. A shared cache has a limit of
+    its own (``RedisCache.max_value_bytes``), beyond which an answer stays in this process."""
     hash_keys: bool = False
     """Keep only keyed hashes of what was asked for, in memory and in a shared cache, so that no
     identifier of a person stands there. In a shared cache path values are always hashed."""
