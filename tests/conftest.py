@@ -9,5 +9,6 @@ from tests.guards import (  # noqa: F401 - fixtures apply where they are found
     _machine_unseen,
     _nothing_left_behind,
     _nothing_left_to_collect,
+    _only_what_tests_make_is_collected,
     _tasks_are_awaited,
 )

@@ -36,6 +36,7 @@ GUARDS = (
     "_machine_unseen",
     "_nothing_left_behind",
     "_nothing_left_to_collect",
+    "_only_what_tests_make_is_collected",
     "_tasks_are_awaited",
 )
 
