@@ -67,6 +67,7 @@ $(TYPES)/.stamp: pyproject.toml constraints.txt
 	$(TYPES)/bin/pip install $(PIP_FLAGS) -c constraints.txt \
 		'.[cli,emulator,redis,otel,prometheus,datadog,fastapi,openai]' \
 		basedpyright pytest opentelemetry-sdk pandas pyarrow numpy
+	$(TYPES)/bin/pip install $(PIP_FLAGS) -c constraints-engines.txt locust
 	@touch $@
 
 $(ENGINES)/.stamp: pyproject.toml constraints-engines.txt

@@ -11,17 +11,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-LOOSE = {
-    "servingclient.integrations.databricks_sdk.WorkspaceClient": "its base has untyped parts",
-    "servingclient.integrations.locust.ServingUser": "locust, whose class it extends, is not there",
-}
-"""What cannot be told from here, and why."""
-
 
 def incomplete(symbols: list[dict[str, Any]]) -> Iterator[str]:
     for symbol in symbols:
         known = symbol["isTypeKnown"] and not symbol["isTypeAmbiguous"]
-        if symbol["isExported"] and not known and symbol["name"] not in LOOSE:
+        if symbol["isExported"] and not known:
             yield f"{symbol['name']} ({symbol['category']})"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from databricks import sdk
+from databricks.sdk import WorkspaceClient as SdkWorkspaceClient
 from databricks.sdk.errors import platform as sdk_errors
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.mixins.open_ai_client import ServingEndpointsExt
@@ -57,7 +57,7 @@ class ServingEndpoints(ServingEndpointsExt):
 
     def __init__(
         self,
-        workspace: sdk.WorkspaceClient,
+        workspace: SdkWorkspaceClient,
         *,
         settings: Settings | None = None,
         observers: Sequence[Observer | Tracer | Reader] = (),
@@ -159,7 +159,7 @@ class ServingEndpoints(ServingEndpointsExt):
         self._clients.close()
 
 
-class WorkspaceClient(sdk.WorkspaceClient):
+class WorkspaceClient(SdkWorkspaceClient):
     """databricks-sdk's workspace client; ``serving_endpoints.query`` goes through this library.
 
     Example:
