@@ -24,8 +24,6 @@ from servingclient.payload.report import Explanation, Step
 from servingclient.payload.signature import Schema, Signature
 from servingclient.settings import Bulk, Payload
 
-Encode = Callable[[Any, Payload], Body]
-
 
 class Subject(NamedTuple):
     """What to explain, and what the client knows about it.
