@@ -21,6 +21,7 @@ from tests.chaos.history import History, problems
 from tests.chaos.judge import Judge
 from tests.chaos.weather import ENDPOINT, Weather
 from tests.faults.proxy import FaultProxy
+from tests.scripted.server import eventually
 
 FREE_RESENDS = 4
 """Tries beyond ``max_attempts``: a stale lane, a refused token, plain for gzip, a new address."""
@@ -102,7 +103,7 @@ def descriptors() -> int:
 def quiet(emulator: Emulator) -> None:
     """Wait until the endpoint works on nothing any more: it does so for callers who have gone."""
     capacity = emulator._endpoint(ENDPOINT).capacity
-    assert emulator.wait_for(lambda: not (capacity.running or capacity.waiting), 10.0)
+    assert eventually(lambda: not (capacity.running or capacity.waiting), 10.0)
 
 
 @pytest.mark.parametrize(

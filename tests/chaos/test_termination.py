@@ -19,6 +19,7 @@ from servingclient.emulator import Emulator, faults
 from tests.chaos.form import Form
 from tests.chaos.judge import Judge
 from tests.chaos.terminated import BATCHES, CALLS, FIRST, IN_FLIGHT
+from tests.scripted.server import eventually
 
 PROGRAM = Path(__file__).parent / "terminated.py"
 GATHERING_S = 0.3
@@ -102,7 +103,7 @@ def terminate(
     assert complaints == ""
     found = json.loads(said)
     emulator.change_endpoint("echo", slots=None)  # what waits there is run, and so told of
-    assert emulator.wait_for(lambda: not capacity.running and not capacity.waiting)
+    assert eventually(lambda: not capacity.running and not capacity.waiting, 5.0)
     return Ended(took_s, Counter(found["outcomes"]), found["wrong"], sent(emulator))
 
 

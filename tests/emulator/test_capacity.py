@@ -14,6 +14,7 @@ import pytest
 from servingclient.emulator import Emulator, EndpointSpec, faults
 from servingclient.emulator.capacity import Capacity
 from tests.emulator.peer import TWO_ROWS, Answer, call, call_fast, connected, post, read
+from tests.scripted.server import eventually
 from tests.stopwatch import Stopwatch
 
 ENDPOINT_TEXT = (
@@ -135,7 +136,7 @@ def test_the_size_can_change_while_requests_wait(emu: Emulator) -> None:
     emu.add_endpoint("asleep", slots=0, queue=2)
     with connected(emu) as peer:
         peer.send(post(emu, "asleep"))
-        assert emu.wait_for(lambda: emu._workspace.endpoints["asleep"].capacity.waiting == 1)
+        assert eventually(lambda: emu._workspace.endpoints["asleep"].capacity.waiting == 1)
         emu.change_endpoint("asleep", slots=1)
         assert peer.answer().status == 200
 
@@ -179,7 +180,7 @@ def test_who_waits_starts_when_slots_grow(emu: Emulator) -> None:
     emu.add_endpoint("asleep", slots=0, queue=1)
     with connected(emu) as peer:
         peer.send(post(emu, "asleep"))
-        assert emu.wait_for(lambda: emu._workspace.endpoints["asleep"].capacity.waiting == 1)
+        assert eventually(lambda: emu._workspace.endpoints["asleep"].capacity.waiting == 1)
         emu.scale_endpoint("asleep", 1, over_s=0.01)
         assert peer.answer().status == 200
 

@@ -330,6 +330,7 @@ class ScriptedServer:
             lambda: protocol, conn.sock, ssl=self._tls
         )
         conn.writer = asyncio.StreamWriter(transport, protocol, conn.reader, self._loop)
+        self._noticed()
         if self.greeting is not None:
             await self.greeting(conn)
         while not conn.ending:
