@@ -14,6 +14,7 @@ import pytest
 
 from servingclient import settings
 from servingclient.emulator import Emulator
+from servingclient.emulator import __main__ as emulating
 
 pytestmark = pytest.mark.checkout
 
@@ -103,6 +104,17 @@ def test_architecture_names_files_that_exist() -> None:
     for name in re.findall(r"`([\w/]+\.py)`", text):
         places = [package / name, ROOT / name, *package.rglob(name)]
         assert any(place.exists() for place in places), name
+
+
+def test_the_page_shows_what_emulate_prints(emulator: Emulator) -> None:
+    page = (DOCS / "howto-testing.md").read_text(encoding="utf-8")
+    block = r"```console\n\$ servingclient emulate (.*?)\n(.*?)```"
+    ((arguments, shown),) = re.findall(block, page, re.DOTALL)
+    given = emulating.parser().parse_args(arguments.split())
+    assert given.http
+    printed = emulating._as_exports(emulator, given.auth)
+    port = re.compile(r"(?<=127\.0\.0\.1:)\d+")
+    assert port.sub("PORT", shown) == port.sub("PORT", printed)
 
 
 @pytest.fixture

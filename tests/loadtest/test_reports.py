@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from servingclient.cli import main
+from servingclient.cli.loadtest import parser
 from servingclient.emulator import Emulator, faults
 from servingclient.errors import ConfigError
 from servingclient.loadtest import (
@@ -68,6 +69,29 @@ Latency counts from when a call was due, so waiting for a slow endpoint is in it
 
 def test_the_text_of_a_search_for_the_knee() -> None:
     assert report.text(knee_test()) == TEXT
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto-loadtest.md"
+
+
+@pytest.mark.checkout
+@pytest.mark.skipif(not PAGE.exists(), reason="there are no pages beside the wheel")
+def test_the_page_shows_what_is_printed() -> None:
+    """Its figures are of a real run, so what is compared is all but figures and widths."""
+    pattern = r"```console\n\$ servingclient loadtest (.*)\n((?:.*\n)*?)\.\.\.\n```"
+    (command, shown), *more = re.findall(pattern, PAGE.read_text("utf-8"))
+    assert not more
+    parser().parse_args(command.split())  # ends the process where there is no such option
+    assert shown.endswith("\n")
+    said, empty, *rows = shown.splitlines()
+    printed = TEXT.splitlines()
+    for ours, told in zip([said, empty, *rows], printed, strict=False):
+        assert without_figures(ours) == without_figures(told)
+    assert len(rows) == 3
+
+
+def without_figures(line: str) -> str:
+    return " ".join(re.sub(r"[\d.,]*\d", "#", line).split())
 
 
 def test_doubts_and_errors_are_told() -> None:
