@@ -273,7 +273,7 @@ def test_no_replies_are_crossed(lane_hedger: Hedger):
         driver = lane_hedger.driver
 
         async def call(n: int) -> bool:
-            came = await lane_hedger.calling(server, body_of(n), 5.0, Always())
+            came = await lane_hedger.calling(server, body_of(n), 5.0, AFTER_S, Always())
             return answer_of(came.reply) == str(n)
 
         if driver.is_async:
@@ -298,7 +298,7 @@ def test_a_cancelled_call_ends_both(name: str):
     with ScriptedServer(stall()) as server:
 
         async def cancelled() -> None:
-            calling = asyncio.ensure_future(hedger.calling(server, b"{}", 5.0, Always()))
+            calling = asyncio.ensure_future(hedger.calling(server, b"{}", 5.0, AFTER_S, Always()))
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(None, server.wait_until, lambda: len(server.requests) == 2)
             calling.cancel()
