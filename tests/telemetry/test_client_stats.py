@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import os
+import signal
+import warnings
+from typing import Any
 
 import pytest
 
 from servingclient import (
     AsyncServingClient,
     Batching,
+    Hedge,
     Retry,
     ServingClient,
     ServingError,
@@ -17,6 +22,8 @@ from servingclient import (
     Traffic,
 )
 from servingclient.emulator import Emulator, faults
+from servingclient.telemetry.exported import figures, lasting
+from servingclient.telemetry.histogram import Histogram
 from tests.doors.kit import Door, pat, principal
 
 NO_RETRY = Settings(retry=Retry(max_attempts=1))
@@ -97,3 +104,42 @@ def test_calls_that_share_requests_are_told_as_calls(door: Door, emulator: Emula
 @pytest.mark.parametrize("kind", [ServingClient, AsyncServingClient])
 def test_asking_needs_no_event_loop(kind: type) -> None:
     assert not inspect.iscoroutinefunction(kind.stats)
+
+
+def counted(client: Any) -> dict[str, float]:
+    """What only grows, and has."""
+    sizes = {
+        name: value.count if isinstance(value, Histogram) else value
+        for (name, _), value in lasting(figures(client.stats())).items()
+    }
+    return {name: size for name, size in sizes.items() if size}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_T4_in_a_forked_child_all_that_is_counted_begins_anew(
+    door: Door, emulator: Emulator
+) -> None:
+    quick = Retry(throttled_base_s=0.001)
+    settings = Settings(retry=quick, batching=Batching(), hedge=Hedge())
+    client = door.open("demo", pat(emulator), settings)
+    emulator.script("demo", faults.throttled(retry_after="0"), faults.ok())
+    for _ in range(3):
+        door.predict(client)
+    mine = counted(client)
+    with warnings.catch_warnings():  # Python 3.12 remarks on threads
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)  # rather than wait for a lock for ever
+        code = 1
+        try:
+            stats = client.stats()
+            none = (stats.concurrency.throttled, stats.hedging.calls, stats.lanes.stale)
+            code = 0 if (counted(client), none) == ({}, (0, 0, 0)) else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert {"call.attempts", "call.retries", "connections.opened", "batch.calls"} <= set(mine)
+    assert client.stats().concurrency.throttled == 1
+    assert counted(client) == mine

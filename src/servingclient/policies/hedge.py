@@ -11,6 +11,8 @@ endpoint says that it has no room.
 from __future__ import annotations
 
 import math
+import os
+import weakref
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
@@ -67,6 +69,7 @@ class HedgePolicy:
     """
 
     __slots__ = (
+        "__weakref__",
         "_allowance",
         "_calls",
         "_cost",
@@ -99,6 +102,11 @@ class HedgePolicy:
         self._delay_s: float | None = None
         self._allowance = 0.0
         self._resume_s = -math.inf
+        self.forget_counts()
+        _policies.add(self)
+
+    def forget_counts(self) -> None:
+        """What the parent of a forked child counted is not the child's."""
         self._calls = self._hedges = self._wins = 0
 
     def delay_s(self, now_s: float) -> float | None:
@@ -163,3 +171,15 @@ class HedgePolicy:
         """What was counted so far."""
         with self._guard:
             return HedgingStats(self._calls, self._hedges, self._wins, self._delay_s)
+
+
+_policies: weakref.WeakSet[HedgePolicy] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for policy in list(_policies):
+        policy.forget_counts()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

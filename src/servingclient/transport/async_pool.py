@@ -183,6 +183,7 @@ class AsyncLanePool:
         """In a forked child: close the parent's descriptors, never touch its loop, start anew."""
         self._pid = os.getpid()
         self._loop = None
+        self._opened = self._stale = self._desyncs = 0
         async_lane.keep_uncollected(self._guard)
         self._guard = None
         for lane in self._take_all():

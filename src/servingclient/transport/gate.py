@@ -63,9 +63,14 @@ class Admission(ABC):
         self._limiter = limiter
         self._queue = queue
         self._now = now
-        self._rejected = 0
         self._waited = False
+        self._forget_counts()
         self._new_window()
+
+    def _forget_counts(self) -> None:
+        """What the parent of a forked child counted is not the child's."""
+        self._rejected = 0
+        self._limiter.throttles = 0
 
     # ------------------------------------------------------------------ what calls took
 

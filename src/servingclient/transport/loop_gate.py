@@ -190,6 +190,7 @@ def _renew_all() -> None:
     """In a forked child: calls and waiters are the parent's, whose loop seems to run for ever."""
     for one in list(_gates):
         one._renew()  # noqa: SLF001 - the same module
+        one._forget_counts()  # noqa: SLF001 - likewise
 
 
 if hasattr(os, "register_at_fork"):

@@ -198,6 +198,7 @@ class LanePool:
         self._shelves = {}
         self._busy = set()
         self._opening = set()
+        self._opened = self._stale = self._desyncs = 0
         for lane in inherited:
             lane.close()
 

@@ -228,6 +228,7 @@ def _renew_all() -> None:
     """
     for one in list(_gates):
         one._renew()  # noqa: SLF001 - the same module
+        one._forget_counts()  # noqa: SLF001 - likewise
 
 
 if hasattr(os, "register_at_fork"):
