@@ -257,7 +257,7 @@ def round_trips(path: str) -> list[float]:
     """Of one ``get_many`` whose values nobody keeps yet: to look, and to keep what was fetched."""
     trips = 0
     with client(RedisCache(f"unix://{path}", prefix="cold", budget_s=5.0)) as api:
-        links = api._shared._asking._links  # noqa: SLF001 - to count what nobody tells
+        links = api._parts.shared._asking._links  # noqa: SLF001 - to count what nobody tells
         real = links.run
 
         async def counted(commands: Any, deadline_s: float) -> Any:

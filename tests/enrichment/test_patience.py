@@ -199,7 +199,7 @@ def test_a_part_of_a_loader_is_tried_again_unless_all_of_it_is_at_hand(made: Mak
         source = api.api.many_at_once(
             "/users", {}, param="ids", body=None, key=lambda r: r["id"], records=None, max_keys=9
         )
-        plan, path = api.api.placed("/users", {})
+        plan, path, _ = api.api.placed("/users", {}, ())
         asked = [api.api.keyed(plan, path, key, 60.0, (), source) for key in keys]
         return [one.source for one in api.run(api.api.lookup.many(source, asked, 5.0, most=1))]
 

@@ -70,8 +70,7 @@ def test_an_invalidation_overtakes_what_is_yet_to_be_written(
         async def set_many(entries: Any, deadline_s: float) -> None:
             # its command is sent first and carried out last
             found = api.api.forgotten("/users/{id}", None, None, {"id": 7})
-            api.api.forget(found.matches)
-            await api.api.forget_shared(found, shared)
+            await api.api.invalidate(found)
             await written(entries, deadline_s)
 
         shared.set_many = set_many  # type: ignore[method-assign]

@@ -119,7 +119,7 @@ def test_threads_get_their_own_values() -> None:
         assert stats.calls >= sum(outcomes)
         assert stats.requests == wire.sent
         assert not client._api.lookup.world.flights._flights
-    assert client._gate.inside == 0
+    assert client._parts.gate.inside == 0
 
 
 async def test_tasks_get_their_own_values() -> None:
@@ -146,8 +146,8 @@ async def test_tasks_get_their_own_values() -> None:
                         wrong.append((one, found))
 
         await asyncio.gather(*(work(seed) for seed in range(100)))
-        await asyncio.gather(*client._behind._tasks)
+        await asyncio.gather(*client._parts.behind._tasks)
         assert wrong == []
         assert wire.twice == [], "nothing is asked for twice at once"
         assert not client._api.lookup.world.flights._flights
-        assert client._gate.inside == 0
+        assert client._parts.gate.inside == 0

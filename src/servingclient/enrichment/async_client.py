@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import random
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from servingclient._open import not_pickled
 from servingclient._stats import EnrichmentStats
-from servingclient.auth.blocking import TaskBlocking
-from servingclient.auth.single_flight import too_late
 from servingclient.enrichment.arguments import OnError
-from servingclient.enrichment.auth import Auth, GivenHeaders
-from servingclient.enrichment.cached import CachedFunction, FunctionPlan, P
-from servingclient.enrichment.fetch_ports import Ports
-from servingclient.enrichment.landed import task_flights
+from servingclient.enrichment.auth import Auth
+from servingclient.enrichment.cached import CachedFunction, P, R
+from servingclient.enrichment.functions import kept_by_tasks
 from servingclient.enrichment.loader import AsyncLoader
-from servingclient.enrichment.opening import api_of, given, kept, made_cache
-from servingclient.enrichment.ports import CacheSpec, SharedCache
+from servingclient.enrichment.on_tasks import OnTasks
+from servingclient.enrichment.opening import given
+from servingclient.enrichment.ports import CacheSpec
 from servingclient.enrichment.several import answers
-from servingclient.enrichment.tasks import TaskBehind, TaskCrew
 from servingclient.enrichment.values import Enriched
-from servingclient.enrichment.world import World
-from servingclient.policies.breaker import Breaker
-from servingclient.policies.concurrency import fixed
-from servingclient.policies.quota import Quota
-from servingclient.policies.ratelimit import Bucket
 from servingclient.settings import EnrichmentSettings
-from servingclient.transport.async_wire import AsyncLaneWire, async_wire
-from servingclient.transport.clock import LoopClock
-from servingclient.transport.loop_gate import LoopGate
-from servingclient.transport.wire import most_calls
 
 if TYPE_CHECKING:
     import httpx
-
-R = TypeVar("R")
 
 
 class AsyncEnrichmentClient:
@@ -87,42 +68,8 @@ class AsyncEnrichmentClient:
         cache: CacheSpec | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        args = given(base_url, ttl, auth, headers, settings)
-        rules = args.settings
-        self._clock = clock = LoopClock()
-        connections = args.wire_settings()
-        self._wire = async_wire(connections, transport)
-        if isinstance(self._wire, AsyncLaneWire):
-            self._wire.pool.refuses = args.refuses()
-        most = min(rules.max_calls, most_calls(connections, transport))
-        self._gate = LoopGate(fixed(most), args.queue())
-        self._behind = TaskBehind()
-        breaker = None if rules.breaker is None else Breaker(rules.breaker)
-        mine = kept(args, clock.now)
-        ports = Ports(
-            clock.now,
-            time.time,
-            clock.sleep,
-            random.random,
-            self._wire,
-            self._gate,
-            breaker,
-            Bucket(rules.rate_limit),
-            Quota(rules.retry.quota_capacity),
-            _provider(args.identity.provider, clock),
-            mine.figures,
-        )
-        self._shared: SharedCache | None = made_cache(cache, "for_tasks")
-        world = World(
-            clock.now,
-            clock.sleep,
-            random.random,
-            task_flights(clock),
-            self._behind,
-            TaskCrew(),
-            self._shared,
-        )
-        self._api = api_of(args, mine, world, ports)
+        self._parts = OnTasks(given(base_url, ttl, auth, headers, settings), cache, transport)
+        self._api = self._parts.api
 
     @property
     def settings(self) -> EnrichmentSettings:
@@ -309,7 +256,7 @@ class AsyncEnrichmentClient:
             label=label,
         )
         plan, path, kept_tags = api.placed(template, path_values, tags)
-        return AsyncLoader(self._behind, api, source, plan, path, api.ttl_of(ttl), kept_tags)
+        return AsyncLoader(self._parts.behind, api, source, plan, path, api.ttl_of(ttl), kept_tags)
 
     def cached(
         self, *, ttl: float | None = None, key: Callable[..., Any] | None = None
@@ -327,32 +274,7 @@ class AsyncEnrichmentClient:
         Raises:
             ConfigError: It is no async function, or an argument is wrong.
         """
-        api = self._api
-        lookup = api.lookup
-        ttl_s = api.ttl_of(ttl)
-
-        def decorate(
-            function: Callable[P, Awaitable[R]],
-        ) -> CachedFunction[P, Coroutine[Any, Any, R]]:
-            plan = FunctionPlan(function, key, ttl_s, lookup.world.now, awaits=True)
-
-            @wraps(function)
-            async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-                place = plan.key(args, kwargs)
-                found = lookup.hit(place)
-                if found is None:
-                    asked = plan.asked(place, args, kwargs)
-                    found = await lookup.one(plan.source, asked, float("inf"))
-                return cast("R", found.value)
-
-            def invalidate(*args: P.args, **kwargs: P.kwargs) -> None:
-                place = plan.key(args, kwargs)
-                api.forget(lambda other, _: other == place)
-
-            wrapper.invalidate = invalidate  # type: ignore[attr-defined]
-            return cast("CachedFunction[P, Coroutine[Any, Any, R]]", wrapper)
-
-        return decorate
+        return kept_by_tasks(self._api, self._api.ttl_of(ttl), key)
 
     async def invalidate(
         self,
@@ -388,17 +310,7 @@ class AsyncEnrichmentClient:
 
         May be called again.
         """
-        self._api.fetcher.refuse()
-        self._gate.refuse()
-        self._clock.wake()
-        try:
-            await self._gate.wait_empty(self.settings.close_timeout_s)
-        finally:  # a cancel ends the wait, not the closing
-            await self._wire.aclose()
-            await self._behind.aclose()
-            self._api.lookup.store.close()
-            if self._shared is not None:
-                await self._shared.aclose()
+        await self._parts.aclose()
 
     async def __aenter__(self) -> AsyncEnrichmentClient:
         return self
@@ -415,28 +327,4 @@ class AsyncEnrichmentClient:
         raise not_pickled("AsyncEnrichmentClient")
 
     def __repr__(self) -> str:
-        return f"AsyncEnrichmentClient({self._api.name!r}, {self._gate!r}, {self._wire!r})"
-
-
-def _provider(
-    function: GivenHeaders | None, clock: LoopClock
-) -> Callable[[float], Awaitable[object]] | None:
-    """A user's function that gives headers; a plain one runs off the loop, with a hard deadline."""
-    if function is None:
-        return None
-    blocking = TaskBlocking(clock)
-
-    async def provide(deadline_s: float) -> object:
-        if inspect.iscoroutinefunction(function):
-            found: object = function()
-        else:
-            found = await blocking.call(function, deadline_s)
-        if not inspect.isawaitable(found):
-            return found
-        left_s = max(0.0, deadline_s - clock.now())
-        try:
-            return await asyncio.wait_for(found, left_s)
-        except asyncio.TimeoutError:
-            raise too_late("the function of HeaderProvider did not return") from None
-
-    return provide
+        return f"AsyncEnrichmentClient({self._api.name!r}, {self._parts!r})"

@@ -15,6 +15,7 @@ from servingclient.enrichment.sources import OfFunction
 from servingclient.errors import ConfigError
 
 P = ParamSpec("P")
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _PLAIN: Final = frozenset(

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
-import random
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from servingclient._open import not_pickled
 from servingclient._stats import EnrichmentStats
 from servingclient._step import run
-from servingclient.auth.blocking import ThreadBlocking
 from servingclient.enrichment.arguments import OnError
-from servingclient.enrichment.auth import Auth, GivenHeaders
-from servingclient.enrichment.cached import CachedFunction, FunctionPlan, P
-from servingclient.enrichment.fetch_ports import Ports
-from servingclient.enrichment.landed import thread_flights
+from servingclient.enrichment.auth import Auth
+from servingclient.enrichment.cached import CachedFunction, P, R
+from servingclient.enrichment.functions import kept_by_threads
 from servingclient.enrichment.loader import Loader
-from servingclient.enrichment.opening import api_of, given, kept, made_cache
-from servingclient.enrichment.ports import CacheSpec, SharedCache
+from servingclient.enrichment.on_threads import OnThreads
+from servingclient.enrichment.opening import given
+from servingclient.enrichment.ports import CacheSpec
 from servingclient.enrichment.several import answers
-from servingclient.enrichment.threads import ThreadBehind, ThreadCrew
 from servingclient.enrichment.values import Enriched
-from servingclient.enrichment.world import World
-from servingclient.errors import ConfigError
-from servingclient.policies.breaker import Breaker
-from servingclient.policies.concurrency import fixed
-from servingclient.policies.quota import Quota
-from servingclient.policies.ratelimit import Bucket
 from servingclient.settings import EnrichmentSettings
-from servingclient.transport.clock import ThreadClock
-from servingclient.transport.fork_lock import ForkLock
-from servingclient.transport.thread_gate import ThreadGate
-from servingclient.transport.wire import LaneWire, most_calls, sync_wire
 
 if TYPE_CHECKING:
     import httpx
-
-R = TypeVar("R")
 
 
 class EnrichmentClient:
@@ -87,42 +69,8 @@ class EnrichmentClient:
         cache: CacheSpec | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        args = given(base_url, ttl, auth, headers, settings)
-        rules = args.settings
-        self._clock = clock = ThreadClock()
-        connections = args.wire_settings()
-        self._wire = sync_wire(connections, transport)
-        if isinstance(self._wire, LaneWire):
-            self._wire.pool.refuses = args.refuses()
-        most = min(rules.max_calls, most_calls(connections, transport))
-        self._gate = ThreadGate(fixed(most), args.queue())
-        self._behind = ThreadBehind()
-        breaker = None if rules.breaker is None else Breaker(rules.breaker, ForkLock())
-        mine = kept(args, clock.now)
-        ports = Ports(
-            clock.now,
-            time.time,
-            clock.sleep,
-            random.random,
-            self._wire,
-            self._gate,
-            breaker,
-            Bucket(rules.rate_limit, ForkLock()),
-            Quota(rules.retry.quota_capacity, ForkLock()),
-            _provider(args.identity.provider, clock),
-            mine.figures,
-        )
-        self._shared: SharedCache | None = made_cache(cache, "for_threads")
-        world = World(
-            clock.now,
-            clock.sleep,
-            random.random,
-            thread_flights(clock),
-            self._behind,
-            ThreadCrew(),
-            self._shared,
-        )
-        self._api = api_of(args, mine, world, ports)
+        self._parts = OnThreads(given(base_url, ttl, auth, headers, settings), cache, transport)
+        self._api = self._parts.api
 
     @property
     def settings(self) -> EnrichmentSettings:
@@ -327,30 +275,7 @@ class EnrichmentClient:
         Raises:
             ConfigError: It is no plain function, or an argument is wrong.
         """
-        api = self._api
-        lookup = api.lookup
-        ttl_s = api.ttl_of(ttl)
-
-        def decorate(function: Callable[P, R]) -> CachedFunction[P, R]:
-            plan = FunctionPlan(function, key, ttl_s, lookup.world.now, awaits=False)
-
-            @wraps(function)
-            def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-                place = plan.key(args, kwargs)
-                found = lookup.hit(place)
-                if found is None:
-                    asked = plan.asked(place, args, kwargs)
-                    found = run(lookup.one(plan.source, asked, float("inf")))
-                return cast("R", found.value)
-
-            def invalidate(*args: P.args, **kwargs: P.kwargs) -> None:
-                place = plan.key(args, kwargs)
-                api.forget(lambda other, _: other == place)
-
-            wrapper.invalidate = invalidate  # type: ignore[attr-defined]
-            return cast("CachedFunction[P, R]", wrapper)
-
-        return decorate
+        return kept_by_threads(self._api, self._api.ttl_of(ttl), key)
 
     def invalidate(
         self,
@@ -386,15 +311,7 @@ class EnrichmentClient:
 
         May be called again.
         """
-        self._api.fetcher.refuse()
-        self._gate.refuse()
-        self._behind.close()
-        self._clock.wake()
-        self._gate.wait_empty(self.settings.close_timeout_s)
-        self._wire.close()
-        self._api.lookup.store.close()
-        if self._shared is not None:
-            run(_closed(self._shared))
+        self._parts.close()
 
     def __enter__(self) -> EnrichmentClient:
         return self
@@ -411,27 +328,4 @@ class EnrichmentClient:
         raise not_pickled("EnrichmentClient")
 
     def __repr__(self) -> str:
-        return f"EnrichmentClient({self._api.name!r}, {self._gate!r}, {self._wire!r})"
-
-
-async def _closed(shared: SharedCache) -> None:
-    await shared.aclose()
-
-
-def _provider(
-    function: GivenHeaders | None, clock: ThreadClock
-) -> Callable[[float], Awaitable[object]] | None:
-    """A user's function that gives headers, with a hard deadline."""
-    if function is None:
-        return None
-    if inspect.iscoroutinefunction(function):
-        raise ConfigError(
-            "HeaderProvider.function is async, and this is the blocking client. Give a plain "
-            "function, or use AsyncEnrichmentClient."
-        )
-    blocking = ThreadBlocking(clock)
-
-    async def provide(deadline_s: float) -> object:
-        return await blocking.call(function, deadline_s)
-
-    return provide
+        return f"EnrichmentClient({self._api.name!r}, {self._parts!r})"

@@ -93,7 +93,7 @@ def test_the_look_up_and_the_lease_of_a_call_end_together(
     cache = RedisCache(server.url, budget_s=2.0)
     with EnrichmentClient(API, ttl=300, settings=SETTINGS, cache=cache, transport=origin) as api:
         due: list[tuple[str, float]] = []
-        links = api._shared._asking._links  # type: ignore[union-attr]
+        links = api._parts.shared._asking._links  # type: ignore[union-attr]
         run = links.run
 
         async def noted(commands: Any, deadline_s: float) -> Any:

@@ -60,7 +60,7 @@ class Door:
 
     def settle(self) -> None:
         """Wait until what is written behind the callers has been written."""
-        behind = self._client._behind
+        behind = self._client._parts.behind
         if self._loop is None:
             while any(process.workers for process in behind._processes.values()):
                 threading.Event().wait(0.001)
