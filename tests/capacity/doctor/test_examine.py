@@ -138,6 +138,24 @@ TABLE = [
         "see whether it falls",
     ),
     (figures(queue_time=None), "queueing", "ok", ""),
+    (
+        replace(
+            figures(queue_time=None),
+            calls=replace(CALLS, first_byte_p50_s=0.0049, unloaded_s=0.0001),
+        ),
+        "queueing",
+        "ok",
+        "",
+    ),
+    (
+        replace(
+            figures(queue_time=None),
+            calls=replace(CALLS, first_byte_p50_s=0.0052, unloaded_s=0.0001),
+        ),
+        "queueing",
+        "warn",
+        "see whether it falls",
+    ),
     # rate, route, slots
     (figures(requests=6000.0), "queries per second", "bad", "several rows in each request"),
     (figures(requests=6000.0), "provisioned concurrency", "bad", "concurrency to 8."),

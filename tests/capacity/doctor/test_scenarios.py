@@ -33,6 +33,8 @@ def doctor(door: Door, client: Any, **given: Any) -> Diagnosis:
 
 
 def bad(found: Diagnosis) -> set[str]:
+    """Names of what is bad; each must say what to do."""
+    assert all(check.action for check in found.of("bad")), str(found)
     return {check.name for check in found.of("bad")}
 
 
@@ -175,6 +177,7 @@ def test_a_cold_start_that_refused_a_call(door: Door, emulator: Emulator) -> Non
     found = doctor(door, client, targets=PATIENT)
     assert bad(found) == {"scale to zero", "error rate"}
     assert "1 x 503" in found["scale to zero"].why
+    assert "Switch scale-to-zero off" in found["scale to zero"].action
 
 
 # -- 5 slow model ----------------------------------------------------------------------------------
@@ -248,6 +251,7 @@ def test_a_burst_of_429(door: Door, emulator: Emulator) -> None:
     check = found["throttling (429)"]
     assert check.measured == "33.3 % (8 of 24)"
     assert "provisioned concurrency" in check.action
+    assert "For bursts let it scale within a range and keep the client's retries" in check.action
     assert found["error rate"].verdict == "ok", "retries hid it from callers"
 
 
