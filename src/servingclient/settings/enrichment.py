@@ -64,7 +64,8 @@ class RateLimit:
     """Requests that may leave at once after a pause: the look-ups of one small request, and no
     more beyond the rate than an API that counts by the second or minute lets pass."""
     learn: bool = True
-    """Heed ``RateLimit``, ``X-RateLimit-*`` and ``Retry-After``: pause this API, and no other."""
+    """Heed ``RateLimit``, ``X-RateLimit-*`` and ``Retry-After``: pause this API, and no other.
+    After a 429 with none of them the pause is 0.1 s, doubling up to 1 s while there are more."""
     max_pause_s: float = 60.0
     """Longest pause the API can ask for; then it is asked again, and may say the same once more. As
     long as the longest Retry-After a call waits for (``Retry.retry_after_cap_s``)."""
