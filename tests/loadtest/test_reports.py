@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from servingclient.cli import loadtest as cli_loadtest
 from servingclient.cli import main
-from servingclient.cli.loadtest import parser
 from servingclient.emulator import Emulator, faults
 from servingclient.errors import ConfigError
 from servingclient.loadtest import (
@@ -81,7 +81,9 @@ def test_the_page_shows_what_is_printed() -> None:
     pattern = r"```console\n\$ servingclient loadtest (.*)\n((?:.*\n)*?)\.\.\.\n```"
     (command, shown), *more = re.findall(pattern, PAGE.read_text("utf-8"))
     assert not more
-    parser().parse_args(command.split())  # ends the process where there is no such option
+    cli_loadtest.parser().parse_args(
+        command.split()
+    )  # ends the process where there is no such option
     assert shown.endswith("\n")
     said, empty, *rows = shown.splitlines()
     printed = TEXT.splitlines()
@@ -267,6 +269,22 @@ def test_a_result_that_cannot_be_written_is_told_before_any_load(
     assert main(["loadtest", "demo", "--payload", rows, "--qps", "5", "--json", nowhere]) == 2
     assert "no load was made" in capsys.readouterr().err
     assert not emu.requests
+
+
+def test_json_goes_to_the_standard_output_alone(
+    rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_loadtest, "_tested", lambda given: knee_test())
+    before = tmp_path / "before.json"
+    before.write_text(knee_test().to_json())
+    command = ["loadtest", "fraud-model", "--payload", rows, "--qps", "5", "--json", "-"]
+    assert main([*command, "--compare", str(before)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads(before.read_text())
+    assert err.startswith(TEXT)
+    assert "100 calls/s, poisson, against before" in err
+    assert not (tmp_path / "-").exists()
 
 
 def test_the_exit_code_says_how_it_went(

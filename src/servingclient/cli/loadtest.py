@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from servingclient.cli import asking
-from servingclient.cli.piped import show
+from servingclient.cli.piped import show, tell
 from servingclient.errors import ConfigError, ServingError
 from servingclient.loadtest import (
     ClosedLoad,
@@ -36,6 +36,8 @@ from servingclient.loadtest.running import IN_FLIGHT, TIMEOUT_S
 from servingclient.telemetry.table import count, rate, seconds
 
 _MET, _MISSED, _NOT_MADE, _INVALID = 0, 1, 2, 3
+_STANDARD_OUTPUT: Final = "-"
+"""As ``--json``: then what is for people goes to the error output."""
 
 _EXAMPLES: Final = """\
 examples:
@@ -67,20 +69,27 @@ def main(argv: Sequence[str]) -> int:
 
 def _judged(given: argparse.Namespace) -> int:
     before = _before(given.compare)
+    piped = given.json == _STANDARD_OUTPUT
+    if piped:
+        given.json = None
     _check_writable(given)
     try:
         test = _tested(given)
     except ServingError as error:  # no load was made, so there is nothing to judge
         asking.complain("loadtest", error)
         return _NOT_MADE
+    say = tell if piped else show
     try:
-        show(report.text(test))
+        say(report.text(test))
+        if piped:
+            show(test.to_json())
     finally:  # the load was paid for, whatever became of the screen
         _save(test, given)
     if test.valid and test.unloaded is not None and test.knee is not None and test.knee.qps:
-        show(f"\nTo hold {rate(test.knee.qps)} calls/s:\n{test.recommended(test.knee.qps)}")
+        say(f"\nTo hold {rate(test.knee.qps)} calls/s:\n{test.recommended(test.knee.qps)}")
     if before is not None:
-        _show_changes(before, test)
+        for line in _changes(before, test):
+            say(line)
     if not test.valid:
         return _INVALID
     return _MET if test.met else _MISSED
@@ -160,19 +169,19 @@ def _before(path: str | None) -> LoadTest | None:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _show_changes(before: LoadTest, after: LoadTest) -> None:
+def _changes(before: LoadTest, after: LoadTest) -> Iterator[str]:
     for line in _otherwise(before, after):
-        show(f"\n{line}")
+        yield f"\n{line}"
     old = {trial.load: trial for trial in before.trials}
     common = [trial for trial in after.trials if trial.load in old]
     if not common:
-        show("\nNothing to compare: the two tests have no load in common.")
+        yield "\nNothing to compare: the two tests have no load in common."
     for trial in common:
-        show(f"\n{trial.load}, against before")
+        yield f"\n{trial.load}, against before"
         try:
-            show(report.changes(compare(old[trial.load], trial)))
+            yield report.changes(compare(old[trial.load], trial))
         except ConfigError as error:  # the test was made, and its own verdict stands
-            show(str(error))
+            yield str(error)
 
 
 def _otherwise(before: LoadTest, after: LoadTest) -> Iterator[str]:
@@ -306,7 +315,9 @@ def _how(group: Any) -> None:
 
 
 def _output(group: Any) -> None:
-    group.add_argument("--json", metavar="FILE", help="everything, for --compare and plan")
+    group.add_argument(
+        "--json", metavar="FILE", help="everything, for --compare and plan; -: to stdout"
+    )
     group.add_argument("--html", metavar="FILE", help="one page with plots, needs no network")
     group.add_argument("--compare", metavar="FILE", help="a --json of before")
     group.add_argument("--quiet", action="store_true", help="no progress")
