@@ -24,7 +24,7 @@ from servingclient.emulator import Emulator, faults
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "service"
 WORKERS = 2
-UVICORN = ["uvicorn", "--host", "127.0.0.1", "--port", "0"]
+UVICORN = ["uvicorn", "--host", "127.0.0.1", "--port", "0", "--timeout-worker-healthcheck", "60"]
 GUNICORN = ["gunicorn", "--preload", "-k", "uvicorn_worker.UvicornWorker", "-b", "127.0.0.1:0"]
 ADDRESS = re.compile(r"(?:running on|Listening at:) (http://127\.0\.0\.1:\d+)")
 

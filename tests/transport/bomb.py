@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
 from servingclient._types import Origin, WireFault
+from tests.stopwatch import Stopwatch
 from tests.transport.kit import Driver, settings_of, target_at
 
 
@@ -21,16 +21,16 @@ def main(name: str, port: str) -> None:
     driver = Driver(name, settings_of())
     target = target_at(Origin("http", "127.0.0.1", int(port)))
     driver.send(target)
-    before, started = memory_mib("VmRSS"), time.monotonic()
-    try:
-        driver.send(target, timeout_s=15)
-        outcome = "reply"
-    except WireFault as fault:
-        outcome = fault.kind.value
-    took = time.monotonic() - started
+    with Stopwatch() as watch:
+        before = memory_mib("VmRSS")
+        try:
+            driver.send(target, timeout_s=15)
+            outcome = "reply"
+        except WireFault as fault:
+            outcome = fault.kind.value
     driver.close()
     grown = memory_mib("VmHWM") - before
-    sys.stdout.write(json.dumps({"outcome": outcome, "took_s": took, "grown_mib": grown}))
+    sys.stdout.write(json.dumps({"outcome": outcome, "took_s": watch.took_s, "grown_mib": grown}))
 
 
 if __name__ == "__main__":

@@ -92,9 +92,9 @@ def test_threads(make: Any, tls: bool, authority: Authority, restless: None):
 
         async def call(number: int) -> str:
             if not gate.try_enter():
-                await gate.enter(time.monotonic() + 15)
+                await gate.enter(time.monotonic() + 50)
             try:
-                body, deadline_s = body_of(number), time.monotonic() + 15
+                body, deadline_s = body_of(number), time.monotonic() + 50
                 return await judged(wire.send(target, body, deadline_s), str(number))
             finally:
                 gate.leave()
@@ -115,9 +115,9 @@ async def test_tasks(make: Any, tls: bool, authority: Authority):
         target = target_of(server)
 
         async def call(number: int) -> str:
-            await gate.enter(time.monotonic() + 15)
+            await gate.enter(time.monotonic() + 50)
             try:
-                body, deadline_s = body_of(number), time.monotonic() + 15
+                body, deadline_s = body_of(number), time.monotonic() + 50
                 return await judged(wire.send(target, body, deadline_s), str(number))
             finally:
                 gate.leave()

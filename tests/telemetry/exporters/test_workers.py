@@ -37,6 +37,7 @@ def service(tmp_path: Path) -> Iterator[Callable[[str], bytes]]:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "worker_app:app", "--workers", str(WORKERS)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--app-dir", str(Path(__file__).parent)]
+    command += ["--timeout-worker-healthcheck", "60"]  # or a slow machine's workers are killed
     with Emulator(tls=False) as emulator:
         environment = {
             "PROMETHEUS_MULTIPROC_DIR": str(files),
@@ -50,7 +51,9 @@ def service(tmp_path: Path) -> Iterator[Callable[[str], bytes]]:
         said, ready = read_along(process)
         try:
             assert ready.wait(40), "".join(said)
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            with httpx.Client(
+                base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30
+            ) as client:
                 yield lambda path: client.get(path).raise_for_status().content
         finally:
             process.send_signal(signal.SIGTERM)
