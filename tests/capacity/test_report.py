@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from servingclient import ConfigError, cli
 from servingclient.capacity import Plan, plan, plot
@@ -209,41 +211,28 @@ def test_png_without_matplotlib_says_what_to_do(
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigError, match="pip install matplotlib, or"):
+    with pytest.raises(ConfigError, match=r"pip install 'servingclient\[plot\]', or"):
         usual().save_plot(tmp_path / "plan.png")
     assert not (tmp_path / "plan.png").exists()
 
 
-class FakeFigure:
-    """Stands in for matplotlib's: notes what it is asked to draw."""
-
-    made: list[FakeFigure]
-
-    def __init__(self, figsize: tuple[float, float]) -> None:
-        self.calls: list[str] = []
-        FakeFigure.made.append(self)
-
-    def subplots(self) -> FakeFigure:
-        return self
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_, **more: self.calls.append(more.get("label", name))
-
-    def savefig(self, path: Path, format: str) -> None:  # noqa: A002 - matplotlib's own name
-        Path(path).write_bytes(b"\x89PNG")
-
-
 def test_png_with_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    FakeFigure.made = []
-    module = ModuleType("matplotlib.figure")
-    module.Figure = FakeFigure  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "matplotlib", ModuleType("matplotlib"))
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", module)
+    drawn: list[Figure] = []
+    savefig = Figure.savefig
+
+    def saved(figure: Figure, *given: Any, **more: Any) -> None:
+        drawn.append(figure)
+        savefig(figure, *given, **more)
+
+    monkeypatch.setattr(Figure, "savefig", saved)
     usual().save_plot(tmp_path / "plan.png")
-    assert (tmp_path / "plan.png").exists()
-    (figure,) = FakeFigure.made
-    assert [one for one in figure.calls if "slots" in one] == ["28 slots", "32 slots", "36 slots"]
-    assert {"axvline", "axhline", "legend"} <= set(figure.calls)
+    (axes,) = drawn[0].axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["28 slots", "32 slots", "36 slots"]
+    assert len(axes.lines) == 5, "with the rate that is asked for, and the goal"
+    height, width, _ = imread(tmp_path / "plan.png").shape
+    assert width > height > 400
 
 
 # ------------------------------------------------------------------------------- the command

@@ -224,8 +224,8 @@ def _save_png(shown: Sequence[Curve], workload: Workload, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise ConfigError(
-            "A plot as .png needs matplotlib, which is not installed: pip install matplotlib, or "
-            "write it as .svg."
+            "A plot as .png needs matplotlib, which is not installed: "
+            "pip install 'servingclient[plot]', or write it as .svg."
         ) from None
     figure = Figure(figsize=(9.0, 5.0))
     axes, frame = figure.subplots(), _frame(shown, workload)
