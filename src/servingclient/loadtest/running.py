@@ -193,8 +193,9 @@ def run(endpoint: str, *loads: Load, inputs: Iterable[Any], **generator: Any) ->
         >>> from servingclient.loadtest import OpenLoad, Profile, Rules, Timetable, run
         >>> rows, rules = [[{"a": 1.0, "b": 2.0}]], Rules(times=Timetable(warmup_s=0, window_s=1))
         >>> load = OpenLoad(Profile.constant(qps=100, seconds=1))
-        >>> run("demo", load, inputs=rows, rules=rules, **credentials).met
-        True
+        >>> (trial,) = run("demo", load, inputs=rows, rules=rules, **credentials).trials
+        >>> dict(trial.errors)
+        {}
     """
     with LoadGenerator(endpoint, inputs=inputs, **generator) as generating:
         return generating.run(*loads)
