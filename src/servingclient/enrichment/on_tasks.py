@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from servingclient.auth.blocking import TaskBlocking
 from servingclient.auth.single_flight import too_late
+from servingclient.enrichment.api import Api
 from servingclient.enrichment.auth import GivenHeaders
 from servingclient.enrichment.fetch_ports import Ports
 from servingclient.enrichment.landed import task_flights
@@ -56,8 +57,8 @@ class OnTasks:
         if isinstance(self._wire, AsyncLaneWire):
             self._wire.pool.refuses = args.refuses()
         most = min(rules.max_calls, most_calls(connections, transport))
-        self.gate = LoopGate(fixed(most), args.queue())
-        self.behind = TaskBehind()
+        self.gate: LoopGate = LoopGate(fixed(most), args.queue())
+        self.behind: TaskBehind = TaskBehind()
         mine = kept(args, clock.now)
         ports = Ports(
             clock.now,
@@ -82,7 +83,7 @@ class OnTasks:
             TaskCrew(),
             self.shared,
         )
-        self.api = api_of(args, mine, world, ports)
+        self.api: Api = api_of(args, mine, world, ports)
 
     async def aclose(self) -> None:
         """Admit no more calls, wait for those running, then end them. May be called again."""

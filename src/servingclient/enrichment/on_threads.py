@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from servingclient._step import run
 from servingclient.auth.blocking import ThreadBlocking
+from servingclient.enrichment.api import Api
 from servingclient.enrichment.auth import GivenHeaders
 from servingclient.enrichment.fetch_ports import Ports
 from servingclient.enrichment.landed import thread_flights
@@ -56,8 +57,8 @@ class OnThreads:
         if isinstance(self._wire, LaneWire):
             self._wire.pool.refuses = args.refuses()
         most = min(rules.max_calls, most_calls(connections, transport))
-        self.gate = ThreadGate(fixed(most), args.queue())
-        self.behind = ThreadBehind()
+        self.gate: ThreadGate = ThreadGate(fixed(most), args.queue())
+        self.behind: ThreadBehind = ThreadBehind()
         mine = kept(args, clock.now)
         ports = Ports(
             clock.now,
@@ -82,7 +83,7 @@ class OnThreads:
             ThreadCrew(),
             self.shared,
         )
-        self.api = api_of(args, mine, world, ports)
+        self.api: Api = api_of(args, mine, world, ports)
 
     def close(self) -> None:
         """Admit no more calls, wait for those running, then end them. May be called again."""
