@@ -38,6 +38,9 @@ from tests.transport.kit import (
     thread_gate,
 )
 
+# seconds of work, many more on a busy machine
+pytestmark = pytest.mark.timeout(60)
+
 CALLS = 1200
 LANES = 16
 CALLERS = 48
