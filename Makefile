@@ -28,12 +28,12 @@ WORKERS ?= 3
 # so what goes in through the doors once. `make test-wheel WHEEL_TESTS=tests` runs all.
 WHEEL_TESTS ?= tests/gates tests/peers tests/cli $(addprefix tests/emulator/test_,life.py openapi.py scoring.py streams.py)
 
-.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines fuzz soak docs demo bench bench-call bench-overload bench-spark format clean schedules audit sbom verify-types pythons properties mutation
+.PHONY: help setup peer test gates lint types imports unit peers test-wheel coverage chaos engines fuzz long soak docs demo bench bench-call bench-overload bench-spark format clean schedules audit sbom verify-types pythons properties mutation
 
 help:
 	@echo "make setup | test | docs | demo | bench [ARGS=...] | bench-call | bench-overload | bench-spark | format | clean"
 	@echo "parts of test: lint types imports unit peers test-wheel coverage"
-	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1], schedules, properties [PROFILE=nightly], mutation, fuzz [ARGS=...], soak [ARGS=...], audit, sbom"
+	@echo "apart from it: engines (Spark, Locust, Ray) chaos [SCALE=0.1], schedules, properties [PROFILE=nightly], mutation, fuzz [ARGS=...], soak [ARGS=...], audit, sbom, long"
 
 # ---------------------------------------------------------------- environments, each built once per change of its inputs
 
@@ -120,6 +120,10 @@ engines: $(ENGINES)/.stamp
 # Millions of inputs for the parsers of what comes from outside; see tests/fuzz/run.py.
 fuzz: $(FUZZ)/.stamp
 	$(FUZZ)/bin/python -m tests.fuzz.run $(ARGS)
+
+# What `unit` leaves out: ten seconds of cancelling, two minutes of soak, a million hints.
+long: setup
+	$(BIN)/python -m pytest -m long tests/policies tests/transport tests/soak $(ARGS)
 
 # Clients under load for minutes or hours, and what they hold afterwards; see tests/soak/run.py.
 soak: setup

@@ -119,6 +119,14 @@ def test_a_stream_may_break(agent: Emulator, how: Any) -> None:
         assert not got.endswith(b"0\r\n\r\n")
 
 
+def test_what_is_no_stream_is_not_cut(agent: Emulator) -> None:
+    agent.script("agent", faults.cut_stream(1))
+    with connected(agent) as peer:
+        for _ in range(2):  # on one connection
+            peer.send(post(agent, "agent", CHAT))
+            assert peer.answer().json()["choices"][0]["message"]["content"] == "one two three"
+
+
 def test_a_stream_may_end_without_done(agent: Emulator) -> None:
     agent.script("agent", faults.cut_stream(2, "end"))
     assert len(events(call(agent, "agent", STREAM))) == 2

@@ -743,7 +743,7 @@ def test_a_crowd_with_an_old_value_waits_for_one_try(door: Door) -> None:
 
     async def slow(conn: Any, request: Any) -> None:
         asked.append(1.0)
-        if len(asked) > 1:
+        if len(asked) > 1 and not free.is_set():  # the one behind them may come at the very end
             await asyncio.to_thread(free.wait, 10)
         conn.processed(request)
         await conn.send(told(request))

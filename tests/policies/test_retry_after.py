@@ -205,6 +205,6 @@ def test_r4_fuzz():
     fuzz(100_000)
 
 
-@pytest.mark.soak
+@pytest.mark.long
 def test_r4_fuzz_a_million():
     fuzz(1_000_000)

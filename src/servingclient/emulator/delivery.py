@@ -88,7 +88,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class CutStream:
-    """The first events of a stream, then the end: of the connection, or without ``[DONE]``."""
+    """The first events of a stream, then the end: of the connection, or without ``[DONE]``.
+
+    A reply that is no stream is sent whole, and its connection goes on.
+    """
 
     after_events: int
     how: Literal["reset", "fin", "end"] = "reset"
@@ -97,7 +100,9 @@ class CutStream:
         """Send some chunks and stop."""
         out.write(message.head + message.body)
         sent = message.chunks[: self.after_events]
-        if self.how == "end":
+        if not message.chunks:
+            out.finish()
+        elif self.how == "end":
             _drip(out, (*sent, LAST_CHUNK), message.interval_s, out.finish)
         else:
             how = self.how

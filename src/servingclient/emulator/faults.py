@@ -363,7 +363,10 @@ def ip_access_list() -> Fault:
 
 
 def cut_stream(after_events: int = 1, how: Literal["reset", "fin", "end"] = "reset") -> Fault:
-    """A stream that stops early; ``end`` ends it cleanly but without ``[DONE]``."""
+    """A stream that stops early; ``end`` ends it cleanly but without ``[DONE]``.
+
+    Replies that are no stream come whole.
+    """
     return Fault("cut_stream", runs=True, delivery=CutStream(after_events, how))
 
 
