@@ -122,4 +122,5 @@ def _is_head(found: Any) -> bool:
         and type(digest) is bytes
         and type(holes) is list
         and all(type(hole) is int and 0 <= hole < rows for hole in holes)
+        and len(set(holes)) == len(holes)
     )
