@@ -15,21 +15,30 @@ from typing import Final
 _LOOK_S: Final = 0.01
 _TASKS: Final = Path("/proc/self/task")
 """A folder for each thread of this process, on Linux."""
+_THIS_THREAD: Final = Path("/proc/thread-self")
 
 
 def _waited_s() -> dict[str, float]:
-    """How long each thread was ready to run and did not, since it began; nothing beyond Linux.
+    """How long each thread was ready to run and did not, since it began; nothing beyond Linux."""
+    found = ((task.name, _wait_of(task)) for task in _TASKS.glob("*"))
+    return {name: waited_s for name, waited_s in found if waited_s is not None}
 
-    The second number of ``schedstat``, in nanoseconds:
+
+def _wait_of(task: Path) -> float | None:
+    """The second number of ``schedstat``, in nanoseconds:
     https://docs.kernel.org/scheduler/sched-stats.html
     """
-    waited: dict[str, float] = {}
-    for task in _TASKS.glob("*"):
-        try:
-            waited[task.name] = int((task / "schedstat").read_text().split()[1]) / 1e9
-        except (OSError, IndexError):
-            continue  # it has ended by now, or the kernel does not count
-    return waited
+    try:
+        return int((task / "schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return None  # it has ended by now, or the kernel does not count
+
+
+def working_s() -> float:
+    """A clock for what this thread does alone: it stands while the thread is ready and has no
+    processor, and runs on while it waits for anything else. Reading it takes some 20 µs.
+    """
+    return time.perf_counter() - (_wait_of(_THIS_THREAD) or 0.0)
 
 
 class Stopwatch:

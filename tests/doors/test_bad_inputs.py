@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-import time
+import statistics
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -65,7 +65,7 @@ from tests.scripted.server import (
     reset_at_once,
     send,
 )
-from tests.stopwatch import Stopwatch
+from tests.stopwatch import Stopwatch, working_s
 
 LOCAL_S = 0.010
 GOOD = [{"a": 1.0}]
@@ -124,11 +124,11 @@ def test_bad_payloads(door: Door, emulator: Emulator, overheard: Overheard, name
     took: list[float] = []
     for _ in range(5):
         inputs = make()
-        began_s = time.perf_counter()
+        began_s = working_s()
         with pytest.raises(PayloadError, match=names) as caught:
             door.predict(client, inputs)
-        took.append(time.perf_counter() - began_s)
-    assert min(took) <= LOCAL_S, "a busy machine slows some of them, not all"
+        took.append(working_s() - began_s)
+    assert statistics.median(took) <= LOCAL_S
     assert emulator.requests == [], "nothing at all is sent"
     assert caught.value.endpoint == "demo"
     assert caught.value.sent == "no"
@@ -252,11 +252,11 @@ def test_bad_arguments(door: Door, overheard: Overheard, name: str) -> None:
     given = {"host": "https://ws.cloud.databricks.com", "token": HOST_TOKEN} | ARGUMENTS[name]
     took: list[float] = []
     for _ in range(5):
-        began_s = time.perf_counter()
+        began_s = working_s()
         with pytest.raises(ConfigError) as caught:
             door.kind("demo", **given)
-        took.append(time.perf_counter() - began_s)
-    assert min(took) <= LOCAL_S, "a busy machine slows some of them, not all"
+        took.append(working_s() - began_s)
+    assert statistics.median(took) <= LOCAL_S
     seen = shown(caught.value) + overheard.text
     # the traceback of this test shows the arguments of the call, not what the library says
     said = "\n".join([str(caught.value), repr(caught.value), overheard.text])
