@@ -48,7 +48,7 @@ class Plan:
     slice_s: float = 0.1
 
 
-SYNC = (OURS, RAW, "httpx", "requests", "databricks_sdk", "mlflow")
+SYNC = (OURS, RAW, "socket_loop", "httpx", "requests", "databricks_sdk", "mlflow")
 ASYNC = (OURS, RAW, "asyncio_loop", "aiohttp", "httpx_aiohttp", "httpx")
 PLANS = {
     "sync_1": Plan("sync", 1, SYNC),

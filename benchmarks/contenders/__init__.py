@@ -13,7 +13,15 @@ from typing import Any, Protocol
 from contenders.databricks import DatabricksSdk, Mlflow
 from contenders.ours import RawAsync, RawSync, ServingClientAsync, ServingClientSync
 from contenders.place import Place
-from contenders.plain import Aiohttp, AsyncioLoop, HttpxAiohttp, HttpxAsync, HttpxSync, Requests
+from contenders.plain import (
+    Aiohttp,
+    AsyncioLoop,
+    HttpxAiohttp,
+    HttpxAsync,
+    HttpxSync,
+    Requests,
+    SocketLoop,
+)
 
 
 class SyncContender(Protocol):
@@ -33,6 +41,7 @@ class AsyncContender(Protocol):
 SYNC: Mapping[str, type[SyncContender]] = {
     "servingclient": ServingClientSync,
     "raw": RawSync,
+    "socket_loop": SocketLoop,
     "databricks_sdk": DatabricksSdk,
     "mlflow": Mlflow,
     "httpx": HttpxSync,

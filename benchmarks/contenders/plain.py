@@ -5,8 +5,11 @@ the URL is complete, the environment is not read, and of the reply they only par
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import ssl
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import orjson
 
@@ -125,6 +128,66 @@ class Aiohttp:
         await self._session.close()
 
 
+def request(at: SplitResult) -> bytes:
+    """The whole request, made once."""
+    lines = [f"POST {at.path} HTTP/1.1", f"Host: {at.netloc}"]
+    lines += [f"{name}: {value}" for name, value in HEADERS.items()]
+    lines.append(f"Content-Length: {len(BODY)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + BODY
+
+
+class SocketLoop:
+    """A blocking socket, OpenSSL and a search for ``Content-Length``: the floor for a client.
+
+    It keeps no deadline, does not look whether an idle connection is still good, and takes no reply
+    for anything but a good one. One write and one read; ``SSLSocket`` would read twice.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._at, self._tls = urlsplit(place.url), place.tls()
+        self._request = request(self._at)
+        self._idle: list[tuple[socket.socket, ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLObject]] = []
+
+    def call(self) -> Any:
+        lane = self._idle.pop() if self._idle else self._connected()
+        sock, incoming, outgoing, tls = lane
+        tls.write(self._request)
+        sock.sendall(outgoing.read())
+        reply = b""
+        while not self._whole(reply):
+            incoming.write(sock.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                reply += tls.read(65536)
+        self._idle.append(lane)
+        return orjson.loads(reply[reply.index(b"\r\n\r\n") + 4 :])["predictions"]
+
+    def _whole(self, reply: bytes) -> bool:
+        end = reply.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        at = reply.index(b"Content-Length: ") + 16
+        return len(reply) == end + 4 + int(reply[at : reply.index(b"\r", at)])
+
+    def _connected(self) -> tuple[socket.socket, ssl.MemoryBIO, ssl.MemoryBIO, ssl.SSLObject]:
+        sock = socket.create_connection((self._at.hostname, self._at.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self._tls.wrap_bio(incoming, outgoing, server_hostname=self._at.hostname)
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+            else:
+                sock.sendall(outgoing.read())
+                return sock, incoming, outgoing, tls
+
+    def close(self) -> None:
+        for sock, *_ in self._idle:
+            sock.close()
+
+
 class AsyncioLoop:
     """asyncio's streams and a search for ``Content-Length``: no client, but the floor for one.
 
@@ -132,13 +195,8 @@ class AsyncioLoop:
     """
 
     def __init__(self, place: Place) -> None:
-        parts = urlsplit(place.url)
-        assert parts.hostname is not None
-        self._host, self._port, self._tls = parts.hostname, parts.port, place.tls()
-        lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}"]
-        lines += [f"{name}: {value}" for name, value in HEADERS.items()]
-        lines.append(f"Content-Length: {len(BODY)}")
-        self._request = "\r\n".join(lines).encode() + b"\r\n\r\n" + BODY
+        self._at, self._tls = urlsplit(place.url), place.tls()
+        self._request = request(self._at)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def call(self) -> Any:
@@ -151,7 +209,7 @@ class AsyncioLoop:
         return orjson.loads(body)["predictions"]
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(self._host, self._port, ssl=self._tls)
+        return await asyncio.open_connection(self._at.hostname, self._at.port, ssl=self._tls)
 
     async def aclose(self) -> None:
         for _, writer in self._idle:

@@ -331,16 +331,7 @@ class Story:
             target = call.span.carried(target)
         if world.hedging is None:
             return world.wire.send(target, data, deadline_s, max_idle_s=call.max_idle_s)
-        return _hedging.send(
-            world,
-            world.hedging,
-            target,
-            data,
-            deadline_s,
-            max_idle_s=call.max_idle_s,
-            began_s=call.tried_s,
-            may_repeat=call.idempotent and not call.attempts,
-        )
+        return _hedging.send(world, world.hedging, call, target, data, deadline_s)
 
     async def _send_packed(self, call: Call, grant: Grant) -> Reply:
         """The same in another form: MessagePack, or compressed as far as the endpoint takes it."""

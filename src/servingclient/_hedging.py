@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from servingclient._ports import Gate, Hedged, Hedging, World
+from servingclient._running import Call
 from servingclient._types import Reply, Target
 from servingclient.policies.hedge import NO_ROOM, HedgePolicy
 
@@ -49,30 +50,27 @@ class _Second:
 async def send(
     world: World,
     hedging: Hedging,
+    call: Call,
     target: Target,
     body: bytes,
     deadline_s: float,
-    *,
-    max_idle_s: float,
-    began_s: float,
-    may_repeat: bool,
 ) -> Reply:
     """As ``Wire.send``, and sent again when the reply is late.
 
     Args:
         world: The ports.
         hedging: What the client has for it.
+        call: Whose try it is. Sent twice only if running it twice does no harm, and nothing has
+            failed so far.
         target: Where to, with which headers.
         body: The request's body.
         deadline_s: Instant at which to give up.
-        max_idle_s: Reuse no connection that idled longer.
-        began_s: The instant at which this try began.
-        may_repeat: Whether running the request twice does no harm, and nothing has failed so far.
 
     Raises:
         WireFault: No complete reply to either.
     """
-    policy = hedging.policy
+    policy, began_s, max_idle_s = hedging.policy, call.tried_s, call.max_idle_s
+    may_repeat = call.idempotent and not call.attempts
     after_s = policy.delay_s(began_s) if may_repeat else None
     second = _Second(policy, world.gate)
     if after_s is None:
@@ -85,6 +83,8 @@ async def send(
             )
         finally:
             second.leave()
+            if second.sent and call.seen == "no":  # a refusal of one says nothing of the other
+                call.seen = "maybe"
     _learn(world, policy, came, began_s, hedged=second.sent)
     return came.reply
 

@@ -36,7 +36,7 @@ from servingclient.telemetry.snapshot import Stats
 from servingclient.transport.async_hedging import TaskHedger
 from servingclient.transport.async_wire import AsyncWire, async_wire
 from servingclient.transport.clock import LoopClock, ThreadClock
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 from servingclient.transport.hedging import LaneHedger
 from servingclient.transport.loop_gate import LoopGate
 from servingclient.transport.thread_gate import ThreadGate
@@ -108,10 +108,10 @@ def thread_parts(
         version=__version__,
         provisioned=gate.provisioned,
     )
-    quota = Quota(settings.retry.quota_capacity, ForkLock())
+    quota = Quota(settings.retry.quota_capacity, fork_lock())
     hedging = None
     if settings.hedge is not None:
-        policy = HedgePolicy(settings.hedge, quota, settings.retry.retry_cost, ForkLock())
+        policy = HedgePolicy(settings.hedge, quota, settings.retry.retry_cost, fork_lock())
         hedging = Hedging(policy, LaneHedger(wire))
     batcher = None
     if settings.batching is not None:

@@ -175,7 +175,7 @@ def test_no_secret_in_what_is_kept(
     assert grant is not None
     book = access._book
     assert book is not None
-    tokens = access._tokens
+    tokens = access._renewal.tokens
     for one in (access, grant, grant.target, book, book.token, tokens, access._credentials):
         assert_clean(type(one).__name__, f"{one!r} {one!s} {one} {pprint.pformat(one)}")
     assert_clean("token", repr(book.token.headers))

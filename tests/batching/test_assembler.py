@@ -7,6 +7,7 @@ import itertools
 import math
 import random
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -287,6 +288,41 @@ def test_a_slot_is_given_back_once_however_often_it_is_tried() -> None:
     assert made.given_back(slot)
     assert not made.given_back(slot)
     assert made.busy == 1
+
+
+def test_figures_are_made_anew_from_who_stands_where() -> None:
+    made = assembler(max_batch_rows=4, max_batch_bytes=100)
+    assert made.start_alone(Slot(), 1, Full())  # type: ignore[arg-type]
+    joined(made, member(1), member(2))
+    joined(made, member(2), name="left")
+    group, deserted = made.groups()
+    deserted.members.clear()
+    group.rows, group.size, made.waiting, made.busy = 9, 99, -1, 7
+    made.recount([group], 2)
+    assert (group.rows, group.size) == (3, 20)
+    assert (made.waiting, made.busy) == (2, 3)
+    assert (group.coming, group.enough_rows, group.enough_bytes) == (1, 8, 200)
+    assert list(made.groups()) == [group], "nobody stands in the other, and none comes for it"
+
+
+def test_those_that_went_alone_stay_counted_when_figures_are_made_anew() -> None:
+    made = assembler(slots=3)
+    slots = [Slot() for _ in range(3)]
+    assert all(made.start_alone(slot, 1, Full()) for slot in slots)  # type: ignore[arg-type]
+    made.recount([], 1)
+    assert made.busy == 4
+    assert made.given_back(slots[1])
+    made.recount([], 0)
+    assert made.busy == 2
+
+
+def test_who_goes_aboard_has_its_batch() -> None:
+    made = assembler(slots=0, max_batch_rows=2)
+    members = [member(), member()]
+    (departure,) = joined(made, *members)
+    batch: Any = SimpleNamespace()
+    assert made.board(departure, FULL, batch) == members == batch.members
+    assert [one.batch for one in members] == [batch, batch]
 
 
 def test_figures_count_requests_by_reason_and_size() -> None:

@@ -452,6 +452,19 @@ def test_interrupted_again_and_again_nobody_hangs(make_threads: MakeThreads) -> 
     assert after.got == [9.0]
 
 
+def test_each_interrupted_leader_is_a_try(make_threads: MakeThreads) -> None:
+    company = make_threads()
+    others = interrupted(company)
+    request = company.request(2)
+    request.fail(KeyboardInterrupt())
+    second = company.caller_of(request.sender)
+    company.request(3).echo()
+    company.ended(*others)
+    (last,) = (caller for caller in others if caller is not second)
+    assert isinstance(last.outcome, Prediction)
+    assert [attempt.status for attempt in last.outcome.attempts] == [None, None, 200]
+
+
 def test_an_interrupt_between_two_halves_leaves_the_other_half(make_threads: MakeThreads) -> None:
     company = make_threads()
     company.busy()

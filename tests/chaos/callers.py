@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from servingclient import AsyncServingClient, Prediction, ServingClient, ServingError, Settings
 from tests.chaos.history import Call, Outcome
 from tests.chaos.weather import ENDPOINT
+from tests.scripted.server import eventually, eventually_async
 
 AT_ONCE = 16
 PADS = (0, 0, 0, 300, 20_000)
@@ -101,14 +102,18 @@ def _timed(call: Call) -> Iterator[None]:
 
 
 def _held(client: ServingClient | AsyncServingClient) -> dict[str, int]:
-    """What the client still holds."""
+    """What the client still holds of its calls, but for lanes."""
     now = client.stats()
     held = {"places": now.concurrency.in_flight, "waiting calls": now.concurrency.waiting}
-    if now.lanes is not None:
-        held["busy lanes"] = now.lanes.busy
     if now.batching is not None:
         held["gathering calls"] = now.batching.waiting
     return held
+
+
+def _busy_lanes(client: ServingClient | AsyncServingClient) -> int:
+    """A token that is renewed behind the calls has one, too: for a moment, and without a place."""
+    lanes = client.stats().lanes
+    return 0 if lanes is None else lanes.busy
 
 
 PROBES = 20
@@ -162,6 +167,8 @@ class ThreadCallers:
         for thread in self._threads:
             thread.join()
         self.left = _held(self._client)
+        eventually(lambda: not _busy_lanes(self._client))
+        self.left["busy lanes"] = _busy_lanes(self._client)
         asking = _Asking(f"{self._name}-probe", 0, self.calls)
         give_up_s = time.monotonic() + WELL_WITHIN_S
         well = 0
@@ -225,6 +232,8 @@ class TaskCallers:
             await asyncio.gather(*running)
             await asyncio.sleep(0)
             self.left = _held(client)
+            await eventually_async(lambda: not _busy_lanes(client))
+            self.left["busy lanes"] = _busy_lanes(client)
             await self._probe(client)
         for _ in range(3):
             await asyncio.sleep(0)

@@ -47,36 +47,6 @@ async def test_a_follower_waits_for_the_end_and_no_longer_than_it_may() -> None:
     assert await follow(mine, 0.0) == "v", "it has ended already"
 
 
-def test_an_event_is_made_only_for_who_waits() -> None:
-    clock = ThreadClock()
-    flights = thread_flights(clock)
-    mine: Any = flights.ticket()
-    flights.enter("k", mine)
-    flights.leave("k", mine)
-    assert mine.landed._event is None
-    with pytest.raises(StopIteration) as done:
-        mine.landed.wait(clock.now() - 1.0).send(None)
-    assert done.value.value is True, "it has ended, so nobody waits"
-    assert mine.landed._event is None
-
-
-def test_an_end_between_looking_and_waiting_is_not_missed() -> None:
-    clock = ThreadClock()
-    mine: Any = thread_flights(clock).ticket()
-
-    class Making:
-        def __enter__(self) -> None:
-            mine.landed.set()  # the moment in which there is no event to set yet
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    mine.landed._making = Making()
-    with pytest.raises(StopIteration) as done:
-        mine.landed.wait(clock.now() + 60.0).send(None)
-    assert done.value.value is True
-
-
 def test_threads_wait_too() -> None:
     clock = ThreadClock()
     flights = thread_flights(clock)
@@ -181,5 +151,5 @@ def test_who_ends_a_flight_while_all_are_forgotten_ends_it_for_who_waits() -> No
     flights._flights = Forgotten()
     flights.enter("k", mine)
     flights.leave("k", mine)
-    assert mine.landed._done
+    assert mine.landed._over.done
     assert not flights.flying("k")

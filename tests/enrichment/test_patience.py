@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from servingclient import CircuitOpen, DeadlineExceeded, ServingError, Throttled
 from servingclient._types import FaultKind
+from servingclient.enrichment.keyed import keyed
 from servingclient.enrichment.patience import Patience
 from servingclient.settings import Breaker, Retry
 from tests.enrichment.world import DOWN, Answer, Breaks, FakeApi, quiet
@@ -196,12 +197,23 @@ def test_a_part_of_a_loader_is_tried_again_unless_all_of_it_is_at_hand(made: Mak
     api = made(steps)
 
     def load(*keys: str) -> list[str]:
-        source = api.api.many_at_once(
-            "/users", {}, param="ids", body=None, key=lambda r: r["id"], records=None, max_keys=9
+        wanted = keyed(
+            api.api,
+            "/users",
+            {},
+            param="ids",
+            body=None,
+            key=lambda r: r["id"],
+            records=None,
+            max_keys=9,
+            label="",
+            ttl=60.0,
+            tags=(),
         )
-        plan, path, _ = api.api.placed("/users", {}, ())
-        asked = [api.api.keyed(plan, path, key, 60.0, (), source) for key in keys]
-        return [one.source for one in api.run(api.api.lookup.many(source, asked, 5.0, most=1))]
+        asked = [wanted.asked(key) for key in keys]
+        return [
+            one.source for one in api.run(api.api.lookup.many(wanted.source, asked, 5.0, most=1))
+        ]
 
     assert load("1") == ["origin"]
     api.pass_time(LONG_STALE_S)

@@ -7,10 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from servingclient import Bearer, EnrichmentSettings, ResponseFormatError, Throttled, Tls
+from servingclient import (
+    Bearer,
+    EnrichmentSettings,
+    ResponseFormatError,
+    ServingError,
+    Throttled,
+    Tls,
+)
 from servingclient.emulator import Emulator, faults
 from servingclient.emulator.external import ExternalApi, ExternalSettings
 from servingclient.emulator.external_limit import Window
+from servingclient.enrichment import guard
 from servingclient.settings import Retry
 from tests.enrichment.kit import Client, Door
 from tests.enrichment.world import FakeShared
@@ -127,6 +135,19 @@ def test_down_with_a_warm_cache(door: Door, api: ExternalApi, rules: EnrichmentS
     assert stats.breaker == "open"
     assert stats.requests - 5 <= 24, "20 open it, and some were under way"
     assert stats.refused >= 26
+
+
+def test_a_forked_child_has_refused_nothing_yet(
+    door: Door, api: ExternalApi, rules: EnrichmentSettings
+) -> None:
+    api.go_down()
+    client = open_at(door, api, rules.replace(retry=AT_ONCE))
+    for one in range(30):
+        with pytest.raises(ServingError):
+            door.run(client.get("/users/{id}", id=one))
+    assert client.stats().refused > 0
+    guard._renew_all()  # what a fork calls in the child
+    assert (client.stats().refused, client.stats().breaker) == (0, "open")
 
 
 def test_a_reply_that_is_no_json(door: Door, api: ExternalApi, rules: EnrichmentSettings) -> None:

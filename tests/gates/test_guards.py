@@ -51,12 +51,13 @@ def test_what_a_test_leaves_behind_fails_it(run) -> None:
         import asyncio, socket, threading
 
         stop = threading.Event()
+        tasks = []
 
         def test_thread():
             threading.Thread(target=stop.wait, name="forgotten", daemon=True).start()
 
         async def test_task():
-            asyncio.create_task(asyncio.Event().wait(), name="dropped")
+            tasks.append(asyncio.create_task(asyncio.Event().wait(), name="dropped"))
 
         async def test_exception_nobody_asked_for():
             async def fail():

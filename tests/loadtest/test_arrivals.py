@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 import random
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from servingclient.errors import ConfigError
 from servingclient.loadtest.arrivals import Phase, Profile, constant, poisson, recorded
+from servingclient.loadtest.load import OpenLoad, RecordedLoad
 
 RATES = st.floats(0.0, 500.0)
 PHASES = st.lists(st.builds(Phase, st.floats(0.1, 20.0), RATES, RATES), min_size=1, max_size=4)
@@ -87,6 +89,35 @@ def test_processes_share_a_load() -> None:
     whole = Profile.ramp(10.0, 90.0, 5.0)
     assert whole.shared(4).calls == pytest.approx(whole.calls / 4)
     assert whole.shared(4).seconds == whole.seconds
+
+
+@given(PHASES, st.integers(1, 7))
+def test_constant_arrivals_of_several_processes_are_those_of_one(
+    phases: list[Phase], processes: int
+) -> None:
+    whole = OpenLoad(Profile(tuple(phases)), "constant")
+    parts = [whole.shared(processes, which) for which in range(processes)]
+    together = sorted(instant for part in parts for instant in part.instants(0))
+    assert together == list(whole.instants(0))
+    assert {part.seconds for part in parts} == {whole.seconds}
+    assert pickle.loads(pickle.dumps(parts)) == parts
+
+
+def test_processes_take_turns_at_a_constant_rate() -> None:
+    whole = OpenLoad(Profile.constant(10.0, 1.05), "constant")
+    first, second = (list(whole.shared(2, which).instants(0)) for which in range(2))
+    assert first == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
+    assert second == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=1), st.integers(1, 7))
+def test_a_recorded_load_of_several_processes_is_that_of_one(
+    times: list[float], processes: int
+) -> None:
+    whole = RecordedLoad(sorted(times))
+    parts = [whole.shared(processes, which) for which in range(processes)]
+    assert sorted(instant for part in parts for instant in part.instants(0)) == whole.times_s
+    assert {part.seconds for part in parts} == {whole.seconds}
 
 
 def test_a_recorded_load_starts_at_zero_and_may_go_faster() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import multiprocessing
 import threading
 import time
@@ -15,6 +17,7 @@ from servingclient.errors import BadRequest, ConfigError, ServingError
 from servingclient.loadtest import (
     ClosedLoad,
     Goal,
+    Knee,
     Limits,
     LoadGenerator,
     LoadTest,
@@ -24,12 +27,17 @@ from servingclient.loadtest import (
     Rules,
     State,
     Timetable,
+    Trust,
     by_callers,
+    report,
     run,
 )
+from servingclient.loadtest.load import Load
+from servingclient.loadtest.punctual import Lateness
 from servingclient.settings import Settings, Tls
 
 ROWS = [[{"a": 1.0, "b": 2.0}], [{"a": 3.0, "b": 4.0}]]
+EASILY = Trust(cpu_share=100.0, late_s=100.0, missing_share=1.0)
 QUICK = Rules(goal=Goal(latency_s=1.0), times=Timetable(warmup_s=0, window_s=1))
 
 Generating = Callable[..., LoadGenerator]
@@ -85,6 +93,18 @@ def test_closed_loops_for_a_table_over_callers(emu: Emulator, generating: Genera
     assert one.calls < four.calls
 
 
+def test_a_loop_that_stands_still_is_doubted_in_a_closed_loop_too(
+    generating: Generating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its calls are due when they begin, so they are never late."""
+    monkeypatch.setattr(Lateness, "p99_s", 0.05)
+    trust = Trust(cpu_share=100.0, lane_wait_share=100.0)
+    with generating(rules=QUICK._replace(trust=trust)) as generator:
+        (trial,) = generator.run(ClosedLoad(1, 1.0)).trials
+    (doubt,) = trial.doubts
+    assert "the event loop was late: more than 50 ms" in doubt
+
+
 def test_one_caller_is_one_however_many_processes_there_are(
     emu: Emulator, generating: Generating
 ) -> None:
@@ -95,13 +115,47 @@ def test_one_caller_is_one_however_many_processes_there_are(
     assert emu.connections["workspace"] >= 1
 
 
-def test_a_load_no_longer_than_the_warm_up_is_refused(generating: Generating) -> None:
+LONG = OpenLoad(Profile.constant(10.0, 60.0))
+
+
+@pytest.mark.parametrize(
+    ("load", "says"),
+    [
+        (OpenLoad(Profile.constant(10.0, 5.0)), r"lasts 5 s, .* at least 11 s"),
+        (ClosedLoad(1, 10.5), r"lasts 10\.5 s, .* at least 11 s"),
+        (RecordedLoad([0.0, 10.0001]), "at least 11 s"),
+        (RecordedLoad([0.0, 9.0], 60.0), "0 calls would be due after the warm-up of 10 s"),
+        (OpenLoad(Profile.constant(0.0, 60.0)), "0 calls would be due"),
+        (OpenLoad(Profile.constant(0.01, 60.0)), r"0\.5 calls would be due"),
+    ],
+)
+def test_what_would_measure_nothing_is_refused_before_anything_is_sent(
+    emu: Emulator, generating: Generating, load: Load, says: str
+) -> None:
     rules = QUICK._replace(times=Timetable(warmup_s=10))
-    with (
-        generating(rules=rules) as generator,
-        pytest.raises(ConfigError, match="nothing would be measured"),
-    ):
-        generator.run(OpenLoad(Profile.constant(10.0, 5.0)))
+    with generating(rules=rules) as generator, pytest.raises(ConfigError, match=says):
+        generator.run(LONG, load)
+    assert counted(emu) == 0
+    with pytest.raises(ConfigError, match=says):
+        run("demo", LONG, load, inputs=ROWS, rules=rules, host="https://nowhere.invalid")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "seconds"), [((10.0, math.nan), 60.0), ((0.0, 9.0), 60.0), ((1.0, 9.0), 10.5)]
+)
+def test_a_search_that_cannot_be_is_refused_before_its_first_trial(
+    emu: Emulator, generating: Generating, bounds: tuple[float, float], seconds: float
+) -> None:
+    rules = QUICK._replace(times=Timetable(warmup_s=10))
+    with generating(rules=rules) as generator, pytest.raises(ConfigError):
+        generator.find_knee(*bounds, seconds=seconds)
+    assert counted(emu) == 0
+
+
+def test_inputs_may_come_without_an_end(emu: Emulator, generating: Generating) -> None:
+    with generating(inputs=itertools.repeat(ROWS[0])) as generator:
+        (trial,) = generator.run(RecordedLoad([0.0, 0.1])).trials
+    assert (trial.calls, trial.errors) == (2, {})
 
 
 def test_an_endpoint_without_room_at_the_first_call_is_awake(
@@ -149,12 +203,97 @@ def test_refused_payloads_end_it_at_once(emu: Emulator, generating: Generating) 
     assert counted(emu) < 60
 
 
+@pytest.mark.parametrize("load", [OpenLoad(Profile.constant(200.0, 60.0)), ClosedLoad(4, 60.0)])
+@pytest.mark.parametrize("before", [0, 3])
+def test_what_was_refused_is_told_by_its_input_and_the_models_words(
+    emu: Emulator, generating: Generating, load: OpenLoad | ClosedLoad, before: int
+) -> None:
+    emu.change_endpoint("demo", poison=7.0)
+    inputs = [[{"a": float(number), "b": 2.0}] for number in (1, 2, 3, 7, 5)]
+    with generating(inputs=inputs) as generator:
+        if before:  # inputs go on where the trial before ended
+            generator.run(RecordedLoad([i / 10 for i in range(before)]))
+        (trial,) = generator.run(load).trials
+    assert trial.stopped is not None
+    assert "refused (BadRequest); more would be too. The first was input 4 of 5: " in trial.stopped
+    assert "refused the request (400)" in trial.stopped
+    assert trial.errors["BadRequest"] >= 5
+
+
+def test_a_process_stops_by_itself_when_enough_was_refused(
+    emu: Emulator, generating: Generating
+) -> None:
+    """Nobody looks at the figures more than twice a second: by then it would have sent hundreds."""
+    with generating() as generator:
+        emu.always("demo", faults.plain(400))
+        (trial,) = generator.run(ClosedLoad(8, 60.0)).trials
+    assert trial.stopped is not None
+    assert counted(emu) <= 5 + 8
+
+
+def test_a_trial_that_is_broken_off_while_its_last_calls_end_is_told(
+    emu: Emulator, generating: Generating
+) -> None:
+    rules = QUICK._replace(limits=Limits(min_calls=5))
+    with generating(rules=rules) as generator:
+        emu.script("demo", *[faults.plain(500)] * 5, faults.slow(2.0))
+        (trial,) = generator.run(RecordedLoad([i / 100 for i in range(6)])).trials
+    assert trial.stopped == "100% of the last 5 calls failed"
+    assert (trial.calls, trial.errors) == (6, {"ServerError": 5})
+
+
 def test_the_number_of_calls_is_bounded(emu: Emulator, generating: Generating) -> None:
     rules = QUICK._replace(limits=Limits(max_calls=100))
     with generating(rules=rules) as generator:
         (trial,) = generator.run(OpenLoad(Profile.constant(100.0, 600.0))).trials
     assert trial.stopped == "100 calls were made, which is the limit"
     assert counted(emu) == 100
+
+
+def test_a_search_ends_where_its_calls_are_used_up(emu: Emulator, generating: Generating) -> None:
+    emu.change_endpoint("demo", service_time_s=0.05)
+    rules = QUICK._replace(limits=Limits(max_calls=80), trust=EASILY)
+    with generating(rules=rules) as generator:
+        test = generator.find_knee(20.0, 500.0, trials=6, seconds=1.5)
+    assert test.knee is not None
+    assert (test.knee.missed_qps, test.met) == (None, False)
+    assert test.knee.qps == 20.0
+    assert [trial.inconclusive for trial in test.trials] == [False, True]
+    assert test.stopped == "32 calls/s, poisson: 80 calls were made, which is the limit"
+    assert report.headline(test) == (
+        "The search for the knee of 'demo' was broken off. 32 calls/s, poisson: 80 calls were "
+        "made, which is the limit. Until then it met the goal up to 20 calls/s: 99 % of the calls "
+        "within 1 s."
+    )
+    assert LoadTest.from_json(test.to_json()) == test
+
+
+def test_a_search_ends_where_calls_are_refused(emu: Emulator, generating: Generating) -> None:
+    def refuse(state: State) -> None:
+        if state.load.name.startswith("20 calls/s"):
+            emu.always("demo", faults.plain(400))
+
+    rules = QUICK._replace(trust=EASILY)
+    with generating(rules=rules, shown=refuse) as generator:
+        test = generator.find_knee(20.0, 500.0, trials=6, seconds=3.0)
+    assert test.knee == Knee(0.0, None, 0)
+    assert len(test.trials) == 1
+    assert "BadRequest" in (test.stopped or "")
+
+
+def test_an_endpoint_that_throttles_at_a_rate_has_missed_the_goal_there(
+    emu: Emulator, generating: Generating
+) -> None:
+    def throttle(state: State) -> None:
+        if state.load.name.startswith("80 calls/s"):
+            emu.always("demo", faults.throttled())
+
+    rules = QUICK._replace(trust=EASILY)
+    with generating(rules=rules, shown=throttle) as generator:
+        test = generator.find_knee(80.0, 80.0, trials=1, seconds=10.0)
+    assert test.knee == Knee(0.0, 80.0, 1, (0,))
+    assert test.stopped is None
+    assert "answered 429" in (test.trials[0].stopped or "")
 
 
 def test_a_limit_holds_for_slow_answers_and_all_processes(
@@ -200,6 +339,39 @@ def test_a_killed_process_is_told_and_leaves_none_behind(
     ):
         generator.run(OpenLoad(Profile.constant(50.0, 60.0)))
     assert multiprocessing.active_children() == []
+
+
+def test_what_came_to_its_end_before_a_process_died_is_not_lost(
+    emu: Emulator, generating: Generating
+) -> None:
+    first, second = RecordedLoad([0.0, 0.5]), OpenLoad(Profile.constant(50.0, 60.0))
+
+    def kill(state: State) -> None:
+        if state.load is second and (alive := multiprocessing.active_children()):
+            alive[0].kill()
+
+    with generating(processes=2, shown=kill) as generator:
+        test = generator.run(first, second, first)
+    assert [trial.calls for trial in test.trials] == [2]
+    assert (test.stopped or "").startswith("50 calls/s, poisson: A process of the load test ended")
+    assert not test.met
+    assert "The load test of 'demo' was broken off. 50 calls/s" in report.text(test)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_search_tells_what_it_found_before_a_process_died(
+    emu: Emulator, generating: Generating
+) -> None:
+    def kill(state: State) -> None:
+        if state.load.name.startswith("32 calls/s") and multiprocessing.active_children():
+            multiprocessing.active_children()[0].kill()
+
+    rules = QUICK._replace(trust=EASILY)
+    with generating(rules=rules, processes=2, shown=kill) as generator:
+        test = generator.find_knee(20.0, 500.0, seconds=3.0)
+    assert test.knee == Knee(20.0, None, 1, (0,))
+    assert [len(test.trials), test.unloaded is not None, test.met] == [1, True, False]
+    assert (test.stopped or "").startswith("32 calls/s, poisson: A process of the load test ended")
 
 
 def test_a_trace_shared_by_more_processes_than_calls(emu: Emulator, generating: Generating) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,9 +42,17 @@ def test_bounds_and_trials_are_kept(capacity: float, start: float, trials: int) 
     assert len(set(asked)) == len(asked)  # no rate is tried twice
 
 
+@given(st.floats(0.1, 5000.0), st.floats(1.0, 100.0), st.integers(1, 12))
+def test_it_is_known_which_trials_decided(capacity: float, start: float, trials: int) -> None:
+    knee, asked = found(capacity, start, 2000.0, trials)
+    bounds = [rate for rate in (knee.qps, knee.missed_qps) if rate]
+    assert [asked[at] for at in knee.deciding] == bounds
+    assert bounds
+
+
 def test_an_endpoint_that_is_never_full_ends_at_the_bound() -> None:
     knee, asked = found(1e9, 100.0, 300.0, trials=10)
-    assert knee == Knee(300.0, None, len(asked))
+    assert knee == Knee(300.0, None, len(asked), (len(asked) - 1,))
 
 
 def test_a_first_rate_that_misses_is_halved() -> None:
@@ -51,7 +61,10 @@ def test_a_first_rate_that_misses_is_halved() -> None:
     assert 30.0 / 1.1 <= knee.qps <= 30.0
 
 
-@pytest.mark.parametrize(("start", "most", "trials"), [(0, 1, 1), (2, 1, 1), (1, 2, 0)])
+@pytest.mark.parametrize(
+    ("start", "most", "trials"),
+    [(0, 1, 1), (2, 1, 1), (1, 2, 0), (10, math.nan, 1), (math.nan, 9, 1), (math.inf, math.inf, 1)],
+)
 def test_bounds_that_are_none_are_refused(start: float, most: float, trials: int) -> None:
     with pytest.raises(ConfigError, match="knee"):
-        next(search(start, most_qps=most, trials=trials))
+        search(start, most_qps=most, trials=trials)

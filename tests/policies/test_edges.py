@@ -128,7 +128,7 @@ def test_after_a_refusal_a_quiet_window_raises_nothing():
 def test_the_first_window_may_raise_it():
     limiter = Limiter(RULES, 256)
     limiter.learn(window(0.1), 0.0)
-    assert limiter._limit == pytest.approx(40 + 0.2 * math.sqrt(40))
+    assert limiter._limit == pytest.approx(40 + 0.3 * math.sqrt(40))
 
 
 def test_a_start_that_was_set_is_not_overridden():

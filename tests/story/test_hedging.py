@@ -240,6 +240,21 @@ def test_a_second_request_has_a_place_of_its_own_and_gives_it_back(make: Make, e
     assert world.inside == 0
 
 
+@pytest.mark.parametrize(
+    ("steps", "sent"),
+    [
+        ([refused(413)], "no"),
+        ([LATE, refused(413)], "maybe"),  # the first may run by now
+        ([Breaks(FaultKind.CUT_OFF, takes_s=0.2), refused(413)], "maybe"),
+    ],
+)
+def test_a_refusal_of_one_says_nothing_of_the_other(make: Make, steps: list[Step], sent: str):
+    world = make(steps=steps)
+    with pytest.raises(ServingError) as caught:
+        world.predict()
+    assert caught.value.sent == sent
+
+
 def test_without_room_there_is_no_second_request(make: Make):
     world = make(steps=[LATE])
     real = world.try_enter

@@ -112,7 +112,7 @@ async def lanes_are_all_back(churning: Churn) -> None:
 async def test_T1_cancel_churn_leaves_no_lane_behind():
     wire = AsyncLaneWire(settings_of(max_lanes=PLACES))
     with ScriptedServer(hurried(1)) as server:
-        await lanes_are_all_back(await churn(wire, server, 1.0, least=2000))
+        await lanes_are_all_back(await churn(wire, server, 3.0, least=2000))
         await wire.aclose()
         assert await eventually_async(lambda: server.open_connections == 0)
 
@@ -120,7 +120,7 @@ async def test_T1_cancel_churn_leaves_no_lane_behind():
 async def test_T1_the_same_over_tls(authority: Authority):
     wire = AsyncLaneWire(settings_of(max_lanes=PLACES, ca_file=authority.ca_file))
     with ScriptedServer(hurried(2), tls=authority.good()) as server:
-        await lanes_are_all_back(await churn(wire, server, 1.0, least=200))
+        await lanes_are_all_back(await churn(wire, server, 3.0, least=200))
         await wire.aclose()
         assert await eventually_async(lambda: server.open_connections == 0)
 
@@ -139,7 +139,7 @@ async def httpx_churn(seconds: float, least: int) -> None:
 
 
 async def test_T1_F2_cancel_churn_over_the_httpx_adapter():
-    await httpx_churn(1.0, least=1000)
+    await httpx_churn(3.0, least=1000)
 
 
 @pytest.mark.soak

@@ -120,11 +120,11 @@ def test_places_that_were_free_go_first(make: Make):
 
 def test_replies_as_fast_as_ever_raise_it_while_calls_wait(make: Make):
     driven = make(Limiter(Concurrency(initial_calls=10), 256))
-    callers = [driven.arrive() for _ in range(12)]
+    callers = [driven.arrive() for _ in range(13)]
     knows(driven, 0.1, 20)
     knows(driven, 0.1, 20)
-    assert driven.gate.stats().limit == 11
-    assert states(driven, *callers[9:]) == ["inside", "inside", "waits"]
+    assert driven.gate.stats().limit == 12
+    assert states(driven, *callers[10:]) == ["inside", "inside", "waits"]
 
 
 def test_replies_do_not_raise_it_while_there_is_room(make: Make):

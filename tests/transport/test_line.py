@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servingclient.transport.line import RANKS, Line
+from tests.points import Points
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 100), st.integers(0, 50)), max_size=60))
@@ -58,3 +59,26 @@ def test_who_leaves_is_gone():
     assert (line.count, line.size_bytes, line.ahead(1)) == (1, 20, 1)
     assert line.clear() == ["b"]
     assert (line.count, line.size_bytes) == (0, 0)
+
+
+def test_who_is_sent_away_while_the_eighth_turn_is_chosen_has_no_turn():
+    number = 0
+    while True:
+        number += 1
+        line: Line[str] = Line()
+        for turn in range(7):
+            line.add(str(turn), 1, 1.0, 1)
+            line.pop()
+        line.add("a", 1, 1.0, 1)
+        line.add("b", 2, 1.0, 1)
+        gone: list[str] = []
+        popped: list[tuple[str, float] | None] = []
+        points = Points(number, act=lambda: gone.extend(line.clear()), within="transport/line")  # noqa: B023
+        points.during(lambda: popped.append(line.pop()))  # noqa: B023
+        had = [one[0] for one in popped if one is not None]
+        rest = line.clear()
+        assert sorted(had + gone + rest) == ["a", "b"], points.struck
+        assert (line.count, line.size_bytes) == (0, 0), points.struck
+        if not points.struck:
+            break
+    assert number > 3

@@ -14,24 +14,16 @@ from collections.abc import Callable
 from servingclient._ports import Grant
 from servingclient._stats import TokenStats
 from servingclient._types import FaultKind, Origin, WireFault
-from servingclient.auth import description as reading
 from servingclient.auth.book import Book
 from servingclient.auth.credentials import Credentials
-from servingclient.auth.description import Asked, Reading
-from servingclient.auth.endpoint import Description, standard_path
-from servingclient.auth.figures import Answered, FiguresReading
-from servingclient.auth.headers import check_user_headers, standard_headers
-from servingclient.auth.origin import (
-    check_data_plane_url,
-    check_endpoint_name,
-    check_served_model_name,
-    trusted,
-)
-from servingclient.auth.schema import SchemaReading
+from servingclient.auth.description import Asked
+from servingclient.auth.endpoint import Description
+from servingclient.auth.figures import Answered
+from servingclient.auth.origin import check_served_model_name
+from servingclient.auth.renewal import Renewal
 from servingclient.auth.single_flight import own_copy
 from servingclient.auth.token_state import Freshness
-from servingclient.auth.tokens import Tokens
-from servingclient.auth.workspace import NO_WAY, Ports, Workspace, no_token
+from servingclient.auth.workspace import NO_WAY, Ports, no_token
 from servingclient.errors import ServingError, TokenRefreshError
 from servingclient.payload.signature import Schema
 from servingclient.settings import Settings
@@ -69,23 +61,12 @@ class Access:
         version: str,
         provisioned: Callable[[int | None], None] = lambda _: None,
     ) -> None:
-        self._endpoint = check_endpoint_name(endpoint)
-        self._provisioned = provisioned
         self._credentials = credentials
         self._settings = settings
         self._ports = ports
-        self._version = version
-        self._headers = standard_headers(version, extra=check_user_headers(settings.headers))
-        self._trusted = trusted(settings.trusted_hosts)
-        self._workspace: Workspace | None = None
-        if origin is not None:
-            self._workspace = Workspace(origin, ports, settings.token, version)
-        self._tokens = Tokens(credentials, settings.token, ports.clock)
-        self._reading = Reading(settings.token)
-        if not settings.describe:
-            self._reading.unasked()
-        self._schema = SchemaReading(settings.token)
-        self._figures = FiguresReading()
+        self._renewal = Renewal(
+            endpoint, credentials, origin, settings, ports, version=version, provisioned=provisioned
+        )
         self._book: Book | None = None
         self._renewing = False
         self._moved_s = -math.inf
@@ -137,7 +118,7 @@ class Access:
         Returns:
             True when another token can be had; a fixed one stays, there is nothing better.
         """
-        if not self._tokens.refuse(grant.token):
+        if not self._renewal.tokens.refuse(grant.token):
             return False
         book = self._book
         if book is not None and book.token.number == grant.token:
@@ -150,17 +131,17 @@ class Access:
         Returns:
             True when it is worth another try: the address may be, or already is, another one.
         """
-        description, book = self._reading.description, self._book
+        description, book = self._renewal.reading.description, self._book
         if description is None or description.url is None:
             return False
         # without a book another call has heard of it already, and its new token is on its way
-        if self._reading.forced or book is None or not book.leads_to(grant):
+        if self._renewal.reading.forced or book is None or not book.leads_to(grant):
             return True
         now_s = self._now()
         if now_s - self._moved_s < self._settings.token.reresolve_min_s:
             return False
         self._moved_s = now_s
-        self._reading.force()
+        self._renewal.reading.force()
         self._book = None
         return True
 
@@ -180,12 +161,12 @@ class Access:
     @property
     def description(self) -> Description | None:
         """The endpoint as last described; None before the first call."""
-        return self._reading.description
+        return self._renewal.reading.description
 
     @property
     def schema(self) -> Schema | None:
         """What columns the model takes, as last read; None before :meth:`learn`."""
-        return self._schema.schema
+        return self._renewal.schema.schema
 
     async def learn(self, deadline_s: float) -> None:
         """Read what columns the model takes, once for all who wait, and again when that is old.
@@ -194,9 +175,9 @@ class Access:
             ServingError: As ``obtain``; not for a schema that cannot be had.
             WireFault: Likewise.
         """
-        self._schema.want()
+        self._renewal.schema.want()
         await self.obtain(None, deadline_s)
-        while self._schema.schema is None:  # the flight just joined may have begun before
+        while self._renewal.schema.schema is None:  # the flight just joined may have begun before
             await self._fly(deadline_s)
 
     async def figures(self, deadline_s: float) -> Answered:
@@ -206,10 +187,10 @@ class Access:
             ServingError: As ``obtain``.
             WireFault: As ``obtain``.
         """
-        number = self._figures.want()
-        while self._figures.read < number:  # the flight just joined may have begun before
+        number = self._renewal.figures.want()
+        while self._renewal.figures.read < number:  # the flight just joined may have begun before
             await self._fly(deadline_s)
-        return self._figures.found
+        return self._renewal.figures.found
 
     async def pause(self) -> None:
         """Let others run, where they share this thread."""
@@ -227,11 +208,11 @@ class Access:
             WireFault: As ``obtain``.
         """
         if self._settings.describe:
-            self._reading.age()
+            self._renewal.reading.age()
         await self._fly(deadline_s)
-        if self._settings.describe and self._reading.asked is None:
+        if self._settings.describe and self._renewal.reading.asked is None:
             await self._fly(deadline_s)  # the flight just joined may have begun before
-        return self._reading.asked
+        return self._renewal.reading.asked
 
     async def close(self) -> None:
         """End what runs behind the calls."""
@@ -239,7 +220,7 @@ class Access:
         await self._ports.flight.close()
 
     def __repr__(self) -> str:
-        return f"Access({self._endpoint!r}, {self._credentials!r}, {self._book!r})"
+        return f"Access({self._renewal.endpoint!r}, {self._credentials!r}, {self._book!r})"
 
     # ------------------------------------------------------------------ at hand
 
@@ -248,7 +229,7 @@ class Access:
         fresh = token.freshness(now_s, tried=self._renewing or state.failing)
         if fresh is Freshness.EXPIRED:
             return None
-        again_s = min(self._reading.again_s, self._schema.again_s)
+        again_s = min(self._renewal.reading.again_s, self._renewal.schema.again_s)
         read_again = now_s >= again_s
         if read_again or (fresh is Freshness.STALE and now_s >= state.next_try_s(now_s)):
             self._ports.background.start(self._renew_behind)
@@ -264,9 +245,9 @@ class Access:
 
     def _cooling(self) -> ServingError | None:
         """The last failure, if without a usable token it is too early to try again."""
-        now_s, described = self._now(), self._reading.description
+        now_s, described = self._now(), self._renewal.reading.description
         own = described is not None and described.url is not None
-        state = self._tokens.of_endpoint if own else self._tokens.of_workspace
+        state = self._renewal.tokens.of_endpoint if own else self._renewal.tokens.of_workspace
         return None if state.usable(now_s) is not None else state.cooling(now_s)
 
     async def _fly(self, deadline_s: float) -> Book:
@@ -275,20 +256,20 @@ class Access:
         except WireFault as fault:
             if fault.kind is not FaultKind.TIMEOUT:
                 raise
-            workspace = self._workspace
+            workspace = self._renewal.workspace
             met = None if workspace is None else workspace.trouble.fault
             if workspace is not None and met is not None and met.kind in NO_WAY:
                 raise no_token(met, workspace.host) from fault
-            if not self._tokens.signing_in:
+            if not self._renewal.tokens.signing_in:
                 raise
-            if self._workspace is None:
+            if self._renewal.workspace is None:
                 host = "databricks-sdk"
                 why = (
                     "it may be unable to reach the workspace: check host and network. The first "
                     "use in a process imports it, up to 2 s, which warmup() does beforehand"
                 )
             else:
-                host = self._workspace.host
+                host = self._renewal.workspace.host
                 why = "it cannot be reached, or its login is slow: check host and network"
             late = TokenRefreshError(
                 f"No token from {host} within this call's time; {why}. Allow a longer timeout, or "
@@ -301,104 +282,18 @@ class Access:
         try:
             await self._ports.flight.run(self._renew, math.inf)
         except (ServingError, WireFault) as error:
-            _log.warning("renewal_failed endpoint=%s error=%s", self._endpoint, error)
+            _log.warning("renewal_failed endpoint=%s error=%s", self._renewal.endpoint, error)
 
     # ------------------------------------------------------------------ the flight
 
     async def _renew(self) -> Book:
         self._renewing = True
         try:
-            workspace = await self._found_workspace()
-            described = await self._described(workspace)
-            self._book = book = await self._written(workspace, described)
-            if self._now() >= self._schema.again_s:
-                await self._read_schema(workspace, book)
-            if self._figures.wanted:
-                await self._read_figures(workspace)
+            self._book = book = await self._renewal.book()
+            await self._renewal.read_what_else_is_due(book)
             return book
         finally:
             self._renewing = False
-
-    async def _found_workspace(self) -> Workspace:
-        workspace = self._workspace
-        if workspace is None:
-            rules = self._settings.token
-            origin = await self._tokens.find_origin(self._ports, self._now() + rules.timeout_s)
-            workspace = Workspace(origin, self._ports, rules, self._version)
-            self._workspace = workspace
-        return workspace
-
-    async def _written(self, workspace: Workspace, described: Description) -> Book:
-        tokens = self._tokens
-        if described.url is None:
-            origin, path = workspace.origin, standard_path(self._endpoint)
-            token = await tokens.workspace_token(workspace)
-            state = tokens.of_workspace
-        else:
-            # checked first: for an address that is not trusted no token is even asked for
-            origin, path = check_data_plane_url(described.url, workspace.origin, self._trusted)
-            token = await tokens.endpoint_token(workspace, described.details or "")
-            state = tokens.of_endpoint
-        limit = self._settings.payload.max_request_bytes
-        return Book(
-            origin,
-            path,
-            self._headers,
-            token=token,
-            state=state,
-            route_optimized=described.url is not None,
-            max_request_bytes=described.max_request_bytes if limit is None else limit,
-            good_until_s=min(token.span.stale_s, self._reading.again_s),
-        )
-
-    async def _described(self, workspace: Workspace) -> Description:
-        known = self._reading.due(self._now())
-        if known is not None:
-            return known
-        try:
-            return await self._read(workspace)
-        except ServingError as error:
-            old = self._reading.keep(self._now())
-            if old is None:
-                raise
-            _log.warning("description_kept endpoint=%s error=%s", self._endpoint, error)
-            return old
-
-    async def _read(self, workspace: Workspace) -> Description:
-        """Ask for the description; a token refused there is renewed once.
-
-        Raises:
-            AuthError: The workspace refuses the credential.
-        """
-        token = await self._tokens.workspace_token(workspace)
-        asked = await reading.ask(workspace, self._endpoint, token)
-        if asked.token_refused:
-            token = await self._tokens.workspace_token_instead_of(token, workspace)
-            asked = await reading.ask(workspace, self._endpoint, token)
-        if asked.token_refused and self._reading.description is None:
-            raise self._tokens.refused_for_good(token, workspace, asked.status)
-        # of an endpoint in use, the calls themselves will tell whether the token is good
-        described = self._reading.take(asked, self._now())
-        self._provisioned(described.provisioned_concurrency)
-        return described
-
-    async def _read_schema(self, workspace: Workspace, book: Book) -> None:
-        """Read the schema, with the book at hand already: whoever comes now is not held up."""
-        try:
-            token = await self._tokens.workspace_token(workspace)
-            await self._schema.read(workspace, self._endpoint, token)
-        except ServingError as error:
-            self._schema.keep(self._now(), f"no token for it ({type(error).__name__})")
-        book.good_until_s = min(book.good_until_s, self._schema.again_s)
-        if book.token.refused:  # meanwhile: its close() may have come before ours
-            book.close()
-
-    async def _read_figures(self, workspace: Workspace) -> None:
-        try:
-            token = await self._tokens.workspace_token(workspace)
-            await self._figures.ask(workspace, self._endpoint, token)
-        except ServingError as error:
-            self._figures.failed(error)
 
     def _now(self) -> float:
         return self._ports.clock.now()

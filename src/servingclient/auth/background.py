@@ -15,41 +15,57 @@ from servingclient.auth.single_flight import end, spawn
 _log = logging.getLogger("servingclient.token")
 
 
+class _Process:
+    """What belongs to one process: after a fork the child has neither the thread nor the lock."""
+
+    __slots__ = ("lock", "running")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running = False
+
+
 class ThreadBackground:
     """A daemon thread per action, at most one at a time; none while there is nothing to do.
 
     A pool's worker would keep the process alive until its action ends, and would be missing after
-    a fork. The lock that marks the thread as busy is looked up by process for the same reason.
+    a fork.
     """
 
     def __init__(self) -> None:
-        self._busy: dict[int, threading.Lock] = {}
+        self._processes: dict[int, _Process] = {}
 
     def start(self, action: Callable[[], Awaitable[None]]) -> None:
         """Run ``action`` unless one is running."""
         pid = os.getpid()
-        busy = self._busy.get(pid) or self._busy.setdefault(pid, threading.Lock())
-        if not busy.acquire(blocking=False):
-            return
+        here = self._processes.get(pid) or self._processes.setdefault(pid, _Process())
         thread = threading.Thread(
-            target=_run, args=(busy, action), name="servingclient-refresh", daemon=True
+            target=_run, args=(here, action), name="servingclient-refresh", daemon=True
         )
-        try:
-            thread.start()
-        except RuntimeError:  # no more threads, or the interpreter is ending: a later call tries
-            busy.release()
+        with here.lock:
+            if here.running:
+                return
+            try:
+                here.running = True
+                thread.start()
+            except BaseException as error:
+                if thread.ident is None:  # it does not run; what runs says itself when it has ended
+                    here.running = False
+                # No more threads, or the interpreter is ending: a later call tries.
+                if not isinstance(error, RuntimeError):
+                    raise
 
     async def close(self) -> None:
         """Nothing to do: the thread ends with its action, and does not keep the process alive."""
 
 
-def _run(busy: threading.Lock, action: Callable[[], Awaitable[None]]) -> None:
+def _run(here: _Process, action: Callable[[], Awaitable[None]]) -> None:
     try:
         _step.run(cast("Coroutine[Any, Any, None]", action()))
     except BaseException:  # noqa: BLE001 - an action deals with its errors; a thread dies quietly
         _log.exception("background_failed")
     finally:
-        busy.release()
+        here.running = False
 
 
 class TaskBackground:

@@ -17,6 +17,7 @@ from contextvars import Context
 from typing import Any, TypeVar, cast
 
 from servingclient import _step
+from servingclient._once import Once
 from servingclient._ports import Clock
 from servingclient._types import FaultKind, WireFault
 
@@ -55,10 +56,11 @@ def _seen(task: asyncio.Task[Any]) -> None:
 
 
 class _Flight:
-    __slots__ = ("done", "error", "result")
+    __slots__ = ("deserted", "done", "error", "result")
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.deserted = False  # who was to start it, or did it, was interrupted
+        self.done = Once()
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -88,19 +90,24 @@ class ThreadSingleFlight:
         """
         pid = os.getpid()
         here = self._processes.get(pid) or self._processes.setdefault(pid, _Process())
-        with here.lock:
-            flight, first = here.flight, here.flight is None
-            if flight is None:
-                flight = here.flight = _Flight()
-        if first:
-            try:
-                _start_thread(lambda: _fly(here, flight, action))
-            except BaseException as error:  # an interrupt, or no thread to be had: nobody flies it
-                _land(here, flight, error)
-                raise
-        left_s = min(deadline_s - self._clock.now(), threading.TIMEOUT_MAX)
-        if not flight.done.wait(max(left_s, 0.0)):
+        mine = None
+        try:
+            with here.lock:
+                flight = here.flight
+                if flight is None:
+                    mine = _Flight()
+                    here.flight = flight = mine
+            if mine is not None and not _started(lambda: _fly(here, flight, action)):
+                _fly(here, flight, action, shared=Exception)
+        except BaseException as error:  # an interrupt: nobody flies it
+            if mine is not None and not mine.done.done:
+                mine.deserted = True
+                _land(here, mine, error)
+            raise
+        if not flight.done.wait(deadline_s - self._clock.now()):
             raise too_late("waiting for a token or route")
+        if flight.deserted:
+            return await self.run(action, deadline_s)
         if flight.error is not None:
             raise own_copy(flight.error)
         return cast("T", flight.result)
@@ -109,10 +116,16 @@ class ThreadSingleFlight:
         """Nothing to do: the thread ends with its action, and does not keep the process alive."""
 
 
-def _fly(here: _Process, flight: _Flight, action: Callable[[], Awaitable[Any]]) -> None:
+def _fly(
+    here: _Process,
+    flight: _Flight,
+    action: Callable[[], Awaitable[Any]],
+    shared: type[BaseException] = BaseException,
+) -> None:
+    """Run it, and hand its end to all who wait: of errors, those that are theirs too."""
     try:
         flight.result = _step.run(cast("Coroutine[Any, Any, Any]", action()))
-    except BaseException as error:  # noqa: BLE001 - handed to all who wait
+    except shared as error:
         _land(here, flight, error)
     else:
         _land(here, flight, None)
@@ -120,17 +133,17 @@ def _fly(here: _Process, flight: _Flight, action: Callable[[], Awaitable[Any]]) 
 
 def _land(here: _Process, flight: _Flight, error: BaseException | None) -> None:
     flight.error = error
-    with here.lock:
-        if here.flight is flight:
-            here.flight = None
+    if here.flight is flight:  # nobody puts another in its place before that is done
+        here.flight = None
     flight.done.set()
 
 
-def _start_thread(work: Callable[[], None]) -> None:
+def _started(work: Callable[[], None]) -> bool:
     try:
         threading.Thread(target=work, name="servingclient-token", daemon=True).start()
     except RuntimeError:  # no more threads, or the interpreter is ending: the caller does it
-        work()
+        return False
+    return True
 
 
 class TaskSingleFlight:

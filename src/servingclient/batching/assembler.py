@@ -18,9 +18,9 @@ turns, so that a busy one, whose rows fill request after request, does not hold 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Generic
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Generic
 
 from servingclient._call import Story
 from servingclient._ports import Gate
@@ -28,6 +28,9 @@ from servingclient._stats import BatchingStats
 from servingclient.batching.company import Group, Key, Member, Slot, Terms, Turn
 from servingclient.errors import QueueFull
 from servingclient.settings import Batching
+
+if TYPE_CHECKING:
+    from servingclient.batching.batch import Batch
 
 
 class Departure(Generic[Turn]):
@@ -57,10 +60,15 @@ class Assembler(Generic[Turn]):
     def __init__(self, limits: Batching, max_waiting: int, slots: int) -> None:
         self._limits = limits
         self._max_waiting = max_waiting
-        self._ranks: tuple[dict[Key, Group[Turn]], ...] = ({}, {}, {})
+        self._ranks: tuple[OrderedDict[Key, Group[Turn]], ...] = (
+            OrderedDict(),
+            OrderedDict(),
+            OrderedDict(),
+        )
         self.slots = slots
         self.busy: int = 0
         self.waiting: int = 0
+        self._alone = 0
         self._calls = self._rows = 0
         self._releases: Counter[str] = Counter()
         self._sizes = [0] * 64
@@ -74,8 +82,9 @@ class Assembler(Generic[Turn]):
         """
         if self.busy >= self.slots or self.waiting or not gate.room:
             return False
-        slot.taken = True  # these two lines call nothing, so no interrupt comes between them
+        slot.taken = True  # these lines call nothing, so no interrupt comes between them
         self.busy += 1
+        self._alone += 1
         self._calls += 1
         self._rows += rows
         self._count("idle", rows)
@@ -135,6 +144,7 @@ class Assembler(Generic[Turn]):
         self,
         departure: Departure[Turn],
         gate: Gate,
+        batch: Batch | None = None,
         leader: Member[Turn] | None = None,
         latest_s: float = math.inf,
     ) -> list[Member[Turn]]:
@@ -146,13 +156,14 @@ class Assembler(Generic[Turn]):
         group = departure.group
         slots = 1 + max(0, self.slots - self.busy) if gate.room else 1
         members = group.fitting(-(-group.rows // slots), leader, latest_s)
-        group.part_with(members)
+        if batch is not None:
+            batch.members = members  # before they go: who is aboard has it as its ``batch``
+        group.part_with(members, batch)
         self.waiting -= len(members)
         if members:
             self._count(departure.reason, sum(member.count for member in members))
         if group.members:  # the other groups are next
-            rank = self._ranks[group.terms.priority]
-            rank[group.key] = rank.pop(group.key)
+            self._ranks[group.terms.priority].move_to_end(group.key)
         self.call_off(departure)
         return members
 
@@ -171,6 +182,7 @@ class Assembler(Generic[Turn]):
             return False
         slot.taken = False
         self.busy -= 1
+        self._alone -= 1
         return True
 
     def ended(self) -> None:
@@ -181,15 +193,28 @@ class Assembler(Generic[Turn]):
         """The request that departs because a slot is free."""
         if self.busy >= self.slots or not self.waiting:
             return None
-        group = next((group for group in self._groups() if group.left_over), None)
+        group = next((group for group in self.groups() if group.left_over), None)
         return None if group is None else self._depart(group, "slot")
+
+    def recount(self, coming: Sequence[Group[Turn]], requests: int) -> None:
+        """An interrupt came between two figures: make them anew from who stands where.
+
+        Args:
+            coming: Where each request that is on its way to the gate will take from.
+            requests: Those and all that left the gate, without calls that went alone.
+        """
+        self.busy = self._alone + requests
+        for group in list(self.groups()):
+            group.recount(coming.count(group))
+            self._forget(group)
+        self.waiting = sum(len(group.members) for group in self.groups())
 
     # ------------------------------------------------------------------ time passes
 
     @property
     def due_s(self) -> float:
         """When the next group has waited long enough."""
-        return min(map(self.group_due_s, self._groups()), default=math.inf)
+        return min(map(self.group_due_s, self.groups()), default=math.inf)
 
     def group_due_s(self, group: Group[Turn]) -> float:
         """When one group has; never, while a request is coming for its oldest."""
@@ -200,7 +225,7 @@ class Assembler(Generic[Turn]):
 
     def overdue(self, now_s: float) -> list[Departure[Turn]]:
         """The requests that depart because their calls have waited long enough."""
-        due = [group for group in self._groups() if self.group_due_s(group) <= now_s]
+        due = [group for group in self.groups() if self.group_due_s(group) <= now_s]
         return [self._depart(group, "wait") for group in due]
 
     # ------------------------------------------------------------------ the rest
@@ -214,7 +239,7 @@ class Assembler(Generic[Turn]):
 
     def members(self) -> Iterator[Member[Turn]]:
         """All who wait."""
-        for group in self._groups():
+        for group in self.groups():
             yield from group.members
 
     def stats(self) -> BatchingStats:
@@ -229,7 +254,7 @@ class Assembler(Generic[Turn]):
             sizes,
         )
 
-    def _groups(self) -> Iterator[Group[Turn]]:
+    def groups(self) -> Iterator[Group[Turn]]:
         """All groups in the order of their turns."""
         for rank in self._ranks:
             yield from rank.values()

@@ -90,13 +90,12 @@ class Batch(Call):
         if not self.sent:
             self.members = self.board(self)
         if self.departure is not None:
-            self.departure = None
-            self.boarded_s = self.tried_s - self.queue_s
+            self.depart()
         staying = [m for m in self.members if m.answer is None and not m.gone]
         if not staying:
             raise Deserted
         if not self.sent or len(staying) < len(self.members):
-            self._carry(staying)
+            self.carry(staying)
             self.sent = True
         tracer = self.terms.story.world.tracer
         if tracer is not None and self.span is None:
@@ -105,13 +104,19 @@ class Batch(Call):
             self.untraced = len(self.attempts)
         return self.body
 
+    def depart(self) -> None:
+        """All are aboard."""
+        self.departure = None
+        self.boarded_s = self.tried_s - self.queue_s
+
     def traced(self, error: BaseException | None = None) -> None:
         """It has ended; whoever sends it again after an interrupt begins a span of its own."""
         span, self.span = self.span, None
         if span is not None:
             span.ended(self.attempts[self.untraced :], error)
 
-    def _carry(self, members: Sequence[Member[Any]]) -> None:
+    def carry(self, members: Sequence[Member[Any]]) -> None:
+        """These are sent, and no others."""
         self.members = members
         first = 0
         for member in members:
@@ -137,6 +142,20 @@ class Batch(Call):
         """
         middle = (len(self.members) + 1) // 2
         return [self._part(self.members[middle:]), self._part(self.members[:middle])]
+
+    def rest(self) -> Batch:
+        """Those who still wait, in a batch of their own that goes on as this one would.
+
+        Who has its answer reads of this one what it cost, and that stays as it is.
+        """
+        rest = self._part([member for member in self.members if member.waits])
+        rest.tried_s, rest.grant, rest.advice = self.tried_s, self.grant, self.advice
+        rest.progress = self.progress
+        if rest.attempts and rest.attempts[-1].cause is None:  # an answer that nobody of them got
+            rest.attempts = rest.attempts[:-1]
+        rest.carry(rest.members)
+        rest.sent = True
+        return rest
 
     def _part(self, members: Sequence[Member[Any]]) -> Batch:
         part = Batch(self.terms, self.started_s, self.deadline_s)

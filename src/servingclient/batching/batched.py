@@ -15,7 +15,7 @@ from servingclient.auth.endpoint import Description
 from servingclient.batching.batch import Answered, Failed
 from servingclient.batching.company import Key, Member, Slot
 from servingclient.batching.sending import twin
-from servingclient.errors import ServingError
+from servingclient.errors import QueueFull, ServingError
 from servingclient.payload.divide import divide
 from servingclient.settings import Batching, Settings
 
@@ -52,7 +52,7 @@ class Batcher(Protocol):
         """Whether a call goes at once; then it holds ``slot``, and ``give_back`` must follow."""
 
     def give_back(self, slot: Slot) -> None:
-        """A call that went alone has ended. Once more does no harm."""
+        """A call that went alone has ended. Once more mends what an interrupt left half done."""
 
     def passed(self, rows: int) -> None:
         """A call goes by: it can share no request."""
@@ -77,7 +77,7 @@ class Batcher(Protocol):
         """
 
     def left(self, member: Member[Any]) -> None:
-        """A caller has ended its wait by an exception."""
+        """A caller has ended its wait by an exception. Once more, likewise."""
 
     def stats(self) -> BatchingStats:
         """What was counted."""
@@ -127,8 +127,12 @@ class BatchedStory:
                 call = story.call_of(body, started_s, served_model, timeout_s, idempotent, priority)
                 return await story.score(call.after(learn_s) if learn_s else call)
         finally:
-            if slot.taken:
+            try:
+                if slot.taken:
+                    batcher.give_back(slot)
+            except BaseException:  # interrupted on the way
                 batcher.give_back(slot)
+                raise
         divided = None
         # An id or labels name one request in the service's tables; and others must fit beside it.
         if (
@@ -151,11 +155,21 @@ class BatchedStory:
         tracer = story.world.tracer
         if tracer is not None:
             member.span = tracer.call_begun(story.endpoint, encoded_s - started_s, "member")
+        return await self._in_company(key, priority, member)
+
+    async def _in_company(self, key: Key, priority: int, member: Member[Any]) -> Prediction:
+        story, batcher = self._story, self._batcher
         try:
             try:
                 await batcher.line_up(key, story, priority, member)
+            except QueueFull:  # it never stood in the line
+                raise
             except BaseException:
-                batcher.left(member)
+                try:
+                    batcher.left(member)
+                except BaseException:  # interrupted once more
+                    batcher.left(member)
+                    raise
                 raise
             return self._part_of(member)
         except ServingError as error:

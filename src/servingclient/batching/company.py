@@ -107,6 +107,11 @@ class Member(Generic[Turn]):
         """Whether its caller still waits for an answer."""
         return self.answer is None and not self.gone
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing for its caller to take or to do."""
+        return self.answer is None and self.work is None
+
 
 class Group(Generic[Turn]):
     """Calls that wait and may share a request.
@@ -172,28 +177,35 @@ class Group(Generic[Turn]):
 
     def add(self, member: Member[Turn]) -> None:
         """Line up."""
-        member.group = self
+        size = len(member.rows) + 1
+        member.group = self  # from here on no call: an interrupt finds all of it done, or nothing
         self.members[member] = None
         self.rows += member.count
-        self.size += len(member.rows) + 1
+        self.size += size
 
     def remove(self, member: Member[Turn]) -> None:
         """Leave the line."""
-        member.group = None
+        size = len(member.rows) + 1
+        member.group = None  # as in ``add``
         del self.members[member]
         self.rows -= member.count
-        self.size -= len(member.rows) + 1
-
-    def part_with(self, members: Sequence[Member[Turn]]) -> None:
-        """Several leave the line together."""
-        waiting, rows, size = self.members, 0, len(members)
-        for member in members:
-            member.group = None
-            del waiting[member]
-            rows += member.count
-            size += len(member.rows)
-        self.rows -= rows
         self.size -= size
+
+    def part_with(self, members: Sequence[Member[Turn]], batch: Batch | None) -> None:
+        """Several leave the line, for a batch."""
+        for member in members:
+            size = len(member.rows) + 1
+            member.group = None  # as in ``add``
+            member.batch = batch
+            del self.members[member]
+            self.rows -= member.count
+            self.size -= size
+
+    def recount(self, coming: int) -> None:
+        """Make all figures anew: so many requests are coming for who stands here."""
+        self.rows = sum(member.count for member in self.members)
+        self.size = sum(len(member.rows) + 1 for member in self.members)
+        self.expect(coming - self.coming)
 
     def fitting(
         self,

@@ -4,6 +4,11 @@ No thread of the library's own. The leader is whoever of those aboard has the la
 that it can wait as long as any of them; who has much more time than the leader stays for another
 request. A leader that is interrupted hands over: nobody hangs, and what may not run twice is not
 sent twice.
+
+An interrupt may come between any two calls of what is done under the lock. Who stands where is
+changed by single steps, so it is always true; all figures follow from it, and whoever was
+interrupted makes them anew. Whoever is given something is woken before that, and looks again under
+the lock: woken too early it waits on, but what it has it never sleeps over.
 """
 
 from __future__ import annotations
@@ -66,6 +71,7 @@ class ThreadBatcher:
         self._assembler: Assembler[threading.Lock] = Assembler(
             self._limits, self._max_waiting, self._slots()
         )
+        self._leaders: set[Waiter] = set()
         self._closed = False
 
     # ------------------------------------------------------------------ what a call asks
@@ -78,8 +84,9 @@ class ThreadBatcher:
     def give_back(self, slot: Slot) -> None:
         """See ``Batcher.give_back``."""
         with self._lock:
-            if self._assembler.given_back(slot):
-                self._go_on()
+            if not self._assembler.given_back(slot):
+                self._recount()
+            self._go_on()
 
     def passed(self, rows: int) -> None:
         """See ``Batcher.passed``."""
@@ -111,6 +118,12 @@ class ThreadBatcher:
     def _wait(self, member: Waiter) -> None:
         """Until something happens, or it is time to do something."""
         with self._lock:
+            if not member.idle:
+                return
+            if self._closed and member.group is not None:
+                member.answer = closed()
+                self._leave_line(member)
+                return
             group = member.group
             until_s = member.deadline_s
             if group is not None and group.oldest is member:
@@ -119,7 +132,7 @@ class ThreadBatcher:
         if member.turn.acquire(timeout=max(0.0, left_s)):
             return
         with self._lock:
-            if member.answer is None and member.work is None:
+            if member.idle:
                 self._act_in_time(member)
 
     def _act_in_time(self, member: Waiter) -> None:
@@ -145,8 +158,9 @@ class ThreadBatcher:
         leader = max(departure.group.fitting(departure.group.rows), key=_deadline_s)
         batch = Batch.of(departure, leader.deadline_s, self._board)
         batch.leader = leader
-        leader.work = [batch]
+        self._leaders.add(leader)
         _wake(leader)
+        leader.work = [batch]
 
     async def _lead(self, leader: Waiter) -> None:
         work = leader.work
@@ -154,7 +168,9 @@ class ThreadBatcher:
         await send(work, self._deliver)
         with self._lock:
             leader.work = None
-            self._free_slot()
+            self._leaders.discard(leader)
+            self._assembler.ended()
+            self._go_on()
 
     def _board(self, batch: Batch) -> Sequence[Waiter]:
         departure, leader = batch.departure, batch.leader
@@ -164,11 +180,12 @@ class ThreadBatcher:
             return batch.members
         latest_s = leader.deadline_s + _SLACK * (leader.deadline_s - leader.started_s)
         with self._lock:
-            members = self._assembler.board(departure, self._gate, leader, latest_s)
+            self._assembler.board(departure, self._gate, batch, leader, latest_s)
+            batch.depart()
             self._go_on()
             _look_at_the_clock(departure.group)
         batch.leader = None  # it holds the batch too: no cycles
-        return members
+        return batch.members
 
     def _deliver(self, batch: Batch, answer: Answer) -> None:
         with self._lock:
@@ -177,8 +194,8 @@ class ThreadBatcher:
             for member in batch.members:
                 member.batch = batch
                 if member.waits:
-                    member.answer = answer
                     _wake(member)
+                    member.answer = answer
             batch.members = ()
 
     def _strand(self, batch: Batch) -> Sequence[Waiter]:
@@ -192,11 +209,6 @@ class ThreadBatcher:
         _look_at_the_clock(departure.group)
         return [leader]
 
-    def _free_slot(self) -> None:
-        """Under the lock: a request has ended, the next departs."""
-        self._assembler.ended()
-        self._go_on()
-
     def _go_on(self) -> None:
         """Under the lock: what departs because a slot is free."""
         departure = self._assembler.next()
@@ -208,27 +220,44 @@ class ThreadBatcher:
     def left(self, member: Waiter) -> None:
         """See ``Batcher.left``. What it leads goes on without it."""
         member.gone = True
-        work, member.work = member.work, None
-        current = work[-1] if work else None
-        if current is not None and current.departure is None and current.sent:
-            fault = WireFault(FaultKind.CUT_OFF, "its sender was interrupted", sent="maybe")
-            current.broken = current.terms.story.failures.of_fault(current, fault)
+        if member.work:
+            _break_off(member.work)
         with self._lock:
-            self._leave_line(member)
-            if current is not None and current.departure is not None:
-                self._assembler.call_off(current.departure)
-                _look_at_the_clock(current.departure.group)
-            if work is not None:
-                self._hand_over(work)
+            if member.group is not None:
+                self._assembler.leave(member)
+            if member.work is not None:
+                self._hand_over(member, member.work)
+            self._recount()
+            self._go_on()
 
-    def _hand_over(self, work: list[Batch]) -> None:
+    def _hand_over(self, leader: Waiter, work: list[Batch]) -> None:
+        """Under the lock."""
+        current = work[-1] if work else None
+        if current is not None and current.departure is not None and current.members:
+            # Interrupted while they came aboard: the others wait on, or somebody else has them.
+            current.members = [one for one in current.members if one.batch is current]
+            current.depart()
         aboard = [member for batch in work for member in batch.members if member.waits]
-        if not aboard:
-            self._free_slot()
-            return
-        successor = max(aboard, key=_deadline_s)
-        successor.work = work
-        _wake(successor)
+        if aboard:
+            successor = max(aboard, key=_deadline_s)
+            self._leaders.add(successor)
+            _wake(successor)
+            successor.work, leader.work = work, None
+        else:
+            leader.work = None
+
+    def _recount(self) -> None:
+        """Under the lock: somebody was interrupted, perhaps between two figures."""
+        self._leaders = {leader for leader in self._leaders if leader.work is not None}
+        coming = [
+            batch.departure.group
+            for leader in self._leaders
+            for batch in leader.work or ()
+            if batch.departure is not None
+        ]
+        self._assembler.recount(coming, len(self._leaders))
+        for group in self._assembler.groups():
+            _look_at_the_clock(group)
 
     # ------------------------------------------------------------------ the client's life
 
@@ -236,9 +265,8 @@ class ThreadBatcher:
         """Take no more calls; those who wait for company are told. What was sent goes on."""
         with self._lock:
             self._closed = True
-            for member in self._assembler.clear():
-                member.answer = closed()
-                _wake(member)
+            for member in list(self._assembler.members()):
+                _wake(member)  # each leaves by itself: this may be a signal handler amid a change
 
     def stats(self) -> BatchingStats:
         """What was counted."""
@@ -246,10 +274,23 @@ class ThreadBatcher:
             return self._assembler.stats()
 
 
+def _break_off(work: list[Batch]) -> None:
+    """Not under the lock, since observers are told: the try under way has no end that is known."""
+    current = work[-1]
+    aboard = current.departure is None and current.sent
+    if aboard and current.broken is None and any(member.waits for member in current.members):
+        rest = current.rest()
+        fault = WireFault(FaultKind.CUT_OFF, "its sender was interrupted", sent="maybe")
+        rest.broken = rest.terms.story.failures.of_fault(rest, fault)
+        work[-1] = rest
+
+
 def _wake(member: Waiter) -> None:
     """Under the lock."""
-    if member.turn.locked():
+    try:
         member.turn.release()
+    except RuntimeError:  # it has been woken, or does not sleep
+        pass
 
 
 def _look_at_the_clock(group: Group[threading.Lock]) -> None:

@@ -41,8 +41,9 @@ async def send(parts: list[Batch], deliver: Deliver) -> None:
     """
     while parts:
         batch = parts[-1]
+        broken, batch.broken = batch.broken, None
         try:
-            reply, values, done_s = await batch.terms.story.answer(batch, batch.broken)
+            reply, values, done_s = await batch.terms.story.answer(batch, broken)
         except Deserted as nobody:
             batch.traced(nobody)
             parts.pop()

@@ -224,7 +224,11 @@ def parser() -> argparse.ArgumentParser:
         help="a target other than the default, such as p99_ms=200; may be repeated",
     )
     probing = made.add_argument_group("calls to measure with; without --payload none are made")
-    probing.add_argument("--payload", metavar="FILE", help=".json .jsonl .csv .parquet")
+    probing.add_argument(
+        "--payload",
+        metavar="FILE",
+        help=".json .jsonl .csv .parquet, or -: JSON or JSON lines from the standard input",
+    )
     probing.add_argument("--rows", type=int, default=1, metavar="N", help="rows of a call (1)")
     probing.add_argument(
         "--calls", type=int, default=_CALLS, metavar="N", help="one after the other (%(default)d)"

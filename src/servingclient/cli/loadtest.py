@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from servingclient.cli import asking
+from servingclient.cli.load_line import LoadLine
 from servingclient.cli.piped import show, tell
 from servingclient.errors import ConfigError, ServingError
 from servingclient.loadtest import (
@@ -23,17 +25,16 @@ from servingclient.loadtest import (
     Profile,
     RecordedLoad,
     Rules,
-    State,
     Timetable,
     payloads,
     recorded,
     report,
 )
-from servingclient.loadtest.compare import compare
+from servingclient.loadtest.changes import changes
 from servingclient.loadtest.load import Load
 from servingclient.loadtest.page import page
-from servingclient.loadtest.running import IN_FLIGHT, TIMEOUT_S
-from servingclient.telemetry.table import count, rate, seconds
+from servingclient.loadtest.running import IN_FLIGHT, TIMEOUT_S, check_loads, check_search
+from servingclient.telemetry.table import rate
 
 _MET, _MISSED, _NOT_MADE, _INVALID = 0, 1, 2, 3
 _STANDARD_OUTPUT: Final = "-"
@@ -85,11 +86,18 @@ def _judged(given: argparse.Namespace) -> int:
             show(test.to_json())
     finally:  # the load was paid for, whatever became of the screen
         _save(test, given)
-    if test.valid and test.unloaded is not None and test.knee is not None and test.knee.qps:
-        say(f"\nTo hold {rate(test.knee.qps)} calls/s:\n{test.recommended(test.knee.qps)}")
+    plan = test.recommendation
+    if plan is not None:
+        say(f"\nTo hold {rate(plan.workload.qps)} calls/s:\n{plan}")
     if before is not None:
-        for line in _changes(before, test):
+        for line in changes(before, test):
             say(line)
+    return _code(test)
+
+
+def _code(test: LoadTest) -> int:
+    if test.stopped is not None:  # before doubts: what was not done is no matter of the generator
+        return _MISSED
     if not test.valid:
         return _INVALID
     return _MET if test.met else _MISSED
@@ -101,35 +109,71 @@ def _tested(given: argparse.Namespace) -> LoadTest:
         Timetable(warmup_s=given.warmup_s, window_s=given.window_s),
         Limits(max_calls=given.max_calls, max_throttled_share=given.max_throttled),
     )
+    ask = _ask(given, rules)
     inputs = payloads.read(given.payload, rows=given.rows)
-    loads = [] if given.knee else _loads(given)
-    shown = None if given.quiet else _Progress(sys.stderr).show
+    progress = LoadLine(sys.stderr)
+    shown = None if given.quiet else progress.show
     credentials = {} if given.host is None else {"host": given.host}
     if shown is not None:
         print("asking once, which wakes an endpoint that sleeps", file=sys.stderr)
-    with LoadGenerator(
-        given.endpoint,
-        inputs=inputs,
-        rules=rules,
-        processes=given.processes,
-        in_flight=given.in_flight,
-        timeout_s=given.timeout_s,
-        seed=given.seed,
-        settings=asking.settings_of(given),
-        options={"served_model": given.served_model} if given.served_model else None,
-        shown=shown,
-        **credentials,
-    ) as generator:
-        if not given.knee:
-            return generator.run(*loads)
-        start_qps, most_qps = given.knee
-        return generator.find_knee(
-            start_qps,
-            most_qps,
-            trials=given.trials,
-            seconds=given.seconds,
-            arrivals=given.arrivals,
-        )
+    with (
+        progress,
+        LoadGenerator(
+            given.endpoint,
+            inputs=inputs,
+            rules=rules,
+            processes=given.processes,
+            in_flight=given.in_flight,
+            timeout_s=given.timeout_s,
+            seed=given.seed,
+            settings=asking.settings_of(given),
+            options={"served_model": given.served_model} if given.served_model else None,
+            shown=shown,
+            **credentials,
+        ) as generator,
+    ):
+        begun_unix_s = time.time()
+        try:
+            test = ask(generator)
+        except ServingError as error:  # load was made, though none of it came to its end
+            test = LoadTest(
+                given.endpoint,
+                rules.goal,
+                (),
+                started_unix_s=begun_unix_s,
+                processes=given.processes,
+                seed=given.seed,
+                stopped=str(error),
+            )
+    return replace(test, conditions=_conditions(given, len(inputs)))
+
+
+def _ask(given: argparse.Namespace, rules: Rules) -> Callable[[LoadGenerator], LoadTest]:
+    """What is to be done, found possible before an endpoint is woken for it."""
+    if not given.knee:
+        loads = _loads(given)
+        check_loads(loads, rules)
+        return lambda generator: generator.run(*loads)
+    start_qps, most_qps = given.knee
+    trials, lasting, arrivals = given.trials, given.seconds, given.arrivals
+    check_search(rules, start_qps, most_qps, trials=trials, seconds=lasting)
+    return lambda generator: generator.find_knee(
+        start_qps, most_qps, trials=trials, seconds=lasting, arrivals=arrivals
+    )
+
+
+def _conditions(given: argparse.Namespace, inputs: int) -> dict[str, Any]:
+    """What a comparison is told to differ in, where it does."""
+    return {
+        "--payload": Path(given.payload).name,
+        "inputs of the payload": inputs,
+        "--trace": None if given.trace is None else Path(given.trace).name,
+        "--rows": given.rows,
+        "--served-model": given.served_model,
+        "--in-flight": given.in_flight,
+        "--timeout-s": given.timeout_s,
+        "--warmup-s": given.warmup_s,
+    }
 
 
 def _loads(given: argparse.Namespace) -> list[Load]:
@@ -169,34 +213,6 @@ def _before(path: str | None) -> LoadTest | None:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def _changes(before: LoadTest, after: LoadTest) -> Iterator[str]:
-    for line in _otherwise(before, after):
-        yield f"\n{line}"
-    old = {trial.load: trial for trial in before.trials}
-    common = [trial for trial in after.trials if trial.load in old]
-    if not common:
-        yield "\nNothing to compare: the two tests have no load in common."
-    for trial in common:
-        yield f"\n{trial.load}, against before"
-        try:
-            yield report.changes(compare(old[trial.load], trial))
-        except ConfigError as error:  # the test was made, and its own verdict stands
-            yield str(error)
-
-
-def _otherwise(before: LoadTest, after: LoadTest) -> Iterator[str]:
-    """What else is not as before: a comparison tells of all of it together."""
-    if before.endpoint != after.endpoint:
-        yield f"Before, it was the endpoint {before.endpoint!r} that was tested."
-    if before.goal != after.goal:
-        yield (
-            f"Before, the goal was {before.goal.share:.4g} of the calls within "
-            f"{before.goal.latency_s:g} s; figures are compared, verdicts are not."
-        )
-    if before.processes != after.processes:
-        yield f"Before, {before.processes} processes made the load, now {after.processes}."
-
-
 def _check_writable(given: argparse.Namespace) -> None:
     """Minutes of load are not to end with a file that cannot be written."""
     for path in filter(None, (given.json, given.html)):
@@ -230,29 +246,6 @@ def _write(path: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
-class _Progress:
-    """One line that is written again and again on a terminal, and every 10 s elsewhere."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._live = out.isatty()
-        self._said_s = -math.inf
-
-    def show(self, state: State) -> None:
-        """Say how far it is."""
-        if not self._live and 0.0 <= state.elapsed_s - self._said_s < 10.0:
-            return
-        self._said_s = state.elapsed_s
-        last = state.last
-        line = (
-            f"{state.load.name}: {state.elapsed_s:.0f} of at most {state.seconds:.0f} s, "
-            f"{count(state.calls)} calls, {count(state.errors.total())} failed, last second "
-            f"{rate(last.answered)}/s, P99 {seconds(last.latency.quantile(0.99))}"
-        )
-        self._out.write(f"\r\x1b[2K{line}" if self._live else f"{line}\n")
-        self._out.flush()
-
-
 # ------------------------------------------------------------------------------- arguments
 
 
@@ -274,7 +267,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _what(group: Any) -> None:
     group.add_argument(
-        "--payload", required=True, metavar="FILE", help=".json .jsonl .csv .parquet"
+        "--payload",
+        required=True,
+        metavar="FILE",
+        help=".json .jsonl .csv .parquet, or -: JSON or JSON lines from the standard input",
     )
     group.add_argument("--rows", type=int, default=1, metavar="N", help="rows of one call (1)")
     group.add_argument("--served-model", metavar="NAME", help="past the traffic split")

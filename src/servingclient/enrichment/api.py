@@ -22,10 +22,11 @@ from servingclient.enrichment.asked import Asked
 from servingclient.enrichment.entry import Entry
 from servingclient.enrichment.fetch import Fetcher
 from servingclient.enrichment.forgetting import Forgotten, forgotten
+from servingclient.enrichment.keys import Keys
 from servingclient.enrichment.lookup import Lookup
 from servingclient.enrichment.request import Request
 from servingclient.enrichment.several import Several, several
-from servingclient.enrichment.sources import ManyAtOnce, OneEach, listed
+from servingclient.enrichment.sources import OneEach
 from servingclient.enrichment.templates import Template, params_of, query_of
 from servingclient.enrichment.values import Enriched
 from servingclient.errors import ConfigError
@@ -53,6 +54,10 @@ class Api:
         lookup: Has values.
         fetcher: Sends requests.
         breaker: For the figures.
+
+    Attributes:
+        keys: Makes keys.
+        loaders: The functions of each loader, by what its values are kept under.
     """
 
     def __init__(
@@ -70,9 +75,9 @@ class Api:
         self.lookup = lookup
         self.fetcher = fetcher
         self._breaker = breaker
-        self._keys = lookup.keys
+        self.keys: Keys = lookup.keys
         self._templates: dict[str, Template] = {}
-        self._loaders: dict[tuple[str, ...], tuple[object, ...]] = {}
+        self.loaders: dict[tuple[str, ...], tuple[object, ...]] = {}
 
     # ------------------------------------------------------------------ one value
 
@@ -90,7 +95,7 @@ class Api:
             plan = self.template(template)
         segments = plan.segments(values)
         return self.lookup.hit(
-            self._keys.key("GET", template, segments, () if params is None else params_of(params))
+            self.keys.key("GET", template, segments, () if params is None else params_of(params))
         )
 
     def get(
@@ -125,8 +130,8 @@ class Api:
         body = dumped(json)
         path = plan.path(segments) + query_of(query)
         request = Request("POST", plan.text, path, body, idempotent=cacheable, absent=cacheable)
-        key = self._keys.key("POST", plan.text, segments, query, body)
-        resource = self._keys.resource(plan.text, segments)
+        key = self.keys.key("POST", plan.text, segments, query, body)
+        resource = self.keys.resource(plan.text, segments)
         asked = Asked(key, request, self.ttl_of(ttl), (*self.tags_of(tags), resource))
         return One(self._source("POST", plan), asked)
 
@@ -138,7 +143,7 @@ class Api:
         ttl: float | None,
     ) -> Callable[[tuple[str, ...]], Asked]:
         """What makes of the values in a path what is asked for; the rest is checked once."""
-        keys, query, ttl_s = self._keys, params_of(params), self.ttl_of(ttl)
+        keys, query, ttl_s = self.keys, params_of(params), self.ttl_of(ttl)
         kept_tags, tail = self.tags_of(tags), query_of(query)
 
         def asked(segments: tuple[str, ...]) -> Asked:
@@ -204,93 +209,6 @@ class Api:
             halts=halts(on_error),
         )
 
-    # ------------------------------------------------------------------ many at once
-
-    def many_at_once(
-        self,
-        template: str,
-        values: Mapping[str, Any],
-        *,
-        param: str,
-        body: Callable[[list[str]], Any] | None,
-        key: Callable[[Any], Any],
-        records: Callable[[Any], Iterable[Any]] | None,
-        max_keys: int,
-        label: str = "",
-    ) -> ManyAtOnce:
-        """Where the values of a loader are had from.
-
-        Raises:
-            ConfigError: An argument is wrong, or another loader's values would be taken for these.
-        """
-        plan = self.template(template)
-        path = plan.path(plan.segments(values))
-        functions: dict[str, object] = {"key": key, "body": body, "records": records}
-        for name, function in functions.items():
-            if not callable(function) and (function is not None or name == "key"):
-                raise ConfigError(f"{name} must be a function.")
-        checked_text(param, "param")
-        if not isinstance(label, str):
-            raise ConfigError(f"label must be text, not {type(label).__name__}.")
-        max_keys = checked_count(max_keys, "max_keys")
-
-        def request(keys: list[str]) -> Request:
-            if body is None:
-                query = query_of(((param, ",".join(keys)),))
-                return Request("GET", plan.text, path + query, absent=False)
-            return Request("POST", plan.text, path, dumped(body(keys)), absent=False)
-
-        method = "GET" if body is None else "POST"
-        kind = (method, param if body is None else "", label)
-        self._check_alone((plan.text, *kind), (key, body, records))
-        what = f"{method} {plan.text} of {self.fetcher.api}"
-        take = listed if records is None else records
-        return ManyAtOnce(
-            self.fetcher,
-            self.settings,
-            request,
-            key,
-            take,
-            max_keys,
-            what,
-            kind,
-            joined=body is None,
-        )
-
-    def _check_alone(self, place: tuple[str, ...], functions: tuple[object, ...]) -> None:
-        """Values are kept by path and key, and what functions make of a reply stands in neither."""
-        codes = tuple(getattr(function, "__code__", function) for function in functions)
-        if self._loaders.setdefault(place, codes) != codes:
-            raise ConfigError(
-                f"There is a loader for {place[0]!r} with other functions, and each would be given "
-                "what the other keeps. Make a loader once and keep it, or give label=, a name of "
-                "its own."
-            )
-
-    def keyed(
-        self,
-        plan: Template,
-        path: str,
-        key: Any,
-        ttl_s: float,
-        tags: tuple[str, ...],
-        source: ManyAtOnce,
-    ) -> Asked:
-        """One key of a loader.
-
-        Raises:
-            ConfigError: It cannot be a key.
-        """
-        (text,) = _KEY.segments({"key": key})
-        if source.joined and "," in text:
-            raise ConfigError(
-                "A key holds a comma, which would make two of it where keys are joined by commas. "
-                "Give body= if the API takes the keys in a request's body."
-            )
-        return Asked(
-            self._keys.key("MANY", plan.text, (*source.kind, path, text), ()), text, ttl_s, tags
-        )
-
     # ------------------------------------------------------------------ invalidation
 
     def forgotten(
@@ -306,7 +224,7 @@ class Api:
             ConfigError: It is not said by exactly one of template, prefix and tag.
         """
         plan = None if template is None else self.template(template)
-        return forgotten(self._keys, plan, prefix, tag, values)
+        return forgotten(self.keys, plan, prefix, tag, values)
 
     def forget(self, matches: Callable[[Hashable, Entry], bool]) -> None:
         """Forget what is kept here; nobody joins what is being fetched now."""
@@ -321,23 +239,7 @@ class Api:
             deadline_s = self.lookup.world.now() + self.settings.timeout_s
             await shared.invalidate(deadline_s, keys=what.keys, prefix=what.prefix, tag=what.tag)
 
-    def forgotten_key(self, asked: Asked) -> Forgotten:
-        """What is to be forgotten of one key of a loader."""
-        return Forgotten(lambda key, _: key == asked.key, keys=(self._keys.shared(asked.key),))
-
     # ------------------------------------------------------------------ arguments
-
-    def placed(
-        self, template: str, values: Mapping[str, Any], tags: Sequence[str]
-    ) -> tuple[Template, str, tuple[str, ...]]:
-        """A loader's template, its path, and the tags of its values: with places in the template
-        the path's own is among them, so that they are forgotten with the path.
-        """
-        plan = self.template(template)
-        segments, kept_tags = plan.segments(values), self.tags_of(tags)
-        if segments:
-            kept_tags = (*kept_tags, self._keys.resource(plan.text, segments))
-        return plan, plan.path(segments), kept_tags
 
     def template(self, text: str | None) -> Template:
         """A template, taken apart.
@@ -383,7 +285,7 @@ class Api:
             return ()
         if isinstance(tags, str) or not isinstance(tags, Iterable):
             raise ConfigError("tags must be a list of texts, such as tags=['user:7'].")
-        return tuple(self._keys.tag(checked_text(tag, "tags")) for tag in tags)
+        return tuple(self.keys.tag(checked_text(tag, "tags")) for tag in tags)
 
     def _source(self, method: str, plan: Template) -> OneEach:
         what = f"{method} {plan.text} of {self.fetcher.api}"
@@ -404,6 +306,3 @@ class Api:
             entries_bytes=lookup.store.size_bytes,
             shared_bypassed=False if shared is None else shared.bypassed,
         )
-
-
-_KEY: Final = Template("/{key}")

@@ -12,6 +12,7 @@ from servingclient.enrichment.arguments import OnError
 from servingclient.enrichment.auth import Auth
 from servingclient.enrichment.cached import CachedFunction, P, R
 from servingclient.enrichment.functions import kept_by_tasks
+from servingclient.enrichment.keyed import keyed
 from servingclient.enrichment.loader import AsyncLoader
 from servingclient.enrichment.on_tasks import OnTasks
 from servingclient.enrichment.opening import given
@@ -244,8 +245,8 @@ class AsyncEnrichmentClient:
             ConfigError: An argument is wrong, or there is a loader for this path that has other
                 functions and the same ``label``.
         """
-        api = self._api
-        source = api.many_at_once(
+        wanted = keyed(
+            self._api,
             template,
             path_values,
             param=param,
@@ -254,9 +255,10 @@ class AsyncEnrichmentClient:
             records=records,
             max_keys=max_keys,
             label=label,
+            ttl=ttl,
+            tags=tags,
         )
-        plan, path, kept_tags = api.placed(template, path_values, tags)
-        return AsyncLoader(self._parts.behind, api, source, plan, path, api.ttl_of(ttl), kept_tags)
+        return AsyncLoader(wanted, self._parts.behind)
 
     def cached(
         self, *, ttl: float | None = None, key: Callable[..., Any] | None = None

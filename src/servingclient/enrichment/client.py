@@ -13,6 +13,7 @@ from servingclient.enrichment.arguments import OnError
 from servingclient.enrichment.auth import Auth
 from servingclient.enrichment.cached import CachedFunction, P, R
 from servingclient.enrichment.functions import kept_by_threads
+from servingclient.enrichment.keyed import keyed
 from servingclient.enrichment.loader import Loader
 from servingclient.enrichment.on_threads import OnThreads
 from servingclient.enrichment.opening import given
@@ -245,8 +246,8 @@ class EnrichmentClient:
             ConfigError: An argument is wrong, or there is a loader for this path that has other
                 functions and the same ``label``.
         """
-        api = self._api
-        source = api.many_at_once(
+        wanted = keyed(
+            self._api,
             template,
             path_values,
             param=param,
@@ -255,9 +256,10 @@ class EnrichmentClient:
             records=records,
             max_keys=max_keys,
             label=label,
+            ttl=ttl,
+            tags=tags,
         )
-        plan, path, kept_tags = api.placed(template, path_values, tags)
-        return Loader(api, source, plan, path, api.ttl_of(ttl), kept_tags)
+        return Loader(wanted)
 
     def cached(
         self, *, ttl: float | None = None, key: Callable[..., Any] | None = None

@@ -8,51 +8,33 @@ import threading
 import weakref
 from typing import Any
 
+from servingclient._once import Once
 from servingclient._ports import Clock
 from servingclient.enrichment.flight import Flights
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 
 
 class ThreadLanded:
-    """For threads. Most flights are waited for by nobody, and an event costs 2 us to make: the
-    first who waits makes it.
+    """For threads.
 
     Args:
         clock: On which deadlines are instants.
-        making: Lets one thread at a time make an event.
     """
 
-    __slots__ = ("_clock", "_done", "_event", "_leader", "_making")
+    __slots__ = ("_clock", "_leader", "_over")
 
-    def __init__(self, clock: Clock, making: ForkLock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._making = making
-        self._done = False
-        self._event: threading.Event | None = None
+        self._over = Once()
         self._leader = threading.get_ident()
 
     def set(self) -> None:
         """See ``Landed.set``."""
-        self._done = True  # before it looks for who waits: see ``wait``
-        if self._event is not None:
-            self._event.set()
+        self._over.set()
 
     async def wait(self, deadline_s: float) -> bool:
         """See ``Landed.wait``."""
-        ended = self._done
-        if ended:
-            return True
-        event = self._made()
-        if self._done:  # set after it was made: maybe not seen by who ended the flight
-            return True
-        left_s = min(deadline_s - self._clock.now(), threading.TIMEOUT_MAX)
-        return event.wait(max(0.0, left_s))
-
-    def _made(self) -> threading.Event:
-        with self._making:
-            if self._event is None:
-                self._event = threading.Event()
-            return self._event
+        return self._over.done or self._over.wait(deadline_s - self._clock.now())
 
     def usable(self) -> bool:
         """See ``Landed.usable``."""
@@ -107,8 +89,7 @@ class TaskLanded:
 
 def thread_flights(clock: Clock) -> Flights[Any]:
     """What is being fetched now by threads."""
-    making = ForkLock()
-    return _noted(Flights(lambda: ThreadLanded(clock, making), ForkLock()))
+    return _noted(Flights(lambda: ThreadLanded(clock), fork_lock()))
 
 
 def task_flights(clock: Clock) -> Flights[Any]:

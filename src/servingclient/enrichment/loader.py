@@ -7,66 +7,29 @@ from collections.abc import Iterable
 from typing import Any
 
 from servingclient._step import run
-from servingclient.enrichment.api import Api
-from servingclient.enrichment.arguments import OnError, halts
+from servingclient.enrichment.arguments import OnError
 from servingclient.enrichment.asked import Asked
 from servingclient.enrichment.flight import copied
+from servingclient.enrichment.keyed import Keyed
 from servingclient.enrichment.keys import Key
-from servingclient.enrichment.several import Several, answers, several
-from servingclient.enrichment.sources import ManyAtOnce
+from servingclient.enrichment.several import answers
 from servingclient.enrichment.tasks import TaskBehind
-from servingclient.enrichment.templates import Template
 from servingclient.enrichment.values import Enriched
 from servingclient.errors import ClientClosedError, DeadlineExceeded
 
 
-class _Keyed:
-    """What loaders of both colours do alike.
+class _Loading:
+    """What loaders of both colours have in common."""
 
-    Args:
-        api: The API.
-        source: Asks for many keys at once.
-        plan: The template.
-        path: The path it makes.
-        ttl_s: How long values stay fresh.
-        tags: What they can be invalidated by, as they are kept.
-    """
-
-    def __init__(
-        self,
-        api: Api,
-        source: ManyAtOnce,
-        plan: Template,
-        path: str,
-        ttl_s: float,
-        tags: tuple[str, ...],
-    ) -> None:
-        self._api = api
-        self._source = source
-        self._plan = plan
-        self._path = path
-        self._ttl_s = ttl_s
-        self._tags = tags
-
-    def _asked(self, key: Any) -> Asked:
-        return self._api.keyed(self._plan, self._path, key, self._ttl_s, self._tags, self._source)
-
-    def _several(self, keys: Iterable[Any], timeout: float | None, on_error: OnError) -> Several:
-        return several(
-            self._source,
-            keys,
-            self._asked,
-            what="keys",
-            most=self._api.settings.max_calls,
-            timeout_s=self._api.timeout_of(timeout),
-            halts=halts(on_error),
-        )
+    def __init__(self, keyed: Keyed) -> None:
+        self._keyed = keyed
+        self._api = keyed.api
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._source.what!r})"
+        return f"{type(self).__name__}({self._keyed.source.what!r})"
 
 
-class Loader(_Keyed):
+class Loader(_Loading):
     """Values by key, of an API that takes many keys in one request. Made by ``loader()``."""
 
     def load_many(
@@ -82,7 +45,7 @@ class Loader(_Keyed):
         Raises:
             ServingError: A request failed.
         """
-        return run(answers(self._several(keys, timeout, on_error), self._api.lookup))
+        return run(answers(self._keyed.several(keys, timeout, on_error), self._api.lookup))
 
     def load(self, key: Any, *, timeout: float | None = None) -> Enriched:
         """The value for one key; among threads each ``load`` is a request of its own.
@@ -94,12 +57,12 @@ class Loader(_Keyed):
         Raises:
             ServingError: There is none.
         """
-        asked = self._asked(key)
+        asked = self._keyed.asked(key)
         timeout_s = self._api.timeout_of(timeout)
         found = self._api.lookup.hit(asked.key)
         if found is not None:
             return found
-        return run(self._api.lookup.one(self._source, asked, timeout_s))
+        return run(self._api.lookup.one(self._keyed.source, asked, timeout_s))
 
     def invalidate(self, key: Any) -> None:
         """Forget the value of one key, here and in the shared cache.
@@ -107,7 +70,7 @@ class Loader(_Keyed):
         Raises:
             ConfigError: It cannot be a key.
         """
-        run(self._api.invalidate(self._api.forgotten_key(self._asked(key))))
+        run(self._api.invalidate(self._keyed.forgotten(key)))
 
 
 class _Gathering:
@@ -128,11 +91,11 @@ class _Gathering:
             future.set_result(outcome)
 
 
-class AsyncLoader(_Keyed):
+class AsyncLoader(_Loading):
     """Values by key, of an API that takes many keys in one request. Made by ``loader()``."""
 
-    def __init__(self, behind: TaskBehind, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, keyed: Keyed, behind: TaskBehind) -> None:
+        super().__init__(keyed)
         self._behind = behind
         self._gathering: _Gathering | None = None
 
@@ -149,7 +112,7 @@ class AsyncLoader(_Keyed):
         Raises:
             ServingError: A request failed.
         """
-        return await answers(self._several(keys, timeout, on_error), self._api.lookup)
+        return await answers(self._keyed.several(keys, timeout, on_error), self._api.lookup)
 
     async def load(self, key: Any, *, timeout: float | None = None) -> Enriched:
         """The value for one key; those asked for in one round of the loop go in one request.
@@ -161,7 +124,7 @@ class AsyncLoader(_Keyed):
         Raises:
             ServingError: There is none.
         """
-        asked = self._asked(key)
+        asked = self._keyed.asked(key)
         timeout_s = self._api.timeout_of(timeout)
         found = self._api.lookup.hit(asked.key)
         if found is not None:
@@ -170,7 +133,7 @@ class AsyncLoader(_Keyed):
         # asyncio.wait leaves the future to the others when this caller is cancelled or too late
         await asyncio.wait((future,), timeout=timeout_s)
         if not future.done():
-            raise _late(self._source.what, timeout_s)
+            raise _late(self._keyed.source.what, timeout_s)
         outcome = future.result()
         if isinstance(outcome, Exception):
             raise copied(outcome)
@@ -182,7 +145,7 @@ class AsyncLoader(_Keyed):
         Raises:
             ConfigError: It cannot be a key.
         """
-        await self._api.invalidate(self._api.forgotten_key(self._asked(key)))
+        await self._api.invalidate(self._keyed.forgotten(key))
 
     def _gathered(self, asked: Asked, timeout_s: float) -> asyncio.Future[Enriched | Exception]:
         """Line up for the request that leaves at the end of this round of the loop."""
@@ -209,7 +172,7 @@ class AsyncLoader(_Keyed):
         most = self._api.settings.max_calls
         try:
             outcomes = await self._api.lookup.many(
-                self._source, asked, gathering.timeout_s, most=most
+                self._keyed.source, asked, gathering.timeout_s, most=most
             )
             for one, outcome in zip(asked, outcomes, strict=True):
                 gathering.answer(one.key, outcome)

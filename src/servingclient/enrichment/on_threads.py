@@ -24,7 +24,7 @@ from servingclient.policies.concurrency import fixed
 from servingclient.policies.quota import Quota
 from servingclient.policies.ratelimit import Bucket
 from servingclient.transport.clock import ThreadClock
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 from servingclient.transport.thread_gate import ThreadGate
 from servingclient.transport.wire import LaneWire, most_calls, sync_wire
 
@@ -67,9 +67,9 @@ class OnThreads:
             random.random,
             self._wire,
             self.gate,
-            None if rules.breaker is None else Breaker(rules.breaker, ForkLock()),
-            Bucket(rules.rate_limit, ForkLock()),
-            Quota(rules.retry.quota_capacity, ForkLock()),
+            None if rules.breaker is None else Breaker(rules.breaker, fork_lock()),
+            Bucket(rules.rate_limit, fork_lock()),
+            Quota(rules.retry.quota_capacity, fork_lock()),
             _provider(args.identity.provider, clock),
             mine.figures,
         )

@@ -95,6 +95,7 @@ class Kept(NamedTuple):
     keys: Keys
     store: Store
     figures: Figures
+    guard: Guard
 
 
 def kept(given: Given, now: Callable[[], float]) -> Kept:
@@ -103,7 +104,7 @@ def kept(given: Given, now: Callable[[], float]) -> Kept:
     figures = Figures(guard, now())
     store = Store(given.settings.caching, now, guard, figures)
     keys = Keys(given.name, given.identity.principal, hashed=given.settings.hash_keys)
-    return Kept(keys, store, figures)
+    return Kept(keys, store, figures, guard)
 
 
 def api_of(given: Given, kept: Kept, world: World, ports: Ports) -> Api:
@@ -111,6 +112,8 @@ def api_of(given: Given, kept: Kept, world: World, ports: Ports) -> Api:
     settings = given.settings
     fetcher = Fetcher(given.origin, given.path, given.identity.fixed, settings, ports, __version__)
     lookup = Lookup(kept.keys, settings, kept.store, kept.figures, world)
+    if ports.breaker is not None:
+        kept.guard.when_forked(ports.breaker.forget_count)
     return Api(given.name, given.ttl_s, settings, lookup, fetcher, ports.breaker)
 
 

@@ -18,7 +18,7 @@ from servingclient.enrichment.redis_shared import SharedRedis
 from servingclient.enrichment.redis_url import Place, parse
 from servingclient.errors import ConfigError
 from servingclient.settings.checks import number, switch, whole
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 
 _PREFIX = re.compile(r"[A-Za-z0-9._:/-]{1,100}")
 _SHORTEST_SECRET = 16
@@ -90,7 +90,7 @@ class RedisCache:
         """A cache for a blocking client."""
         from servingclient.enrichment.redis_threads import ThreadLinks
 
-        return self._over(ThreadLinks(self._place, self.ca_file), ForkLock())
+        return self._over(ThreadLinks(self._place, self.ca_file), fork_lock())
 
     def for_tasks(self) -> SharedRedis:
         """A cache for an async client."""

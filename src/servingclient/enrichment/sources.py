@@ -69,7 +69,6 @@ class ManyAtOnce:
         records: Takes the records out of a reply.
         max_keys: How many keys one request takes.
         what: What messages call it.
-        kind: What keeps its values apart from those of other loaders for the same path.
         joined: Whether the keys stand in one parameter.
     """
 
@@ -84,7 +83,6 @@ class ManyAtOnce:
         records: Callable[[Any], Iterable[Any]],
         max_keys: int,
         what: str,
-        kind: tuple[str, ...],
         *,
         joined: bool,
     ) -> None:
@@ -95,7 +93,6 @@ class ManyAtOnce:
         self._records = records
         self._max_keys = max_keys
         self.what = what
-        self.kind = kind
         self.joined = joined
 
     def parts(self, asked: Sequence[Asked]) -> list[Sequence[Asked]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from servingclient.errors import ClientClosedError
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 
 if TYPE_CHECKING:
     from servingclient._async_client import AsyncServingClient
@@ -29,7 +29,7 @@ class _Kept(Generic[C]):
 
     def __init__(self, make: Callable[[str], C]) -> None:
         self._make = make
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._clients: OrderedDict[str, C] = OrderedDict()
         self._closed = False
 

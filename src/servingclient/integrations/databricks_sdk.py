@@ -36,11 +36,11 @@ from servingclient.errors import (
 from servingclient.integrations.by_endpoint import Clients
 from servingclient.integrations.verbatim import VerbatimClient
 from servingclient.settings import Settings
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 
 __all__ = ["ServingEndpoints", "WorkspaceClient"]
 
-_making = ForkLock()
+_making = fork_lock()
 
 
 class ServingEndpoints(ServingEndpointsExt):

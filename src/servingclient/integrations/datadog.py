@@ -26,7 +26,7 @@ from servingclient.errors import ConfigError
 from servingclient.integrations.watched import Watched
 from servingclient.telemetry.exported import METRICS, PREFIX, Figures, since
 from servingclient.telemetry.histogram import Histogram
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 
 _log = logging.getLogger("servingclient.export")
 
@@ -74,7 +74,7 @@ class DatadogReporter:
         self._interval_s = interval_s
         self._tags = list(tags)
         self._watched = Watched()
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._pid = os.getpid()
         self._before: Figures = {}
         self._over = threading.Event()

@@ -20,8 +20,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from locust import User
-from locust.exception import RescheduleTask, StopTest
+try:
+    from locust import User
+    from locust.exception import RescheduleTask, StopTest
+except ModuleNotFoundError as absent:
+    raise ModuleNotFoundError(  # what whoever imports this module looks for
+        f"Load with Locust needs {(absent.name or 'locust').partition('.')[0]}, which is not "
+        "installed here. Install it with: pip install 'servingclient[locust]' (on each machine "
+        "that makes load).",
+        name=absent.name,
+    ) from None
 
 from servingclient._client import ServingClient
 from servingclient._prediction import Prediction

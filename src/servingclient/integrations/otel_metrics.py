@@ -21,7 +21,7 @@ from servingclient.integrations.watched import Watched
 from servingclient.telemetry import exported
 from servingclient.telemetry.exported import METRICS, PREFIX, SECONDS, Figures, Metric
 from servingclient.telemetry.histogram import Histogram
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 
 _FRESH_S: Final = 0.2
 """So long one reading of the clients serves all instruments: they are read one after the other."""
@@ -136,7 +136,7 @@ class Instruments:
             )
 
 
-_lock: Final = ForkLock()
+_lock: Final = fork_lock()
 _made: Final[weakref.WeakKeyDictionary[MeterProvider, Instruments]] = weakref.WeakKeyDictionary()
 _stand_in: MeterProvider | None = None
 

@@ -11,13 +11,14 @@
     )
 
 Ray makes one ``Scorer`` in each of its actors, here two: settings travel, clients do not. Together
-they have 16 requests under way. Nothing of Ray is imported here.
+they have 16 requests under way. Nothing of Ray is imported here: what a batch comes as (numpy with
+pandas, pandas, Arrow) is all that a ``Scorer`` needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from servingclient._client import ServingClient
 from servingclient.errors import ConfigError, ServingError
@@ -29,7 +30,8 @@ class Scorer:
 
     A row that is refused or fails has no prediction, and says why in the column of errors. Numbers
     are 64-bit floats in every batch, whatever the model's JSON makes of them: blocks of a dataset
-    must agree.
+    must agree. A batch without a prediction is like the one before in this actor; where that is the
+    first, it is taken for numbers.
 
     Args:
         endpoint: Name of the serving endpoint.
@@ -77,6 +79,7 @@ class Scorer:
         )
         self._columns = None if columns is None else list(columns)
         self._names = (prediction_column, error_column)
+        self._kind: type = float
         self._bulk: dict[str, Any] = {
             "rows_per_request": rows_per_request,
             "concurrency": concurrency,
@@ -90,7 +93,8 @@ class Scorer:
             batch: A mapping of numpy arrays, a pandas frame or an Arrow table.
 
         Raises:
-            ConfigError: It lacks a column that is to be sent, or has one of the result already.
+            ConfigError: It lacks a column that is to be sent, has one of the result already, or
+                comes as numpy arrays where pandas is not installed.
         """
         names = list(batch) if isinstance(batch, Mapping) else list(_names_of(batch))
         sent = names if self._columns is None else self._columns
@@ -106,7 +110,22 @@ class Scorer:
         found: list[Any] = list(
             self._client.map(_rows(batch, sent), on_error="return", **self._bulk)
         )
-        return _with(batch, dict(zip(self._names, _apart(found), strict=True)))
+        predictions, errors = _apart(found)
+        self._kind = _kind(predictions, self._kind)
+        columns = (_Column(predictions, self._kind), _Column(errors, str))
+        return _with(batch, dict(zip(self._names, columns, strict=True)))
+
+
+class _Column(NamedTuple):
+    """What is added to a batch.
+
+    Attributes:
+        cells: One for each row; None where there is none.
+        kind: Of all of them; ``object`` where they differ.
+    """
+
+    cells: Sequence[Any]
+    kind: type
 
 
 def _names_of(batch: Any) -> Sequence[str]:
@@ -118,8 +137,13 @@ def _rows(batch: Any, sent: list[str]) -> Any:
     """What ``map`` takes of it."""
     if not isinstance(batch, Mapping):
         return batch.select(sent) if hasattr(batch, "column_names") else batch[sent]
-    import pandas as pd
-
+    try:
+        import pandas as pd
+    except ImportError:
+        raise ConfigError(
+            "Scoring numpy batches of Ray Data needs pandas, which is not installed here. Install "
+            "it with: pip install 'ray[data]' pandas (on every node of the cluster)."
+        ) from None
     columns = {name: batch[name] for name in sent}
     return pd.DataFrame({name: list(one) if one.ndim > 1 else one for name, one in columns.items()})
 
@@ -137,32 +161,33 @@ def _apart(found: list[Any]) -> tuple[list[Any], list[str | None]]:
     return values, errors
 
 
-def _with(batch: Any, added: Mapping[str, list[Any]]) -> Any:
+def _kind(values: Sequence[Any], before: type) -> type:
+    """The type of all values; where there is none, that of ``before``."""
+    kinds = {type(one) for one in values if one is not None}
+    if not kinds:
+        return before
+    return kinds.pop() if len(kinds) == 1 else object
+
+
+def _with(batch: Any, added: Mapping[str, _Column]) -> Any:
     """The batch with more columns."""
     if hasattr(batch, "column_names"):
         import pyarrow as pa
 
-        for name, values in added.items():
-            batch = batch.append_column(name, pa.array(values, _arrow_type(values)))
+        types = {float: pa.float64(), str: pa.string()}  # Arrow says what others are
+        for name, column in added.items():
+            batch = batch.append_column(name, pa.array(column.cells, types.get(column.kind)))
         return batch
-    arrays = {name: _array(values) for name, values in added.items()}
+    arrays = {name: _array(column) for name, column in added.items()}
     return {**batch, **arrays} if isinstance(batch, Mapping) else batch.assign(**arrays)
 
 
-def _arrow_type(values: list[Any]) -> Any:
-    """Of a column of text or numbers, also where it is empty; None lets Arrow say."""
-    import pyarrow as pa
-
-    kinds = {type(one) for one in values} - {type(None)}
-    return pa.string() if kinds == {str} else pa.float64() if kinds == {float} else None
-
-
-def _array(values: list[Any]) -> Any:
+def _array(column: _Column) -> Any:
     """Floats with NaN where there is none; anything else as it is."""
     import numpy as np
 
-    if any(type(one) is float for one in values):
-        return np.array(values, dtype=np.float64)
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
+    if column.kind is float:
+        return np.array(column.cells, dtype=np.float64)
+    array = np.empty(len(column.cells), dtype=object)
+    array[:] = column.cells
     return array

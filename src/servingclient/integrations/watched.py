@@ -13,7 +13,7 @@ from servingclient._watching import Figured
 from servingclient.telemetry import exported
 from servingclient.telemetry.exported import Figures
 from servingclient.telemetry.snapshot import Stats
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 
 _log = logging.getLogger("servingclient.export")
 
@@ -54,7 +54,7 @@ class Watched:
     """
 
     def __init__(self) -> None:
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         self._pid = os.getpid()
         self._clients: dict[int, _Client] = {}
         self._apis: dict[int, _Api] = {}

@@ -66,13 +66,13 @@ def compare(
     if not 0.0 < confidence < 1.0:
         raise ConfigError("confidence lies between 0 and 1, such as 0.95.")
     rand = random.Random(seed)  # noqa: S311 - resampling, no secret
-    old, new = _figures(before.measured), _figures(after.measured)
+    first, second = _Measured.of(before), _Measured.of(after)
+    old, new = first.figures(first.points), second.figures(second.points)
     drawn = [
-        tuple(map(_ratio, _resampled(before.measured, rand), _resampled(after.measured, rand)))
-        for _ in range(RESAMPLES)
+        tuple(map(_ratio, first.resampled(rand), second.resampled(rand))) for _ in range(RESAMPLES)
     ]
     return tuple(
-        _change(name, old[place], new[place], sorted(ratios[place] for ratios in drawn), confidence)
+        _change(name, old[place], new[place], [ratios[place] for ratios in drawn], confidence)
         for place, name in enumerate(NAMES)
     )
 
@@ -88,19 +88,46 @@ def _check(trial: Trial) -> None:
         )
 
 
-def _figures(points: Sequence[Point]) -> list[float]:
-    """Those of ``NAMES``: three latencies in seconds, and good answers a second."""
-    latency = merged(point.latency for point in points).quantiles(_SHARES)
-    good = sum(point.good for point in points) / len(points)
-    return [math.nan if value is None else value for value in latency] + [good]
+class _Measured(NamedTuple):
+    """What counts of a trial.
+
+    Attributes:
+        points: Every second, those without a call due too: a rate is a mean over all of them.
+        seconds: How long they are together; the last may be a part of one.
+    """
+
+    points: Sequence[Point]
+    seconds: float
+
+    @classmethod
+    def of(cls, trial: Trial) -> _Measured:
+        return cls(trial.measured, trial.seconds)
+
+    def figures(self, points: Sequence[Point]) -> list[float]:
+        """Those of ``NAMES``, of as many seconds: three latencies, and good answers a second."""
+        latency = merged(point.latency for point in points if point.calls).quantiles(_SHARES)
+        good = sum(point.good for point in points) / self.seconds
+        return [math.nan if value is None else value for value in latency] + [good]
+
+    def resampled(self, rand: random.Random) -> list[float]:
+        """The figures of as many seconds, drawn in runs of neighbours that go on at the start."""
+        points, count = self.points, len(self.points)
+        run = math.ceil(math.sqrt(count))
+        drawn: list[Point] = []
+        while len(drawn) < count:
+            first = rand.randrange(count)
+            drawn += [points[(first + i) % count] for i in range(run)]
+        return self.figures(drawn[:count])
 
 
 def _change(
-    name: str, before: float, after: float, ratios: Sequence[float], confidence: float
+    name: str, before: float, after: float, drawn: Sequence[float], confidence: float
 ) -> Change:
-    tail = (1.0 - confidence) / 2.0
-    low = ratios[int(tail * RESAMPLES)]
-    high = ratios[min(RESAMPLES - 1, math.ceil((1.0 - tail) * RESAMPLES))]
+    # seconds drawn without an answer have no latency, and nothing sorts around a NaN
+    ratios = sorted(ratio for ratio in drawn if not math.isnan(ratio)) or [math.nan]
+    tail, count = (1.0 - confidence) / 2.0, len(ratios)
+    low = ratios[int(tail * count)]
+    high = ratios[min(count - 1, math.ceil((1.0 - tail) * count))]
     verdict = "no difference shown"
     if low > 1.0 or high < 1.0:
         verdict = "better" if (high < 1.0) == (name in _LESS_IS_BETTER) else "worse"
@@ -108,15 +135,6 @@ def _change(
 
 
 def _ratio(before: float, after: float) -> float:
-    return after / before if before else math.inf
-
-
-def _resampled(points: Sequence[Point], rand: random.Random) -> list[float]:
-    """The figures of as many seconds, drawn in runs of neighbours that go on at the start."""
-    count = len(points)
-    run = math.ceil(math.sqrt(count))
-    drawn: list[Point] = []
-    while len(drawn) < count:
-        first = rand.randrange(count)
-        drawn += [points[(first + i) % count] for i in range(run)]
-    return _figures(drawn[:count])
+    if before:
+        return after / before
+    return math.inf if after else 1.0

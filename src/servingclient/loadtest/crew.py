@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from servingclient.errors import ConfigError, ServingError
+from servingclient.errors import ServingError
 from servingclient.loadtest import worker
-from servingclient.loadtest.guards import Limits, broken_off
+from servingclient.loadtest.guards import Ends, Limits, failing, refused
 from servingclient.loadtest.hiring import End, hire
 from servingclient.loadtest.load import ClosedLoad, Goal, Load, Timetable
 from servingclient.loadtest.series import Second, Series, settled
@@ -109,14 +109,8 @@ class Crew:
             shown: Told of the state twice a second.
 
         Raises:
-            ConfigError: It lasts no longer than the warm-up, so nothing would be measured.
             ServingError: A process could not go on.
         """
-        if load.seconds <= rules.times.warmup_s:
-            raise ConfigError(
-                f"{load.name} lasts {load.seconds:g} s, and the first {rules.times.warmup_s} s are "
-                "warm-up: nothing would be measured. Let it last longer, or shorten the warm-up."
-            )
         pipes = self._pipes
         if isinstance(load, ClosedLoad):  # one caller is one, however many processes there are
             pipes = pipes[: load.callers]
@@ -126,7 +120,19 @@ class Crew:
             part = load.shared(count, which)
             own_seed = seed * count + which
             most = left // count + (which < left % count)
-            _tell(pipe, worker.Begin(part, own_seed, rules.goal.latency_s, start_unix_s, most))
+            most_refusals = rules.limits.max_refusals
+            _tell(
+                pipe,
+                worker.Begin(
+                    part,
+                    own_seed,
+                    rules.goal.latency_s,
+                    start_unix_s,
+                    most,
+                    most_refusals,
+                    rules.times.warmup_s,
+                ),
+            )
         trial = _Watched(load, rules, pipes, self._made)
         try:
             trial.watch(start_unix_s, shown)
@@ -169,10 +175,11 @@ class _Watched:
         self._made_before = made_before
         self._parts = {id(pipe): Series(rules.goal.latency_s) for pipe in pipes}
         self._ended: dict[int, worker.Ended] = {}
-        self._calls = 0
-        self._errors: Counter[str] = Counter()
+        self._ends = Ends()
         self._stopping = False
+        self._refused: str | None = None
         self._why: str | None = None
+        self._inconclusive = False
         self._rested = False
         self.whole = Series(rules.goal.latency_s)
 
@@ -183,21 +190,22 @@ class _Watched:
             open_pipes = [pipe for pipe in self._pipes if id(pipe) not in self._ended]
             for ready in wait(open_pipes, timeout=_LOOKS_S):
                 assert isinstance(ready, Connection)
-                self._take(ready, _received(ready))
+                self._take(ready, _received(ready), time.time() - start_unix_s)
             elapsed_s = time.time() - start_unix_s
             if elapsed_s - looked_s >= _LOOKS_S:
                 looked_s = elapsed_s
                 self._look(elapsed_s)
                 if shown is not None:
                     shown(self._state(elapsed_s))
-        self._why = self._why or self._used_up()
+        # a process stops by itself when enough is refused, maybe before anybody has looked
+        self._why = self._why or self._in_vain()
 
-    def _take(self, pipe: Connection, message: object) -> None:
+    def _take(self, pipe: Connection, message: object, elapsed_s: float) -> None:
         if isinstance(message, worker.Progress):
+            self._refused = self._refused or message.refused
             for second, encoded in message.seconds:
                 one = Second.decode(encoded)
-                self._calls += one.calls
-                self._errors.update(one.errors)
+                self._ends.take(elapsed_s, one.calls, one.errors)
                 for series in (self.whole, self._parts[id(pipe)]):
                     series.add(second, one)
         elif isinstance(message, worker.Ended):
@@ -207,16 +215,26 @@ class _Watched:
         """Whether it is to go on."""
         if self._stopping:
             return
-        limits = self._rules.limits
-        self._why = broken_off(limits, self._calls, self._errors)
-        self._why = self._why or self._used_up()
+        self._why = self._in_vain() or self._failing()
         self._rested = self._why is None and self._settled(elapsed_s)
         if self._why is not None or self._rested:
             self.stop()
 
+    def _in_vain(self) -> str | None:
+        """Why no trial can tell more, which is not the endpoint's doing."""
+        limits = self._rules.limits
+        why = refused(limits, self._ends.calls, self._ends.errors, self._refused) or self._used_up()
+        self._inconclusive = why is not None
+        return why
+
+    def _failing(self) -> str | None:
+        limits = self._rules.limits
+        until_s = self._load.seconds + _ANSWERS_S
+        return failing(limits, *self._ends.last(until_s, limits.min_calls))
+
     def _used_up(self) -> str | None:
         most = self._rules.limits.max_calls
-        if self._made_before + self._calls < most:
+        if self._made_before + self._ends.calls < most:
             return None
         return f"{most:,} calls were made, which is the limit"
 
@@ -236,9 +254,8 @@ class _Watched:
 
     def _state(self, elapsed_s: float) -> State:
         last = self.whole.seconds.get(int(elapsed_s) - 1, Second())
-        return State(
-            self._load, elapsed_s, self._load.seconds, self._calls, self._errors.copy(), last
-        )
+        calls, errors = self._ends.calls, self._ends.errors.copy()
+        return State(self._load, elapsed_s, self._load.seconds, calls, errors, last)
 
     def judged(self) -> Trial:
         """What it has shown."""
@@ -252,6 +269,7 @@ class _Watched:
             rules.trust,
             lasted_s=min(ended.lasted_s for ended in self._ended.values()),
             stopped=self._why,
+            inconclusive=self._inconclusive,
             rested=self._rested,
         )
 
@@ -266,6 +284,7 @@ class _Watched:
             ended.made,
             ended.due,
             own.errors["QueueFull"] + ended.left,
+            ended.loop_late_p99_s,
         )
 
 

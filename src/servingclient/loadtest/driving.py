@@ -6,11 +6,12 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from servingclient._prediction import Prediction
 from servingclient._types import Timing
 from servingclient.errors import ServingError
+from servingclient.loadtest.guards import REFUSALS
 from servingclient.loadtest.series import Done
 
 Predict = Callable[[], Awaitable[Prediction]]
@@ -22,6 +23,18 @@ _BURST_CALLS: Final = 16
 are read, so that they are not late by its doing."""
 
 
+class Refusal(NamedTuple):
+    """A call that was refused for what it is.
+
+    Attributes:
+        call: Which one it was, counted from 0 in the order in which calls began.
+        message: What the error says; it never holds the payload.
+    """
+
+    call: int
+    message: str
+
+
 class Driver:
     """Begins calls when they are due, or with a fixed number of callers, and notes their ends.
 
@@ -29,11 +42,13 @@ class Driver:
         predict: Makes one call.
         now: A clock that never jumps.
         most: No more calls are begun.
+        most_refusals: After so many calls refused for what they are, none is begun.
 
     Attributes:
         ended: Calls that ended since the list was last emptied.
         due: Calls that were due so far.
         began: Calls that began.
+        refused: The first call that was refused for what it is, or None.
         stopped: No more calls are begun.
     """
 
@@ -46,10 +61,13 @@ class Driver:
         now: Callable[[], float] = time.monotonic,
         *,
         most: float = math.inf,
+        most_refusals: float = math.inf,
     ) -> None:
         self._predict = predict
         self._now = now
         self._most = most
+        self._refusals_left = most_refusals
+        self.refused: Refusal | None = None
         self._start_s = 0.0
         self.stopped: bool = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,16 +140,26 @@ class Driver:
     async def _call(self, due_s: float) -> None:
         now, start_s = self._now, self._start_s
         began_s = now() - start_s
+        which = self.began
         self.began += 1
         error, lane_s = None, 0.0
         try:
             prediction = await self._predict()
         except ServingError as failure:
             error = type(failure).__name__
+            if error in REFUSALS:
+                self._refuse(which, failure)
         else:
             lane_s = prediction._timing[_QUEUE_S]  # noqa: SLF001 - all of it takes 1 us to make
         done = (due_s, began_s, now() - start_s, error, lane_s)
         self.ended.append(tuple.__new__(Done, done))  # its own __new__ is Python: 0.1 us
+
+    def _refuse(self, which: int, failure: ServingError) -> None:
+        if self.refused is None:
+            self.refused = Refusal(which, str(failure))
+        self._refusals_left -= 1
+        if self._refusals_left <= 0:
+            self.stop()
 
     async def drain(self, seconds: float) -> int:
         """Wait for the calls under way, then cancel those left.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import NamedTuple
 
@@ -19,21 +20,25 @@ class Knee(NamedTuple):
         qps: Highest rate that met the goal; 0.0 if none did.
         missed_qps: Lowest rate that missed it; None if none did.
         trials: How many rates were tried.
+        deciding: Which of the trials, from 0, are behind the two rates; empty where that is not
+            known, and any of them may be.
     """
 
     qps: float
     missed_qps: float | None
     trials: int
+    deciding: tuple[int, ...] = ()
 
 
-Search = Generator[float, bool, Knee]
-"""Yields the rate to try next and is sent whether it met the goal; returns what was found."""
+Search = Generator[float, bool | None, Knee]
+"""Yields the rate to try next and is sent whether it met the goal, or None where that cannot be
+told and the search ends; returns what was found."""
 
 
 def search(
     start_qps: float, *, most_qps: float, trials: int = 10, precision: float = 0.05
 ) -> Search:
-    """Try rates upwards until one misses the goal, then halve the gap.
+    """Try rates upwards until one misses the goal, then halve the gap. Bounds are checked at once.
 
     Args:
         start_qps: The first rate.
@@ -44,25 +49,45 @@ def search(
     Raises:
         ConfigError: The bounds are none.
     """
-    if not (0.0 < start_qps <= most_qps and trials > 0 and precision > 0.0):
+    bounded = 0.0 < start_qps <= most_qps and math.isfinite(start_qps)
+    if not (bounded and trials > 0 and precision > 0.0):
         raise ConfigError(
             f"The knee cannot be looked for from {start_qps:g} to {most_qps:g} calls/s in {trials} "
-            "trials: give a start above 0, an end not below it, and at least one trial."
+            "trials, to within a share of "
+            f"{precision:g}: give a start above 0, an end not below it, at least one trial, and a "
+            "share above 0."
         )
-    met, missed, done, qps = 0.0, None, 0, start_qps
-    while done < trials and (missed is None or missed > met * (1.0 + precision)):
-        if (yield qps):
-            met = qps
-            if missed is None and qps >= most_qps:
-                done += 1
-                break
+    return _search(start_qps, most_qps, trials, precision)
+
+
+def _search(start_qps: float, most_qps: float, trials: int, precision: float) -> Search:
+    met, missed = _Bound(0.0), _Bound(math.inf)
+    done, qps = 0, start_qps
+    while done < trials and missed.qps > met.qps * (1.0 + precision):
+        held = yield qps
+        if held is None:
+            break
+        if held:
+            met = _Bound(qps, done)
         else:
-            missed = qps
+            missed = _Bound(qps, done)
         done += 1
-        qps = min(most_qps, met * _GROWTH) if missed is None else _between(met, missed)
-    return Knee(met, missed, done)
+        if met.qps >= most_qps:
+            break
+        qps = _next(met.qps, missed.qps, most_qps)
+    deciding = tuple(bound.trial for bound in (met, missed) if bound.trial is not None)
+    return Knee(met.qps, None if missed.trial is None else missed.qps, done, deciding)
 
 
-def _between(met: float, missed: float) -> float:
-    """The rate to try next; below a first one that missed, a fraction of it."""
-    return (met * missed) ** 0.5 if met else missed / 2.0
+class _Bound(NamedTuple):
+    """A rate, and which trial it is from; None as long as none has set it."""
+
+    qps: float
+    trial: int | None = None
+
+
+def _next(met: float, missed: float, most: float) -> float:
+    """The rate to try next: upwards while all is well; below a first miss, a fraction of it."""
+    if missed == math.inf:
+        return min(most, met * _GROWTH)
+    return math.sqrt(met * missed) if met else missed / 2.0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Literal
 
 from servingclient.errors import ConfigError
@@ -48,7 +49,13 @@ class OpenLoad:
         return len({rate for _, *rates in self.profile.phases for rate in rates}) == 1
 
     def shared(self, processes: int, which: int) -> OpenLoad:
-        """The part of one process: Poisson arrivals put together are Poisson arrivals."""
+        """The part of one process: Poisson arrivals put together are Poisson arrivals.
+
+        Of constant ones each takes its turn: a lower rate for each would have all of them begin at
+        the same instants.
+        """
+        if self.arrivals == "constant":
+            return _InTurn(self.profile, self.arrivals, processes, which)
         return OpenLoad(self.profile.shared(processes), self.arrivals)
 
     def instants(self, seed: int) -> Iterator[float]:
@@ -56,6 +63,18 @@ class OpenLoad:
         if self.arrivals == "constant":
             return self.profile.instants(arrivals.constant())
         return self.profile.instants(arrivals.poisson(random.Random(seed).random))  # noqa: S311
+
+
+@dataclass(frozen=True, slots=True)
+class _InTurn(OpenLoad):
+    """The part of one process: every so-manieth instant of the whole."""
+
+    processes: int = 1
+    which: int = 0
+
+    def instants(self, seed: int) -> Iterator[float]:
+        # slots make another class of this one, which super() without arguments does not find
+        return islice(OpenLoad.instants(self, seed), self.which, None, self.processes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +151,40 @@ class ClosedLoad:
 
 
 Load = OpenLoad | RecordedLoad | ClosedLoad
+
+
+def check_measured(load: Load, times: Timetable) -> None:
+    """Whether a trial would measure anything.
+
+    Args:
+        load: What would be put on the endpoint.
+        times: How long its warm-up is.
+
+    Raises:
+        ConfigError: It lasts no whole second after the warm-up, or no call would be due in it.
+    """
+    warmup_s = times.warmup_s
+    if load.seconds < warmup_s + 1:
+        raise ConfigError(
+            f"{load.name} lasts {load.seconds:g} s, and the first {warmup_s} s are warm-up: "
+            f"nothing would be measured. Let it last at least {warmup_s + 1} s, or shorten the "
+            "warm-up."
+        )
+    due = _due_from(load, warmup_s)
+    if due < 1.0:
+        raise ConfigError(
+            f"{load.name} for {load.seconds:g} s: {due:.2g} calls would be due after the warm-up "
+            f"of {warmup_s} s, so nothing would be measured. Give a higher rate, or more seconds."
+        )
+
+
+def _due_from(load: Load, from_s: float) -> float:
+    """Calls that are due from then on, on average; without end for callers, who ask again."""
+    if isinstance(load, OpenLoad):
+        return load.profile.calls_between(from_s, load.seconds)
+    if isinstance(load, RecordedLoad):
+        return sum(1 for due_s in load.times_s if due_s >= from_s)
+    return math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

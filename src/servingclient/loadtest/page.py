@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -11,6 +12,7 @@ from servingclient.loadtest import report
 from servingclient.loadtest.plots import Curve, Mark, svg
 from servingclient.loadtest.result import LoadTest
 from servingclient.loadtest.trial import Trial
+from servingclient.telemetry.histogram import merged
 from servingclient.telemetry.table import rate, seconds, span
 
 _STYLE: Final = (
@@ -21,8 +23,9 @@ _STYLE: Final = (
     ".bad{color:#cf222e;font-weight:600}"
 )
 _EXPLAINED: Final = (
-    "Latency counts from when a call was due. Raw is from when it was sent: where the two differ, "
-    "calls could not begin in time."
+    "Latency counts from when a call was due. Raw is from when it began: where the two differ, "
+    "calls could not begin in time. Waiting inside the client is in both. A call that failed has "
+    "no latency; percentiles are of those that were answered."
 )
 
 
@@ -41,6 +44,7 @@ def page(test: LoadTest) -> str:
             _table(test),
             _notes(test),
             _against_rate(test),
+            _over_percentiles(test),
             *(_over_time(trial, test) for trial in report.trials(test)),
             f"<p>{_EXPLAINED}</p></body></html>",
         )
@@ -90,6 +94,43 @@ def _per_s(value: float) -> str:
     return f"{rate(value)}/s"
 
 
+_NINES: Final = 4
+"""Up to P99.99: each nine is as wide as the one before."""
+_SHARES: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999)
+
+
+def _over_percentiles(test: LoadTest) -> str:
+    """Latency over its percentiles, a curve for each trial."""
+    curves = [_by_share(trial) for trial in report.trials(test)]
+    marks = [Mark(f"goal {seconds(test.goal.latency_s)}", y=test.goal.latency_s)]
+    title = "Latency by percentile"
+    return f"<h2>{title}</h2>" + svg(
+        title, curves, x_words=_percentile, y_words=seconds, marks=marks
+    )
+
+
+def _by_share(trial: Trial) -> Curve:
+    """As far as there are calls: beyond, all percentiles are the slowest one."""
+    latency = merged(point.latency for point in trial.measured)
+    known = [share for share in _SHARES if round(latency.count * (1.0 - share), 6) >= 1.0]
+    points = zip(map(_nines, known), latency.quantiles(known), strict=True)
+    return Curve(_short(trial), [*points, (float(_NINES), None)])
+
+
+def _nines(share: float) -> float:
+    return -math.log10(1.0 - share)
+
+
+def _percentile(nines: float) -> str:
+    return f"P{100.0 * (1.0 - 10.0**-nines):.6g}"
+
+
+def _short(trial: Trial) -> str:
+    if trial.asked_qps is not None:
+        return _per_s(trial.asked_qps)
+    return "trace" if trial.callers is None else trial.load
+
+
 def _over_time(trial: Trial, test: LoadTest) -> str:
     heading = f"<h2>{html.escape(trial.load)}</h2>"
     marks = [Mark("measured from here", x=float(trial.from_s))] if trial.from_s else []
@@ -103,8 +144,8 @@ def _over_time(trial: Trial, test: LoadTest) -> str:
     rates = svg(
         f"Calls a second, {trial.load}",
         [
-            Curve("due", [(point.second, float(point.calls)) for point in trial.points]),
-            Curve("good", [(point.second, float(point.good)) for point in trial.points]),
+            Curve("due", [(point.second, float(point.calls)) for point in trial.every_second]),
+            Curve("good", [(point.second, float(point.good)) for point in trial.every_second]),
         ],
         x_words=span,
         y_words=_per_s,
@@ -118,7 +159,7 @@ def _over_points(trial: Trial, name: str, share: float) -> Curve:
 
 
 def _percentiles(trial: Trial) -> str:
-    """One row from when calls were due, one from when they were sent."""
+    """One row from when calls were due, one from when they began."""
     names: Sequence[str] = ("P50", "P90", "P95", "P99", "P99.9", "max")
     rows = (("from when due", trial.latency), ("raw", trial.raw))
     head = "".join(f"<th>{name}</th>" for name in ("", *names))

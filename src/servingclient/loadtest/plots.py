@@ -8,7 +8,11 @@ from typing import Final, NamedTuple
 
 _WIDE, _HIGH = 720.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 96.0, 16.0, 36.0
-_COLOURS: Final = ("#0969da", "#1a7f37", "#cf222e", "#8250df", "#9a6700")
+_COLOURS: Final = (
+    *("#0969da", "#1a7f37", "#cf222e", "#8250df", "#9a6700", "#bf3989"),
+    *("#1b7c83", "#953800", "#0a3069", "#4d2d00", "#99286e"),
+)
+"""As many as a search for the knee has curves: ten rates and one caller alone."""
 _GREY: Final = "#57606a"
 _TICKS: Final = 4
 

@@ -44,6 +44,8 @@ def trials(test: LoadTest) -> list[Trial]:
 def headline(test: LoadTest) -> str:
     """What it has shown, in a sentence."""
     asked = f"{percent(test.goal.share)} of the calls within {seconds(test.goal.latency_s)}"
+    if test.stopped is not None:
+        return _stopped(test, asked)
     if not test.valid:
         return f"INVALID: the load generator was the bottleneck, not {test.endpoint!r}."
     if test.knee is None:
@@ -55,9 +57,20 @@ def headline(test: LoadTest) -> str:
     return f"{test.endpoint!r} meets the goal up to {rate(test.knee.qps)} calls/s ({to}): {asked}."
 
 
+def _stopped(test: LoadTest, asked: str) -> str:
+    what = "load test" if test.knee is None else "search for the knee"
+    told = f"The {what} of {test.endpoint!r} was broken off. {(test.stopped or '').rstrip('.')}."
+    if test.knee is None or not test.knee.qps or not test.valid:
+        return told
+    return f"{told} Until then it met the goal up to {rate(test.knee.qps)} calls/s: {asked}."
+
+
 def notes(test: LoadTest) -> Iterator[str]:
     """What one should know beside the table."""
     yield from (f"not to be believed: {doubt}" for doubt in test.doubts)
+    why = test.not_recommended
+    if why is not None:
+        yield f"no size is recommended: {why.rstrip('.')}"
     for trial in trials(test):
         if trial.stopped:
             yield f"{trial.load} was broken off: {trial.stopped}"
@@ -77,6 +90,7 @@ def text(test: LoadTest) -> str:
     lines += [
         "",
         "Latency counts from when a call was due, so waiting for a slow endpoint is in it.",
+        "Calls that failed have none: they are in no percentile, and are not good.",
     ]
     return "\n".join(lines)
 

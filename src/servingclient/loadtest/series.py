@@ -2,7 +2,8 @@
 
 Every call is counted in the second in which it was *due*, and its latency counts from then: a call
 that could not begin in time has waited already, as its user would have. ``raw`` is the latency from
-when it was really sent, for comparison.
+when it began, for comparison; waiting inside the client for a connection is in both. A call that
+failed has no latency: it is in no percentile, and not among the good ones.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Second:
         good: How many were answered within the goal.
         errors: How many failed, by class of the error.
         latency: Seconds from when a call was due to its answer; failed ones are not in it.
-        raw: Seconds from when it was sent.
-        late: Seconds from when it was due to when it was sent, failed ones too.
+        raw: The same from when it began, before any waiting inside the client.
+        late: Seconds from when it was due to when it began, failed ones too.
         lane: Seconds it waited inside the client.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -73,13 +74,15 @@ class Trial:
         good_share: Share of all calls that were.
         errors: How many failed, by class of the error.
         latency: From when a call was due.
-        raw: From when it was sent.
-        mean_s: Mean latency from when it was sent; None where nothing was answered.
+        raw: From when it began, waiting inside the client included.
+        mean_s: Mean latency from when it began; None where nothing was answered.
         points: Second by second, warm-up too.
         settled: The last three windows agreed; None where the load itself changes.
         stopped: Why it was broken off, or None.
         doubts: Why it is not to be believed; empty if it is.
         met: The goal was met: the trial is valid, was not broken off, and enough calls were good.
+        inconclusive: It was broken off for what says nothing of the endpoint, so it was not missed
+            either: the limit on calls, or calls that were refused for what they are.
     """
 
     load: str
@@ -100,6 +103,7 @@ class Trial:
     stopped: str | None
     doubts: tuple[str, ...]
     met: bool
+    inconclusive: bool = False
 
     @property
     def valid(self) -> bool:
@@ -107,10 +111,19 @@ class Trial:
         return not self.doubts
 
     @property
+    def every_second(self) -> tuple[Point, ...]:
+        """``points``, with those in which no call was due."""
+        known = {point.second: point for point in self.points}
+        to_s = max(math.ceil(self.from_s + self.seconds), max(known, default=-1) + 1)
+        return tuple(
+            known.get(second) or Point(second, 0, 0, Histogram()) for second in range(to_s)
+        )
+
+    @property
     def measured(self) -> tuple[Point, ...]:
-        """The seconds that count."""
+        """The seconds that count, with those in which no call was due."""
         to_s = self.from_s + self.seconds
-        return tuple(point for point in self.points if self.from_s <= point.second < to_s)
+        return tuple(point for point in self.every_second if self.from_s <= point.second < to_s)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values for ``json``; ``of_json`` reads them."""
@@ -151,6 +164,7 @@ def judged(
     *,
     lasted_s: float,
     stopped: str | None = None,
+    inconclusive: bool = False,
     rested: bool = False,
 ) -> Trial:
     """What a trial has shown.
@@ -164,20 +178,22 @@ def judged(
         trust: When not to believe it.
         lasted_s: How long calls were made.
         stopped: Why it was broken off, or None.
+        inconclusive: That says nothing of the endpoint.
         rested: It was ended because it had settled; more has come in since.
     """
     # a second in which a steady load was stopped is left out, the last of another one is not
     from_s, to_s = times.warmup_s, int(lasted_s) if load.steady else int(lasted_s) + 1
-    if to_s <= from_s:  # over before the warm-up was: all of it is shown
+    if min(lasted_s, to_s) < from_s + 1:  # broken off before there was a second: all of it is shown
         from_s, to_s = 0, int(lasted_s) + 1
-    measured, seconds = series.span(from_s, to_s), min(lasted_s, to_s) - from_s
+    until_s = min(lasted_s, to_s)
+    measured, seconds = series.span(from_s, to_s), until_s - from_s
     latency = Quantiles.of(measured.latency)
     doubted = sorted({d for one in generators for d in doubts(one, latency.p99_s, trust)})
     good_share = measured.good / measured.calls if measured.calls else 0.0
     windows = [series.span(*window) for window in times.windows(lasted_s)]
     return Trial(
         load=load.name,
-        asked_qps=_asked_qps(load, from_s, to_s),
+        asked_qps=_asked_qps(load, from_s, until_s),
         callers=getattr(load, "callers", None),
         from_s=from_s,
         seconds=seconds,
@@ -197,6 +213,7 @@ def judged(
         stopped=stopped,
         doubts=tuple(doubted),
         met=not stopped and not doubted and good_share >= goal.share,
+        inconclusive=inconclusive,
     )
 
 

@@ -20,6 +20,8 @@ class ClientLoad:
         made: Calls that began.
         due: Calls that were due.
         refused: Calls the client itself refused, because too many waited.
+        loop_late_p99_s: 99th percentile of how late its event loop woke who was due. Calls of a
+            closed loop are due when they begin, so nothing else shows that replies were read late.
     """
 
     cpu_share: float
@@ -28,6 +30,7 @@ class ClientLoad:
     made: int
     due: int
     refused: int = 0
+    loop_late_p99_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,8 @@ class Trust:
     cpu_share: float = 0.85
     """More of a core than this leaves no room for the next burst (Locust warns at 90 %)."""
     late_s: float = 0.01
-    """Calls that begin later than this at P99 are no longer the arrivals that were asked for."""
+    """Calls that begin later than this at P99 are no longer the arrivals that were asked for, and
+    an event loop that wakes later than this at P99 reads replies late."""
     lane_wait_share: float = 0.1
     """Waiting inside the client may be this share of the latency at P99, not more."""
     missing_share: float = 0.01
@@ -62,6 +66,12 @@ def doubts(load: ClientLoad, p99_s: float | None, rules: Trust) -> tuple[str, ..
         found.append(
             f"1 % of the calls began more than {load.late_p99_s * 1e3:.0f} ms late (limit "
             f"{rules.late_s * 1e3:.0f} ms): use more processes, or a lower rate"
+        )
+    elif load.loop_late_p99_s > rules.late_s:
+        found.append(
+            f"the event loop was late: more than {load.loop_late_p99_s * 1e3:.0f} ms in 1 % of the "
+            f"time (limit {rules.late_s * 1e3:.0f} ms), which is in the latencies: use more "
+            "processes, a lower rate, or fewer callers"
         )
     if p99_s and load.lane_wait_p99_s > max(rules.late_s, rules.lane_wait_share * p99_s):
         found.append(

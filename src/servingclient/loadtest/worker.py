@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any, Final, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from servingclient._async_client import AsyncServingClient
 from servingclient.errors import ConfigError, ServingError, Throttled
 from servingclient.loadtest import punctual
-from servingclient.loadtest.driving import Driver, Predict
+from servingclient.loadtest.driving import Driver, Predict, Refusal
 from servingclient.loadtest.load import ClosedLoad, Load
 from servingclient.loadtest.prepared import prepared
 from servingclient.loadtest.series import Series
@@ -86,6 +86,8 @@ class Begin(NamedTuple):
         goal_s: Up to this latency an answer is a good one.
         start_unix_s: When to begin, so that several processes do so together.
         most_calls: No more are begun.
+        most_refusals: After so many calls refused for what they are, none is begun.
+        warmup_s: How late the event loop is counts from here.
     """
 
     load: Load
@@ -93,6 +95,8 @@ class Begin(NamedTuple):
     goal_s: float
     start_unix_s: float
     most_calls: int
+    most_refusals: int
+    warmup_s: float
 
 
 class Stop(NamedTuple):
@@ -118,9 +122,15 @@ class Unable(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What ended since the last report: pairs of a second and its encoded figures."""
+    """What ended since the last report.
+
+    Attributes:
+        seconds: Pairs of a second and its encoded figures.
+        refused: Which input was the first to be refused in this trial, and what the error says.
+    """
 
     seconds: list[tuple[int, list[Any]]]
+    refused: str | None = None
 
 
 class Ended(NamedTuple):
@@ -132,6 +142,7 @@ class Ended(NamedTuple):
         due: Calls that were due.
         made: Calls that began.
         left: Calls that did not end in time.
+        loop_late_p99_s: 99th percentile of how late the event loop woke who was due.
     """
 
     lasted_s: float
@@ -139,6 +150,7 @@ class Ended(NamedTuple):
     due: int
     made: int
     left: int
+    loop_late_p99_s: float
 
 
 def work(job: Job, pipe: Connection) -> None:
@@ -158,7 +170,7 @@ def work(job: Job, pipe: Connection) -> None:
 async def _serve(job: Job, pipe: Connection) -> None:
     async with AsyncServingClient(job.endpoint, settings=job.settings, **job.credentials) as client:
         await _heard(client.warmup(), pipe)
-        predict = prepared(client, job.inputs, job.options)
+        predict, made = prepared(client, job.inputs, job.options), 0
         pipe.send(Ready())
         while True:
             order = await asyncio.to_thread(pipe.recv)
@@ -168,7 +180,8 @@ async def _serve(job: Job, pipe: Connection) -> None:
                 await _heard(_awake(client, job), pipe)
                 pipe.send(Ready())
             elif isinstance(order, Begin):
-                await _trial(predict, job.settings.timeout_s, order, pipe)
+                turns = _Turns(made, len(job.inputs))
+                made += await _trial(predict, job.settings.timeout_s, order, pipe, turns)
 
 
 async def _heard(work: Awaitable[None], pipe: Connection) -> None:
@@ -224,44 +237,86 @@ def _listen(pipe: Connection) -> bool:
     return isinstance(order, Stop)
 
 
-async def _trial(predict: Predict, timeout_s: float, order: Begin, pipe: Connection) -> None:
-    driver = Driver(predict, most=order.most_calls)
+class _Turns(NamedTuple):
+    """Which input a call sends: they go in turn, through all trials of a process."""
+
+    made_before: int
+    inputs: int
+
+    def told(self, refused: Refusal | None) -> str | None:
+        if refused is None:
+            return None
+        number = (self.made_before + refused.call) % self.inputs + 1
+        return f"input {number:,} of {self.inputs:,}: {refused.message}"
+
+
+async def _trial(
+    predict: Predict, timeout_s: float, order: Begin, pipe: Connection, turns: _Turns
+) -> int:
+    """Make the calls of one trial, and tell of them.
+
+    Returns:
+        How many began.
+    """
+    driver = Driver(predict, most=order.most_calls, most_refusals=order.most_refusals)
+
+    def tell() -> None:
+        _tell(driver, order.goal_s, pipe, turns)
+
     await asyncio.sleep(max(0.0, order.start_unix_s - time.time()))
-    cpu_s = time.process_time()
+    cpu_s, lateness = time.process_time(), punctual.Lateness(order.warmup_s)
+    ticking = asyncio.get_running_loop().create_task(lateness.watch())
     driving = asyncio.get_running_loop().create_task(_drive(driver, order))
-    await _watched(driving, driver, order.goal_s, pipe)
+    try:
+        await _watched(driving, driver, tell, pipe, until_stopped=True)
+    finally:
+        ticking.cancel()
     lasted_s = min(driver.elapsed_s, order.load.seconds)
     if not driver.stopped and not isinstance(order.load, ClosedLoad):
         lasted_s = order.load.seconds  # the last call began a little before its end
     cpu_share = (time.process_time() - cpu_s) / driver.elapsed_s
     draining = asyncio.get_running_loop().create_task(driver.drain(timeout_s + _GRACE_S))
-    await _watched(draining, driver, order.goal_s, pipe)
+    await _watched(draining, driver, tell, pipe, until_stopped=False)
     if not driving.cancelled():
         driving.result()
     left = draining.result()
-    pipe.send(Ended(lasted_s, cpu_share, driver.due, driver.began, left))
+    pipe.send(Ended(lasted_s, cpu_share, driver.due, driver.began, left, lateness.p99_s))
+    return driver.began
 
 
 async def _watched(
-    task: asyncio.Task[Any], driver: Driver, goal_s: float, pipe: Connection
+    task: asyncio.Task[Any],
+    driver: Driver,
+    tell: Callable[[], None],
+    pipe: Connection,
+    *,
+    until_stopped: bool,
 ) -> None:
     """Wait for the end of a part of a trial; tell of it meanwhile, and hear when to stop.
+
+    Args:
+        task: The part.
+        driver: Whose it is.
+        tell: Tells of what ended.
+        pipe: Where orders come from.
+        until_stopped: It is cancelled when no more calls are to begin. The end of those under way
+            is not: a test that is broken off meanwhile still needs it.
 
     Raises:
         EOFError: There is nobody to make it for; no call is under way any more.
     """
     while not task.done():
         await asyncio.wait((task,), timeout=_TELLS_S)
-        _tell(driver, goal_s, pipe)
+        tell()
         try:
-            stop = _listen(pipe)
+            if _listen(pipe):
+                driver.stop()
         except EOFError:
             driver.stop()
             task.cancel()
             await driver.drain(0.0)
             raise
-        if stop and not driver.stopped:
-            driver.stop()
+        if driver.stopped and until_stopped:
             task.cancel()
 
 
@@ -272,9 +327,10 @@ async def _drive(driver: Driver, order: Begin) -> None:
         await driver.open_loop(order.load.instants(order.seed), order.load.seconds + _GRACE_S)
 
 
-def _tell(driver: Driver, goal_s: float, pipe: Connection) -> None:
+def _tell(driver: Driver, goal_s: float, pipe: Connection, turns: _Turns) -> None:
     ended, driver.ended = driver.ended, []
     if ended:
         series = Series(goal_s)
         series.take(ended)
-        pipe.send(Progress([(at, one.encode()) for at, one in series.seconds.items()]))
+        seconds = [(at, one.encode()) for at, one in series.seconds.items()]
+        pipe.send(Progress(seconds, turns.told(driver.refused)))

@@ -56,6 +56,7 @@ class Breaker:
     """
 
     __slots__ = (
+        "__weakref__",
         "_counts",
         "_doublings",
         "_generation",
@@ -145,6 +146,10 @@ class Breaker:
         if not self._open:
             return "closed"
         return "open" if now_s < self._until_s else "half_open"
+
+    def forget_count(self) -> None:
+        """In a forked child: what the parent refused is not its doing. How the API is, is known."""
+        self.refused = 0
 
     def __repr__(self) -> str:
         return f"Breaker({'not closed' if self._open else 'closed'}, refused {self.refused})"

@@ -24,7 +24,7 @@ from servingclient.testing.clock import TaskTime, ThreadTime, VirtualClock
 from servingclient.testing.endpoint import FakeEndpoint, SentRequest
 from servingclient.testing.ports import FakeAccess, FakeWire, TaskOpenGate, ThreadOpenGate
 from servingclient.testing.script import Model, Step
-from servingclient.transport.fork_lock import ForkLock
+from servingclient.transport.fork_lock import fork_lock
 
 if TYPE_CHECKING:
     import httpx
@@ -233,7 +233,7 @@ def _world(
     watching: Watching,
 ) -> World:
     chance = random.Random(0)  # noqa: S311 - the same pauses in each run
-    quota = Quota(settings.retry.quota_capacity, ForkLock())
+    quota = Quota(settings.retry.quota_capacity, fork_lock())
     return world_of(time, chance.random, wire, gate, access, quota, watching)
 
 

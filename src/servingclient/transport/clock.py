@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 import weakref
 
-from servingclient.transport.fork_lock import ForkLock
+from servingclient._once import Once
+from servingclient.transport.fork_lock import fork_lock
 
 
 class ThreadClock:
     """For threads. ``wake`` ends all sleeps, so that closing a client waits for no backoff."""
 
     def __init__(self) -> None:
-        self._woken = threading.Event()
+        self._woken = Once()
         self._parts: weakref.WeakSet[ThreadClock] = weakref.WeakSet()
-        self._lock = ForkLock()
+        self._lock = fork_lock()
         _clocks.add(self)
 
     now: staticmethod[[], float] = staticmethod(time.monotonic)
@@ -39,14 +39,14 @@ class ThreadClock:
         part = ThreadClock()
         with self._lock:
             self._parts.add(part)
-        if self._woken.is_set():
+        if self._woken.done:
             part.wake()
         return part
 
     def renew(self) -> None:
-        """In a forked child: a thread of the parent may have held the event's lock."""
-        was_woken = self._woken.is_set()
-        self._woken = threading.Event()
+        """In a forked child: a thread of the parent may have been coming through."""
+        was_woken = self._woken.done
+        self._woken = Once()
         if was_woken:
             self._woken.set()
 

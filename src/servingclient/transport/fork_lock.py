@@ -5,36 +5,28 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import AbstractContextManager
+from typing import Any
 
 
-class ForkLock:
-    """``threading.Lock`` for ``with``. One that a thread of the parent held at the fork would never
-    be released in the child, where that thread does not run.
+def fork_lock() -> AbstractContextManager[object]:
+    """A lock for ``with``. One that a thread of the parent held at the fork would never be released
+    in the child, where that thread does not run.
+
+    It is re-entrant: a signal handler may close the client in the midst of a call. And it is no
+    class of ours: an interrupt between ``__enter__`` in Python and the body would leave it locked.
     """
-
-    __slots__ = ("__weakref__", "_lock")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        _locks.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def renew(self) -> None:
-        """Open it, whoever held it."""
-        self._lock = threading.Lock()
+    lock = threading.RLock()
+    _locks.add(lock)
+    return lock
 
 
-_locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+_locks: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def _renew_all() -> None:
     for lock in list(_locks):
-        lock.renew()
+        lock._at_fork_reinit()  # noqa: SLF001 - what the standard library does with its own
 
 
 if hasattr(os, "register_at_fork"):

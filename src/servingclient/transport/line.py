@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Final, Generic, TypeVar
@@ -44,14 +45,20 @@ class Line(Generic[T]):
         self.count += 1
         self.size_bytes += size_bytes
 
-    def pop(self) -> tuple[T, float]:
-        """Whose turn it is, with the deadline. The line must not be empty."""
+    def pop(self) -> tuple[T, float] | None:
+        """Whose turn it is, with the deadline; None where nobody waits."""
         self._turns += 1
         critical, default, batch = self._ranks
         queue = critical or default or batch
         if self._turns % _FAIR_TURN == 0 and self.count > len(queue):
-            queue = min(filter(None, self._ranks), key=_longest_waiting)
-        turn, (_, deadline_s, size_bytes) = queue.popitem(last=False)
+            queue = min(self._ranks, key=_longest_waiting)
+        return self._popped(queue)
+
+    def _popped(self, queue: OrderedDict[T, _Waiting]) -> tuple[T, float] | None:
+        try:
+            turn, (_, deadline_s, size_bytes) = queue.popitem(last=False)
+        except KeyError:  # a signal handler may have closed the client this very moment
+            return None
         self.count -= 1
         self.size_bytes -= size_bytes
         return turn, deadline_s
@@ -73,11 +80,8 @@ class Line(Generic[T]):
 
     def clear(self) -> list[T]:
         """Send all away."""
-        turns = [turn for queue in self._ranks for turn in queue]
-        for queue in self._ranks:
-            queue.clear()
-        self.count = self.size_bytes = 0
-        return turns
+        popped = (self._popped(queue) for queue in self._ranks for _ in range(len(queue)))
+        return [one[0] for one in popped if one is not None]
 
     def late(self, now_s: float) -> list[T]:
         """Take out those whose time is up."""
@@ -95,5 +99,8 @@ class Line(Generic[T]):
             yield from queue.items()
 
 
-def _longest_waiting(queue: OrderedDict[T, _Waiting]) -> int:
-    return next(iter(queue.values()))[0]
+def _longest_waiting(queue: OrderedDict[T, _Waiting]) -> float:
+    try:
+        return next(iter(queue.values()))[0]
+    except (StopIteration, RuntimeError):  # nobody, or a signal handler sends them all away now
+        return math.inf

@@ -92,8 +92,8 @@ class LoopGate(gate.Admission):
         line, loop = self._line, self._loop
         if loop is None or loop.is_closed():
             line.clear()
-        while self._free > 0 and line.count:
-            turn, deadline_s = line.pop()
+        while self._free > 0 and line.count and (first := line.pop()):
+            turn, deadline_s = first
             if turn.done():
                 continue
             in_time = deadline_s - self._now() >= self._limiter.recent.reply_s

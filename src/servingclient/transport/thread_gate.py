@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Callable
 
+from servingclient._once import Once
 from servingclient.errors import QueueFull
 from servingclient.policies.concurrency import Limiter
 from servingclient.settings import Queue
@@ -54,12 +55,14 @@ class ThreadGate(gate.Admission):
         _gates.add(self)
 
     def _renew(self) -> None:
-        self._guard = threading.Lock()
+        # Reentrant: a signal handler may close the client while the very thread it runs in holds
+        # this. So each change below is one that may find itself closed in its midst.
+        self._guard = threading.RLock()
         self.places: int = self._limiter.calls
         self._free: list[None] = [None] * self.places
         self._surplus = 0  # places that go when they are left: the limit sank while they were taken
         self._line: Line[_Turn] = Line()
-        self._all_left: threading.Event | None = None
+        self._all_left: Once | None = None
         self._closed = False
         self._watched = False
 
@@ -84,7 +87,7 @@ class ThreadGate(gate.Admission):
         if turn is None:
             return
         try:
-            left_s = min(deadline_s - self._now(), threading.TIMEOUT_MAX)
+            left_s = 0.0 if self._closed else min(deadline_s - self._now(), threading.TIMEOUT_MAX)
             turn.come.acquire(timeout=max(0.0, left_s))
         except BaseException:
             self._give_up(turn)
@@ -124,7 +127,11 @@ class ThreadGate(gate.Admission):
         while self._surplus and self._take():
             self._surplus -= 1
         while self._line.count and self._take():
-            turn, deadline_s = self._line.pop()
+            first = self._line.pop()
+            if first is None:
+                self._free.append(None)
+                return
+            turn, deadline_s = first
             turn.refusal = self._too_late(deadline_s)
             turn.admitted = turn.refusal is None
             if not turn.admitted:
@@ -202,7 +209,7 @@ class ThreadGate(gate.Admission):
         """
         with self._guard:
             if self._all_left is None:
-                self._all_left = threading.Event()
+                self._all_left = Once()
             self._watched = True
             all_left = self._all_left
             if not self.inside:

@@ -302,7 +302,8 @@ def test_a_token_about_to_expire_that_cannot_be_renewed(
 
 def test_tokens_that_live_short_are_warned_of(door: Door, emulator: Emulator) -> None:
     emulator.token_ttl_s = 45.0
-    emulator.add_endpoint("demo", slots=4)
+    # Its figures are given: two calls to a model that takes no time would make a stall a queue.
+    emulator.add_endpoint("demo", slots=4, metrics=metrics())
     client = door.open("demo", principal(emulator))
     call(door, client, 2)
     found = doctor(door, client, targets=PATIENT)

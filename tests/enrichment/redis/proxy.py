@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from dataclasses import dataclass, field
 
@@ -55,32 +56,42 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        started.set()
-        await self._ended.wait()
-        server.close()
-        for _ in range(5):  # who was accepted just now arrives here some rounds of the loop later
-            await asyncio.sleep(0)
+        self._open: list[socket.socket | asyncio.StreamWriter] = []
+        with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+            listening.setblocking(False)
+            self.port = listening.getsockname()[1]
+            self._loop.add_reader(listening, self._accept, listening)
+            started.set()
+            await self._ended.wait()
+            self._loop.remove_reader(listening)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        for writer in self._writers:
-            writer.transport.abort()
+        for one in self._open:
+            if isinstance(one, asyncio.StreamWriter):
+                one.transport.abort()
         await asyncio.sleep(0)
+        for one in self._open:
+            if isinstance(one, socket.socket):
+                one.close()  # of a task that never began
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._writers.append(writer)
-        task = asyncio.create_task(self._carry(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _accept(self, listening: socket.socket) -> None:
+        """In one step: a server of asyncio takes some rounds of the loop, and is asked to end."""
+        with contextlib.suppress(BlockingIOError):
+            caller = listening.accept()[0]
+            caller.setblocking(False)
+            self.connections += 1
+            self._open.append(caller)
+            task = asyncio.create_task(self._carry(caller))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, caller: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=caller)
+        self._open.append(writer)
         up_reader, up_writer = await asyncio.open_unix_connection(self.socket_path)
-        self._writers.append(up_writer)
+        self._open.append(up_writer)
         back = asyncio.create_task(self._answer(up_reader, writer))
         try:
             with contextlib.suppress(ConnectionError):
