@@ -131,6 +131,8 @@ TABLE = [
     (figures(queue_time=all_alike(60)), "queue depth", "bad", "bunches"),
     (figures(queue_time=all_alike(10.1)), "queueing", "bad", "bunches"),
     (figures(queue_time=all_alike(9.9)), "queueing", "ok", ""),
+    (figures(queue_time=all_alike(0.9), model_time=all_alike(0.1)), "queueing", "ok", ""),
+    (figures(queue_time=all_alike(1.1), model_time=all_alike(0.1)), "queueing", "bad", "bunches"),
     (
         replace(figures(queue_time=None), calls=replace(CALLS, first_byte_p50_s=0.2)),
         "queueing",
