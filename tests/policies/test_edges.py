@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -60,20 +62,81 @@ def test_more_than_twice_what_replies_take_is_forgotten_sooner(took_s: float, fo
     assert limiter._usual_s == pytest.approx(forgets * long_average(1.0, took_s, 10))
 
 
-@pytest.mark.parametrize(("pressed", "until"), [(True, 10), (False, 51)])
+def looks(limiter: Limiter, windows: int, took_s: Callable[[bool], float]) -> list[int]:
+    """Numbers of the windows after which it begins to look, of so many that are pressed.
+
+    Args:
+        took_s: What replies take, with the limit halved or not.
+    """
+    begun, eased = [], bool(limiter._eased)
+    for number in range(1, windows + 1):
+        limiter.learn(window(took_s(eased)), float(number))
+        if limiter._eased and not eased:
+            begun.append(number)
+        eased = bool(limiter._eased)
+    return begun
+
+
+def steady(_: bool) -> float:
+    return 0.1
+
+
+@pytest.mark.parametrize(("pressed", "until"), [(True, 9), (False, 50)])
 def test_the_endpoint_is_looked_at_after_so_many_windows(pressed: bool, until: int):
     """Ten when the first replies may have waited already, else fifty behind the first."""
     limiter = Limiter(RULES, 256)
-    eased = []
-    for number in range(1, 114):
-        limiter.learn(window(0.1, pressed=pressed or number > 1), float(number))
-        if limiter._eased:
-            eased.append(number)
-    assert eased[0] == until
-    assert limiter._eased == 0
-    # two windows with half of it, and then fifty more
-    assert eased == [until, until + 1, until + 52, until + 53][: len(eased)]
-    assert len(eased) == 4
+    limiter.learn(window(0.1, pressed=pressed), 0.0)
+    assert looks(limiter, 60, steady) == [until]
+
+
+def test_a_look_that_finds_nothing_doubles_the_time_until_the_next():
+    limiter = Limiter(RULES, 256)
+    limiter.learn(window(0.1, pressed=False), 0.0)
+    begun = looks(limiter, 2000, steady)
+    # each takes two windows
+    between = [later - earlier - 2 for earlier, later in itertools.pairwise(begun)]
+    assert between == [100, *[200] * 9]
+
+
+@pytest.mark.parametrize(("with_half_s", "until_next"), [(0.067, 100), (0.066, 10)])
+def test_a_look_that_finds_a_queue_is_soon_made_again(with_half_s: float, until_next: int):
+    """Within the tolerance it found nothing; beyond it what follows is slow, and looked into."""
+    limiter = Limiter(RULES, 256)
+    limiter.learn(window(0.1, pressed=False), 0.0)
+    first, second, *_ = looks(limiter, 160, lambda eased: with_half_s if eased else 0.1)
+    assert second - first - 2 == until_next
+
+
+def test_after_a_queue_was_found_the_time_until_a_look_is_short_again():
+    limiter = Limiter(RULES, 256)
+    limiter.learn(window(0.1, pressed=False), 0.0)
+    looks(limiter, 50 + 2 + 100 + 2, steady)
+    looks(limiter, 200, lambda eased: 0.06 if eased else 0.1)  # the endpoint's own time is less
+    looks(limiter, 2, lambda _: 0.06)
+    assert looks(limiter, 51, lambda _: 0.06)
+
+
+@pytest.mark.parametrize("quiet_windows", [0, 900])
+def test_ten_slow_windows_are_looked_into(quiet_windows: int):
+    limiter = Limiter(RULES, 256)
+    limiter.learn(window(0.1, pressed=False), 0.0)
+    looks(limiter, quiet_windows, steady)
+    limiter._pressed_windows = 0
+    assert looks(limiter, 12, lambda eased: 0.1 if eased else 0.16) == [10]
+
+
+@pytest.mark.parametrize(("start", "calls", "rounds"), [(40, 40, 1), (40, 20, 1), (4, 10, 2.5)])
+@pytest.mark.parametrize(("took_s", "gradient"), [(0.1, 1.0), (0.2, 0.75)])
+def test_it_moves_once_a_round_trip(
+    start: int, calls: int, rounds: float, took_s: float, gradient: float
+):
+    rules = Concurrency(initial_calls=start)
+    limiter = Limiter(rules, 256)
+    limiter.learn(window(0.1, pressed=False), 0.0)
+    limiter.learn(window(took_s, calls), 1.0)
+    share = 1 - (1 - rules.smoothing) ** rounds
+    aim = start * gradient + math.sqrt(start)
+    assert limiter._limit == pytest.approx(start + share * (aim - start), rel=0.01)
 
 
 @pytest.mark.parametrize(("initial", "looks"), [(4, True), (3, False)])
@@ -128,7 +191,7 @@ def test_after_a_refusal_a_quiet_window_raises_nothing():
 def test_the_first_window_may_raise_it():
     limiter = Limiter(RULES, 256)
     limiter.learn(window(0.1), 0.0)
-    assert limiter._limit == pytest.approx(40 + 0.3 * math.sqrt(40))
+    assert limiter._limit == pytest.approx(40 + RULES.smoothing * math.sqrt(40))
 
 
 def test_a_start_that_was_set_is_not_overridden():

@@ -8,8 +8,9 @@ as they do when nobody has to wait, the limit grows; when they take longer, it s
 Gradient2 alone climbs without end where an endpoint queues instead of refusing: its long average
 comes to include the waiting it is there to show (simulated, 4 slots and 256 callers: from 20 calls
 to 256 within 20,000 replies). So here a window in which calls had to wait for a place can only
-lower that average, and every so often the limit is halved for two round trips: what replies take
+lower that average, and now and then the limit is halved for two round trips: what replies take
 then is what the endpoint itself takes, and a slow model is told from a queue of our own making.
+Such a look costs throughput, so one that finds nothing doubles the time until the next.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from servingclient.settings.concurrency import INITIAL_CALLS, Concurrency
 
 _LEAST_WINDOW_CALLS: Final = 10
 """Fewer replies make a mean that says nothing (Netflix WindowedLimit)."""
-_EASE_AFTER_WINDOWS: Final = 50
+_LOOK_AFTER_WINDOWS: Final = 50
 """Pressed windows until the endpoint is looked at with half the limit: costs 2 % of throughput."""
-_FIRST_LOOK_WINDOWS: Final = 10
+_LOOK_AFTER_MOST: Final = 200
+"""The same at most, after looks that found nothing. Clients that met an endpoint together look at
+the same time: with 50 every time, a fifth of its slots stood idle for a second in every ten."""
+_FIRST_LOOK_AFTER: Final = 10
 """The same where the very first replies came under pressure: they may have waited in a queue."""
-_SLOW_WINDOW_COUNTS: Final = 5
-"""A window that says the endpoint is slow counts as that many: worth finding out whether it is."""
+_LOOK_AFTER_SLOW: Final = 10
+"""Windows that say the endpoint is slow until it is looked at whether it is."""
 _WINDOWS_EASED: Final = 2
 """The first still has the replies of calls sent before; the second is the look."""
 _SILENT_FACTOR: Final = 0.5
@@ -107,6 +111,7 @@ class Limiter:
         "_eased",
         "_least",
         "_limit",
+        "_look_after",
         "_most",
         "_pressed_windows",
         "_provisioned",
@@ -126,6 +131,7 @@ class Limiter:
         self._usual_s: float | None = None
         self._cut_s = -math.inf
         self._throttled = False
+        self._look_after = _LOOK_AFTER_WINDOWS
         self._pressed_windows = 0
         self._eased = 0
         self.recent: Recent = NOTHING_RECENT
@@ -169,7 +175,7 @@ class Limiter:
         if self._usual_s is None:
             self._usual_s = took_s
             if window.pressed:
-                self._pressed_windows = _EASE_AFTER_WINDOWS - _FIRST_LOOK_WINDOWS
+                self._pressed_windows = _LOOK_AFTER_WINDOWS - _FIRST_LOOK_AFTER
         if self._eased:
             self._look(took_s)
             return
@@ -179,17 +185,20 @@ class Limiter:
             self._calm_down(throttled=throttled)
             return
         slow = took_s > self._tolerable_s(usual_s)
-        self._pressed_windows += _SLOW_WINDOW_COUNTS if slow else 1
-        if self._pressed_windows >= _EASE_AFTER_WINDOWS and self._limit >= 2 * self._least:
+        self._pressed_windows += self._look_after // _LOOK_AFTER_SLOW if slow else 1
+        if self._pressed_windows >= self._look_after and self._limit >= 2 * self._least:
             self._eased = _WINDOWS_EASED
         else:
-            self._move(took_s, usual_s, may_grow=not throttled)
+            self._move(window.calls, took_s, usual_s, may_grow=not throttled)
 
     def _look(self, took_s: float) -> None:
         """With half the limit: what replies take now is what the endpoint takes."""
         self._eased -= 1
         if not self._eased:
-            self._usual_s = took_s
+            usual_s, self._usual_s = self._usual_s, took_s
+            found = usual_s is not None and usual_s > self._tolerable_s(took_s)
+            after = _LOOK_AFTER_WINDOWS if found else 2 * self._look_after
+            self._look_after = min(after, _LOOK_AFTER_MOST)
             self._pressed_windows = 0
 
     def _remember(self, took_s: float, window: Window) -> float:
@@ -210,12 +219,18 @@ class Limiter:
         if self._limit < start and not throttled:
             self._limit = min(start, self._limit + math.sqrt(self._limit))
 
-    def _move(self, took_s: float, usual_s: float, *, may_grow: bool) -> None:
+    def _move(self, calls: int, took_s: float, usual_s: float, *, may_grow: bool) -> None:
+        """Towards what the window says, once for each round trip that its calls were.
+
+        Ten calls are five round trips of a client that may make two at once. If it moved but once
+        for them, it would never catch up with clients that have more.
+        """
         rules, limit = self._rules, self._limit
         ratio = self._tolerable_s(usual_s) / took_s if took_s > 0.0 else 1.0
         gradient = max(_STEEPEST, min(1.0, ratio))
         aim = limit * gradient + math.sqrt(limit)
-        aim = (1.0 - rules.smoothing) * limit + rules.smoothing * aim
+        share = 1.0 - (1.0 - rules.smoothing) ** max(1.0, calls / limit)
+        aim = (1.0 - share) * limit + share * aim
         if aim <= limit or may_grow:
             self._limit = self._bounded(aim)
 
