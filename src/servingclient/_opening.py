@@ -101,7 +101,8 @@ async def _try_open(story: Story, call: Call) -> StreamedReply:
     try:
         if not gate.try_enter():
             call.lined_up_s = world.now()
-            await gate.enter(call.deadline_s, call.priority, len(call.body.data))
+            size, again = len(call.body.data), bool(call.attempts)
+            await gate.enter(call.deadline_s, call.priority, size, again=again)
         try:
             grant = story.ready(call) or await story.obtain(call)
             target, data = grant.target, call.body.data

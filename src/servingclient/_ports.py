@@ -155,8 +155,8 @@ class Hedging(NamedTuple):
 class Gate(Protocol):
     """Admission before the connections, as many at once as the endpoint takes.
 
-    Those who wait go by priority, within one priority first in, first out; every eighth turn goes
-    to whoever waits longest.
+    Those who wait go by priority, within one priority who comes again before the others, else first
+    in, first out; every eighth turn goes to whoever waits longest.
     """
 
     @property
@@ -166,13 +166,16 @@ class Gate(Protocol):
     def try_enter(self) -> bool:
         """Take a place if one is free and nobody waits."""
 
-    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
+    async def enter(
+        self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> None:
         """Wait for a place.
 
         Args:
             deadline_s: Instant at which to give up.
             priority: 0 is critical, 1 the default, 2 batch.
             size_bytes: Of the request that waits.
+            again: It was sent before and is to be sent once more.
 
         Raises:
             QueueFull: Too many wait already, or it would take longer than there is time.

@@ -52,7 +52,7 @@ class Line(Quiet):
     def try_enter(self) -> bool:
         return True
 
-    async def enter(self, *_: Any) -> None:
+    async def enter(self, *_: Any, **__: Any) -> None:
         raise AssertionError("there is always room")
 
     def leave(self) -> None:

@@ -336,7 +336,9 @@ class Company(Quiet, ABC):
         self.inside += 1
         return True
 
-    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
+    async def enter(
+        self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> None:
         self.at_gate += 1
         self.changed()
         try:
@@ -511,7 +513,9 @@ class VirtualTasks(Tasks):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
+    async def enter(
+        self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> None:
         await self._in_time(super().enter(deadline_s, priority), deadline_s, "no")
 
     async def send(

@@ -304,7 +304,9 @@ class FakeApi:
         self.inside += 1
         return True
 
-    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
+    async def enter(
+        self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> None:
         raise QueueFull("too many wait")
 
     def leave(self) -> None:

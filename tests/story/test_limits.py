@@ -98,7 +98,19 @@ def test_the_line_learns_priority_and_size(make: Make) -> None:
     world = make(queue_s=[0.1])
     world.predict()
     (entry,) = world.entries
-    assert entry == (1, len(world.sends[0].body))
+    assert entry == (1, len(world.sends[0].body), False)
+
+
+def test_the_line_learns_who_comes_again(make: Make) -> None:
+    world = make(steps=[BUSY, Answer()], queue_s=[0.1, 0.1])
+    world.predict()
+    assert [again for _, _, again in world.entries] == [False, True]
+
+
+def test_a_stream_comes_again_likewise(make: Make) -> None:
+    world = make(steps=[BUSY, Streams(event_stream("a"))], queue_s=[0.1, 0.1])
+    world.run(world.run(world.opening()).aclose())
+    assert [again for _, _, again in world.entries] == [False, True]
 
 
 def test_a_retry_that_finds_no_place_in_the_line_says_what_it_was_for(make: Make) -> None:

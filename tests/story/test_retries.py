@@ -243,7 +243,7 @@ def test_what_an_earlier_try_did_is_not_forgotten_in_the_queue(
 def test_a_full_queue_does_not_undo_an_earlier_try(make: Make) -> None:
     world = make(steps=[CUT_OFF])
 
-    async def full(*_: object) -> None:
+    async def full(*_: object, **__: object) -> None:
         raise QueueFull("too many wait")
 
     def once() -> bool:

@@ -149,7 +149,7 @@ class FakeWorld:
         self.events: list[CallEnded | AttemptEnded] = []
         self.answers: list[float] = []
         self.silences: list[float] = []
-        self.entries: list[tuple[int, int]] = []
+        self.entries: list[tuple[int, int, bool]] = []
         self.throttles = 0
         self.inside = 0
         self.most_inside = 0
@@ -253,8 +253,10 @@ class FakeWorld:
         self._entered()
         return True
 
-    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
-        self.entries.append((priority, size_bytes))
+    async def enter(
+        self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> None:
+        self.entries.append((priority, size_bytes, again))
         if self.closed:
             raise WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
         if self.queue_full:

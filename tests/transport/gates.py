@@ -82,8 +82,11 @@ class Tasks:
     def now_s(self) -> float:
         return self.loop.now_s
 
-    def arrive(self, deadline_s: float = 1e9, rank: int = 1, size_bytes: int = 0) -> TaskCaller:
-        caller = TaskCaller(self.loop.create_task(self.gate.enter(deadline_s, rank, size_bytes)))
+    def arrive(
+        self, deadline_s: float = 1e9, rank: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> TaskCaller:
+        entering = self.gate.enter(deadline_s, rank, size_bytes, again=again)
+        caller = TaskCaller(self.loop.create_task(entering))
         self._settle()
         return caller
 
@@ -119,7 +122,9 @@ class Tasks:
 class ThreadCaller:
     """What a thread would be, without one: its turn is looked at instead of waited for."""
 
-    def __init__(self, driven: Threads, deadline_s: float, rank: int, size_bytes: int) -> None:
+    def __init__(
+        self, driven: Threads, deadline_s: float, rank: int, size_bytes: int, *, again: bool
+    ) -> None:
         self._driven = driven
         self.deadline_s = deadline_s
         self.error: BaseException | None = None
@@ -127,7 +132,7 @@ class ThreadCaller:
         self._gone = False
         try:
             if not driven.gate.try_enter():
-                self.turn = driven.gate._line_up(deadline_s, rank, size_bytes)
+                self.turn = driven.gate._line_up(deadline_s, rank, size_bytes, again=again)
         except (QueueFull, WireFault) as error:
             self.error = error
 
@@ -161,8 +166,10 @@ class Threads:
         self.gate = ThreadGate(limiter, queue, lambda: self.now_s)
         self._callers: list[ThreadCaller] = []
 
-    def arrive(self, deadline_s: float = 1e9, rank: int = 1, size_bytes: int = 0) -> ThreadCaller:
-        caller = ThreadCaller(self, deadline_s, rank, size_bytes)
+    def arrive(
+        self, deadline_s: float = 1e9, rank: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> ThreadCaller:
+        caller = ThreadCaller(self, deadline_s, rank, size_bytes, again=again)
         self._callers.append(caller)
         return caller
 

@@ -71,6 +71,15 @@ def test_critical_goes_before_default_before_batch(make: Make):
     assert turns(driven, waiting) == "abmnxy"
 
 
+def test_who_comes_again_goes_before_others_of_the_same_priority(make: Make):
+    driven = make(1)
+    driven.arrive()
+    waiting = {name: driven.arrive(rank=rank) for name, rank in {"x": 2, "m": 1, "a": 0}.items()}
+    again = {"y": 2, "n": 1, "o": 1, "b": 0}
+    waiting |= {name: driven.arrive(rank=rank, again=True) for name, rank in again.items()}
+    assert turns(driven, waiting) == "banomyx"
+
+
 def test_every_eighth_turn_goes_to_who_waits_longest(make: Make):
     driven = make(1)
     driven.arrive()
@@ -227,6 +236,18 @@ def test_only_those_who_would_go_before_count(make: Make):
     assert driven.arrive(deadline_s, rank=2).state == "full"
     assert driven.arrive(deadline_s, rank=1).state == "full"
     assert driven.arrive(deadline_s, rank=0).state == "waits"
+
+
+def test_of_who_comes_again_only_those_before_count(make: Make):
+    driven = make(1)
+    driven.arrive()
+    knows(driven, 1.0)
+    for rank in (0, 1, 1, 1):
+        driven.arrive(rank=rank)
+    first_s, second_s = (driven.now_s + left_s for left_s in (3.5, 3.2))
+    assert driven.arrive(first_s, rank=1).state == "full"
+    assert driven.arrive(first_s, rank=1, again=True).state == "waits"
+    assert driven.arrive(second_s, rank=1, again=True).state == "full", "behind the one before"
 
 
 def test_nobody_is_sent_away_from_a_free_place(make: Make):

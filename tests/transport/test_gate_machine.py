@@ -32,11 +32,16 @@ class Gate(RuleBasedStateMachine):
         self.most = places
         self.closed = False
 
-    @rule(rank=st.integers(0, 2), size=st.integers(0, 60), patience_s=st.sampled_from([5.0, 1e9]))
-    def arrive(self, rank: int, size: int, patience_s: float) -> None:
+    @rule(
+        rank=st.integers(0, 2),
+        size=st.integers(0, 60),
+        patience_s=st.sampled_from([5.0, 1e9]),
+        again=st.booleans(),
+    )
+    def arrive(self, rank: int, size: int, patience_s: float, again: bool) -> None:
         room = self.gate.room
         waiting_bytes = sum(size for _, _, size in self.waiting)
-        caller = self.driven.arrive(self.driven.now_s + patience_s, rank, size)
+        caller = self.driven.arrive(self.driven.now_s + patience_s, rank, size, again=again)
         if self.closed:
             assert caller.state == "closed"
         elif len(self.inside) < self.gate.places and not self.waiting:

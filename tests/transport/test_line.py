@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,19 +11,35 @@ from servingclient.transport.line import RANKS, Line
 from tests.points import Points
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 100), st.integers(0, 50)), max_size=60))
-def test_all_who_lined_up_get_their_turn_once(arrivals: list[tuple[int, float, int]]):
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.floats(0, 100), st.integers(0, 50), st.booleans()),
+        max_size=60,
+    )
+)
+def test_all_who_lined_up_get_their_turn_once(arrivals: list[tuple[int, float, int, bool]]):
     line: Line[int] = Line()
-    for number, (rank, deadline_s, size) in enumerate(arrivals):
-        assert line.ahead(2) == line.count
-        line.add(number, rank, deadline_s, size)
-    assert line.size_bytes == sum(size for _, _, size in arrivals)
+    for number, (rank, deadline_s, size, again) in enumerate(arrivals):
+        before = [(one[0], not one[3]) for one in arrivals[:number]]
+        assert line.ahead(rank, again=again) == sum(one <= (rank, not again) for one in before)
+        line.add(number, rank, deadline_s, size, again=again)
+    assert line.size_bytes == sum(size for _, _, size, _ in arrivals)
     order = [line.pop() for _ in arrivals]
-    assert sorted(order) == [(n, deadline_s) for n, (_, deadline_s, _) in enumerate(arrivals)]
-    for rank in range(RANKS):
-        of_rank = [number for number, _ in order if arrivals[number][0] == rank]
-        assert of_rank == sorted(of_rank), "first in, first out"
+    assert sorted(order) == [(n, one[1]) for n, one in enumerate(arrivals)]
+    for rank, again in itertools.product(range(RANKS), (True, False)):
+        alike = [n for n, _ in order if (arrivals[n][0], arrivals[n][3]) == (rank, again)]
+        assert alike == sorted(alike), "first in, first out"
     assert (line.count, line.size_bytes) == (0, 0)
+
+
+def test_who_comes_again_goes_first_seven_times_of_eight():
+    line: Line[str] = Line()
+    for name in ("a", "b"):
+        line.add(name, 1, 1.0, 0)
+    for name in "mnopqrstu":
+        line.add(name, 1, 1.0, 0, again=True)
+    order = [turn for turn, _ in iter(line.pop, None)]
+    assert order == list("mnopqrsatub")
 
 
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=60), st.data())

@@ -43,8 +43,9 @@ class Concurrency:
     """How many client processes share the endpoint: each starts with its part, and at least with
     ``min_calls``."""
     smoothing: float = 0.3
-    """Share of a newly computed limit in the next one. Gradient2 has 0.2; simulated, eight clients
-    of an endpoint that scales up then take 9 s until all calls are served, and 6 with 0.3."""
+    """Share of a newly computed limit in the next one, for each round trip. Gradient2 has 0.2, with
+    which eight clients of an endpoint whose replies slow down from 20 ms to 2 s in a minute carry
+    65 to 119 calls a second in the end (simulated); with 0.3 they carry 133 to 160."""
     tolerance: float = 1.5
     """Latency may rise to this multiple of its long average before the limit sinks (Gradient2), and
     0.25 ms more: that is what an event loop itself takes to read some replies."""

@@ -161,7 +161,9 @@ class OpenGate:
         self._inside += 1
         return True
 
-    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> NoReturn:
+    async def enter(
+        self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> NoReturn:
         """See ``_ports.Gate.enter``; only who comes too late waits, and in vain."""
         raise WireFault(FaultKind.CLOSED, "the client is closed", sent="no")
 

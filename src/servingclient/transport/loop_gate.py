@@ -54,7 +54,9 @@ class LoopGate(gate.Admission):
             return True
         return False
 
-    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
+    async def enter(
+        self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> None:
         """See ``_ports.Gate.enter``; to be called where ``try_enter`` said no, before any wait."""
         # Where others wait, ``try_enter`` has just said no on this very loop: which one runs is not
         # asked again, 0.2 us of the 2.5 that waiting takes.
@@ -64,9 +66,9 @@ class LoopGate(gate.Admission):
             raise gate.closed()
         loop, line = self._loop, self._line
         assert loop is not None
-        self._check_room_in_line(line.ahead(priority), deadline_s, size_bytes)
+        self._check_room_in_line(line.ahead(priority, again=again), deadline_s, size_bytes)
         turn = loop.create_future()
-        line.add(turn, priority, deadline_s, size_bytes)
+        line.add(turn, priority, deadline_s, size_bytes, again=again)
         self._watched = True
         if deadline_s < self._timer_s:
             self._set_timer(deadline_s)

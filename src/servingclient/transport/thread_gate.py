@@ -81,9 +81,11 @@ class ThreadGate(gate.Admission):
             return False
         return True
 
-    async def enter(self, deadline_s: float, priority: int = 1, size_bytes: int = 0) -> None:
+    async def enter(
+        self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
+    ) -> None:
         """See ``_ports.Gate.enter``."""
-        turn = self._line_up(deadline_s, priority, size_bytes)
+        turn = self._line_up(deadline_s, priority, size_bytes, again=again)
         if turn is None:
             return
         try:
@@ -98,7 +100,9 @@ class ThreadGate(gate.Admission):
         if not turn.admitted:
             self._not_admitted(turn)
 
-    def _line_up(self, deadline_s: float, priority: int, size_bytes: int) -> _Turn | None:
+    def _line_up(
+        self, deadline_s: float, priority: int, size_bytes: int, *, again: bool
+    ) -> _Turn | None:
         """A place in the line; None when there is one behind the gate at once."""
         with self._guard:
             if self._closed:
@@ -108,9 +112,10 @@ class ThreadGate(gate.Admission):
                 self._admit()
                 if not self._line.count and self._take():
                     return None
-                self._check_room_in_line(self._line.ahead(priority), deadline_s, size_bytes)
+                ahead = self._line.ahead(priority, again=again)
+                self._check_room_in_line(ahead, deadline_s, size_bytes)
                 turn = _Turn()
-                self._line.add(turn, priority, deadline_s, size_bytes)
+                self._line.add(turn, priority, deadline_s, size_bytes, again=again)
             finally:
                 self._watch()
             return turn
