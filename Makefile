@@ -123,7 +123,7 @@ fuzz: $(FUZZ)/.stamp
 
 # What `unit` leaves out: ten seconds of cancelling, two minutes of soak, a million hints.
 long: setup
-	$(BIN)/python -m pytest -m long tests/policies tests/transport tests/soak $(ARGS)
+	$(BIN)/python -m pytest -m long tests/policies tests/transport tests/overload tests/soak $(ARGS)
 
 # Clients under load for minutes or hours, and what they hold afterwards; see tests/soak/run.py.
 soak: setup

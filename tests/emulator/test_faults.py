@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from servingclient.emulator import Emulator, Fault, faults
+from servingclient.emulator import Emulator, Fault, fault_json, faults
 from tests.emulator.peer import TWO_ROWS, TWO_SUMS, Answer, call, connected, post, token_request
 from tests.stopwatch import Stopwatch
 
@@ -412,16 +412,16 @@ def test_every_public_fault_has_its_name() -> None:
         for name, value in vars(faults).items()
         if callable(value) and value.__module__ == faults.__name__ and not name.startswith("_")
     }
-    assert public - {"from_json"} == set(faults.BY_NAME)
+    assert public == set(fault_json.BY_NAME)
 
 
 def test_faults_from_json() -> None:
-    assert faults.from_json("ok") == faults.ok()
-    assert faults.from_json({"name": "slow", "delay_s": 2}) == faults.slow(2)
+    assert fault_json.from_json("ok") == faults.ok()
+    assert fault_json.from_json({"name": "slow", "delay_s": 2}) == faults.slow(2)
     with pytest.raises(ValueError, match="unknown fault"):
-        faults.from_json("nope")
+        fault_json.from_json("nope")
     with pytest.raises(ValueError, match="fault 'slow'"):
-        faults.from_json({"name": "slow", "colour": "red"})
+        fault_json.from_json({"name": "slow", "colour": "red"})
 
 
 def test_what_is_no_fault_is_refused_at_once(emu: Emulator) -> None:

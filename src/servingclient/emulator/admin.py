@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from servingclient.emulator import faults, json_text
+from servingclient.emulator import fault_json, json_text
 from servingclient.emulator.control_plane import describe
 from servingclient.emulator.endpoints import EndpointSpec
 from servingclient.emulator.wire import Reply, json_reply
@@ -53,7 +53,7 @@ def script(workspace: Workspace, request: Request) -> Reply:
     try:
         wanted = json_text.loads(request.body)
         queue = _queue(workspace, wanted)
-        found = tuple(faults.from_json(entry) for entry in wanted["faults"])
+        found = tuple(fault_json.from_json(entry) for entry in wanted["faults"])
     except (ValueError, KeyError, TypeError, AttributeError) as wrong:
         return json_reply(400, {"error": str(wrong)})
     if wanted.get("always"):
