@@ -121,7 +121,8 @@ engines: $(ENGINES)/.stamp
 fuzz: $(FUZZ)/.stamp
 	$(FUZZ)/bin/python -m tests.fuzz.run $(ARGS)
 
-# What `unit` leaves out: ten seconds of cancelling, two minutes of soak, a million hints.
+# What `unit` leaves out: ten seconds of cancelling, two minutes of soak, a million hints, an endpoint
+# that scales up under calls that arrive in twenty ways.
 long: setup
 	$(BIN)/python -m pytest -m long tests/policies tests/transport tests/overload tests/soak $(ARGS)
 

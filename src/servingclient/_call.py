@@ -308,8 +308,8 @@ class Story:
         try:
             if not gate.try_enter():
                 call.lined_up_s = world.now()
-                size, again = len(call.body.data), bool(call.attempts)
-                await gate.enter(call.deadline_s, call.priority, size, again=again)
+                size_bytes, again = len(call.body.data), call.had_turn
+                await gate.enter(call.deadline_s, call.priority, size_bytes, again=again)
             try:
                 grant = self.ready(call) or await self.obtain(call)
                 if self.packs:

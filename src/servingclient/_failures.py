@@ -165,7 +165,7 @@ class Failures:
         async def next_try() -> T:
             if first:
                 raise first.pop()
-            call.tried_s = self._world.now()
+            call.tried_s, call.had_turn = self._world.now(), True
             self._world.recorder.note(call.tried_s, "retry")
             return await again(call)
 

@@ -101,8 +101,8 @@ async def _try_open(story: Story, call: Call) -> StreamedReply:
     try:
         if not gate.try_enter():
             call.lined_up_s = world.now()
-            size, again = len(call.body.data), bool(call.attempts)
-            await gate.enter(call.deadline_s, call.priority, size, again=again)
+            size_bytes, again = len(call.body.data), call.had_turn
+            await gate.enter(call.deadline_s, call.priority, size_bytes, again=again)
         try:
             grant = story.ready(call) or await story.obtain(call)
             target, data = grant.target, call.body.data

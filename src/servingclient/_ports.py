@@ -175,7 +175,7 @@ class Gate(Protocol):
             deadline_s: Instant at which to give up.
             priority: 0 is critical, 1 the default, 2 batch.
             size_bytes: Of the request that waits.
-            again: It was sent before and is to be sent once more.
+            again: It had a place before and needs another.
 
         Raises:
             QueueFull: Too many wait already, or it would take longer than there is time.

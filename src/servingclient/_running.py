@@ -33,6 +33,9 @@ class Call:
     seen: Sent = "no"
     """Whether the endpoint may have seen it at any of the tries that failed."""
 
+    had_turn = False
+    """Whether it had a place at the gate and needs another: it goes before those that had none."""
+
     tried_s: float
     progress = FIRST_TRY
     advice = STOP

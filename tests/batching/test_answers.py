@@ -139,6 +139,18 @@ def test_B3_one_bad_row_in_16_fails_alone(make: Make, place: int, status: int) -
     assert stats.batches == len(company.requests)
 
 
+def test_halves_go_before_those_who_had_no_place_yet(make: Make) -> None:
+    company = make()
+    waiting, request = gathered(company, 2)
+    company.room = False
+    request.refuse(400)
+    company.settle(lambda: company.at_gate == 1)
+    assert company.came_again == [True]
+    company.open_gate()
+    company.answer_all()
+    company.ended(*waiting)
+
+
 def test_B3_all_bad_in_16_costs_31_requests_at_most(make: Make) -> None:
     company = make()
     waiting, _ = gathered(company, 16)

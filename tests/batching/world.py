@@ -175,6 +175,7 @@ class Company(Quiet, ABC):
         self.max_request_bytes = 1 << 24
         self.room = True
         self.at_gate = 0
+        self.came_again: list[bool] = []
         self.inside = 0
         self.gate_error: BaseException | None = None
         self.on_send: Callable[[], None] = lambda: None
@@ -340,6 +341,7 @@ class Company(Quiet, ABC):
         self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
     ) -> None:
         self.at_gate += 1
+        self.came_again.append(again)
         self.changed()
         try:
             if self.gate_error is None:

@@ -281,6 +281,17 @@ def test_who_cannot_enter_gives_token_and_probe_back(made: Make) -> None:
     assert api.stats.breaker == "closed"
 
 
+def test_a_retry_lines_up_as_one_that_had_a_place(made: Made) -> None:
+    def fills(*_: object) -> Breaks:
+        api.full = True
+        return DOWN
+
+    api = made(fills)
+    assert isinstance(failed(api), QueueFull)
+    assert isinstance(failed(api), QueueFull), "from the start"
+    assert api.came_again == [True, False]
+
+
 def test_the_breaker_refuses_at_once_and_lets_probes_through(made: Make) -> None:
     down = [True]
     rules = quiet(breaker=Breaker(min_calls=4, open_s=5.0), retry=Retry(max_attempts=1))

@@ -172,6 +172,7 @@ class FakeApi:
         self.rand_s = 0.5
         self.inside = 0
         self.full = False
+        self.came_again: list[bool] = []
         self.woken = False
         self.behind: list[Callable[[], Awaitable[None]]] = []
         self.told: list[Callable[[], Awaitable[None]]] = []
@@ -307,6 +308,7 @@ class FakeApi:
     async def enter(
         self, deadline_s: float, priority: int = 1, size_bytes: int = 0, *, again: bool = False
     ) -> None:
+        self.came_again.append(again)
         raise QueueFull("too many wait")
 
     def leave(self) -> None:

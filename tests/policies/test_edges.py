@@ -125,7 +125,18 @@ def test_ten_slow_windows_are_looked_into(quiet_windows: int):
     assert looks(limiter, 12, lambda eased: 0.1 if eased else 0.16) == [10]
 
 
-@pytest.mark.parametrize(("start", "calls", "rounds"), [(40, 40, 1), (40, 20, 1), (4, 10, 2.5)])
+def test_an_endpoint_of_another_size_is_soon_looked_at_again():
+    limiter = Limiter(Concurrency(), 256)
+    limiter.learn(window(0.1, pressed=False), 0.0)
+    looks(limiter, 400, steady)
+    limiter.provisioned(64)
+    assert looks(limiter, 60, steady) == [50]
+
+
+# A window of 200 was one round trip, though the limit sank to 4 meanwhile.
+@pytest.mark.parametrize(
+    ("start", "calls", "rounds"), [(40, 40, 1), (40, 20, 1), (4, 10, 2.5), (4, 200, 2.5)]
+)
 @pytest.mark.parametrize(("took_s", "gradient"), [(0.1, 1.0), (0.2, 0.75)])
 def test_it_moves_once_a_round_trip(
     start: int, calls: int, rounds: float, took_s: float, gradient: float

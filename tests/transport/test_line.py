@@ -51,7 +51,8 @@ def test_who_waits_longest_is_passed_over_seven_times_at_most(
         line.add(number, rank, 1.0, 0)
     turns = []
     for turn in range(8):
-        line.add(len(ranks) + turn, data.draw(st.integers(0, 2)), 1.0, 0)
+        rank, again = data.draw(st.integers(0, 2)), data.draw(st.booleans())
+        line.add(len(ranks) + turn, rank, 1.0, 0, again=again)
         turns.append(line.pop()[0])
     assert 0 in turns
 

@@ -159,7 +159,7 @@ class Batch(Call):
 
     def _part(self, members: Sequence[Member[Any]]) -> Batch:
         part = Batch(self.terms, self.started_s, self.deadline_s)
-        part.members, part.board = members, self.board
+        part.members, part.board, part.had_turn = members, self.board, True
         part.attempts, part.seen = self.attempts, self.seen
         part.boarded_s, part.queue_s = self.boarded_s, self.queue_s
         part.token_s, part.backoff_s = self.token_s, self.backoff_s

@@ -196,7 +196,8 @@ class Fetcher:
         settled = False
         try:
             body = call.request.body
-            await self._turns.taken(call.what, len(body), leave, began_s, latest_s)
+            again = bool(call.attempts)
+            await self._turns.taken(call.what, len(body), leave, began_s, latest_s, again=again)
             try:
                 target, secrets = await self._target(call)
                 call.sent_s = sent_s = ports.now()

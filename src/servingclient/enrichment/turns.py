@@ -42,7 +42,14 @@ class Turns:
         return leave
 
     async def taken(
-        self, what: str, size_bytes: int, leave: Pass | None, now_s: float, latest_s: float
+        self,
+        what: str,
+        size_bytes: int,
+        leave: Pass | None,
+        now_s: float,
+        latest_s: float,
+        *,
+        again: bool,
     ) -> None:
         """Wait for what the rate limit says, then for a place; both until ``latest_s``.
 
@@ -56,7 +63,7 @@ class Turns:
         go_s = await self._paced(what, now_s, latest_s)
         try:
             if not ports.gate.try_enter():
-                await ports.gate.enter(latest_s, 1, size_bytes)
+                await ports.gate.enter(latest_s, 1, size_bytes, again=again)
         except BaseException:  # it does not go after all: the token is another's
             ports.bucket.unreserve(ports.now(), go_s)
             raise

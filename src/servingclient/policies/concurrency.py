@@ -25,12 +25,12 @@ from servingclient.settings.concurrency import INITIAL_CALLS, Concurrency
 _LEAST_WINDOW_CALLS: Final = 10
 """Fewer replies make a mean that says nothing (Netflix WindowedLimit)."""
 _LOOK_AFTER_WINDOWS: Final = 50
-"""Pressed windows until the endpoint is looked at with half the limit: costs 2 % of throughput."""
-_LOOK_AFTER_MOST: Final = 200
-"""The same at most, after looks that found nothing. Clients that met an endpoint together look at
-the same time: with 50 every time, a fifth of its slots stood idle for a second in every ten."""
+"""Pressed windows until the endpoint is looked at with half the limit."""
 _FIRST_LOOK_AFTER: Final = 10
 """The same where the very first replies came under pressure: they may have waited in a queue."""
+_LOOK_AFTER_MOST: Final = 200
+"""The most of them, after looks that found nothing. Clients that met an endpoint together look at
+the same time: with 50 every time, a fifth of its slots stood idle for a second in every ten."""
 _LOOK_AFTER_SLOW: Final = 10
 """Windows that say the endpoint is slow until it is looked at whether it is."""
 _WINDOWS_EASED: Final = 2
@@ -154,6 +154,7 @@ class Limiter:
             self._provisioned = calls
             if self._rules.adaptive and self._rules.initial_calls is None:
                 self._limit = self._start()
+                self._look_after, self._pressed_windows = _LOOK_AFTER_WINDOWS, 0
                 self.recent = NOTHING_RECENT
 
     def learn(self, window: Window, now_s: float) -> None:
@@ -229,7 +230,8 @@ class Limiter:
         ratio = self._tolerable_s(usual_s) / took_s if took_s > 0.0 else 1.0
         gradient = max(_STEEPEST, min(1.0, ratio))
         aim = limit * gradient + math.sqrt(limit)
-        share = 1.0 - (1.0 - rules.smoothing) ** max(1.0, calls / limit)
+        rounds = max(1.0, min(calls, _LEAST_WINDOW_CALLS) / limit)
+        share = 1.0 - (1.0 - rules.smoothing) ** rounds
         aim = (1.0 - share) * limit + share * aim
         if aim <= limit or may_grow:
             self._limit = self._bounded(aim)

@@ -57,9 +57,11 @@ class Pool:
 @names_checked
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """Calls waiting for their turn: by priority, within one priority first in, first out.
+    """Calls waiting for their turn: by priority; within one, those that are tried again first, else
+    first in, first out.
 
-    A call whose wait would outlast its time gets ``QueueFull`` at once, too.
+    A call whose wait would outlast its time gets ``QueueFull`` at once, too: as far as is known
+    then, since those that go before it may still come.
     """
 
     max_calls: int = 1000

@@ -35,7 +35,8 @@ class Targets:
     """Requests that wait on average, at the endpoint or in the client: at the utilisation and
     spread a plan takes for granted fewer wait, from the smallest size on (Erlang C)."""
     queue_share: float = 0.25
-    """Time waited for a slot, as a share of the model's time: likewise it is less than that."""
+    """Time waited for a slot, as a share of the model's time: likewise it is less than that. A mean
+    wait below 1 ms is none."""
     slowdown: float = 3.0
     """Median reply against the fastest 5 % since the start. A model whose times vary like an
     exponential reaches more by itself, so this alone is a hint and no finding."""

@@ -22,9 +22,8 @@ _Waiting = tuple[int, float, int]
 class Line(Generic[T]):
     """By rank, 0 first; within one rank those who come again, then first in, first out.
 
-    Who comes again has waited for a turn before and found no room at the endpoint. At the end of
-    the line many would run out of time: while an endpoint scaled up (row 18), most calls that were
-    turned away were such.
+    Who comes again had a turn before, and it came to nothing: no room at the endpoint, most often.
+    At the end of the line many would run out of time.
 
     Attributes:
         count: How many wait.

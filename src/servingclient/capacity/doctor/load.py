@@ -17,7 +17,7 @@ _FEWEST_ATTEMPTS = 20
 _LEAST_SLOWER_S = 0.005
 """What machine and network add by themselves: 0.4 ms in place of 0.1 ms is no queue."""
 _LEAST_WAIT_S = 0.001
-"""A mean wait below it is scheduling: beside a model of 0.1 ms it would be called a queue."""
+"""A mean wait below it may be scheduling: beside a model of 0.1 ms it would be called a queue."""
 
 
 def load(measured: Measured, targets: Targets, need: Demand | None) -> Iterator[Check]:
