@@ -281,7 +281,7 @@ def test_who_cannot_enter_gives_token_and_probe_back(made: Make) -> None:
     assert api.stats.breaker == "closed"
 
 
-def test_a_retry_lines_up_as_one_that_had_a_place(made: Made) -> None:
+def test_a_retry_lines_up_as_one_that_had_a_place(made: Make) -> None:
     def fills(*_: object) -> Breaks:
         api.full = True
         return DOWN
