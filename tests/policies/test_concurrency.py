@@ -176,7 +176,25 @@ def test_it_is_cut_once_per_round_trip():
 
 def test_a_limit_that_was_never_tried_out_is_cut_to_what_was():
     limiter = at(100)
+    limiter.learn(window(0.1, 5, pressed=False), 0.5)
     limiter.throttled(10, 1.0)
+    assert limiter.calls == 9
+
+
+def test_calls_that_a_429_sent_into_their_backoff_were_under_way_too():
+    """Else a client whose line is empty is cut to 2 within half a second, as its calls end and none
+    finds room; others wait to take it."""
+    limiter = at(14)
+    limiter.learn(window(0.1, 7, pressed=False), 0.5)
+    for at_s, under_way in ((1.0, 6), (1.2, 4), (1.4, 2)):
+        limiter.throttled(under_way, at_s)
+    assert limiter._limit == pytest.approx(7 * 0.9**3)
+
+
+def test_what_was_under_way_long_ago_was_not_tried_now():
+    limiter = at(100)
+    assert limiter.recent.until_s == pytest.approx(5.5)
+    limiter.throttled(10, 5.6)
     assert limiter.calls == 9
 
 

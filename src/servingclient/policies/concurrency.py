@@ -117,6 +117,7 @@ class Limiter:
         "_provisioned",
         "_rules",
         "_throttled",
+        "_under_way",
         "_usual_s",
         "recent",
         "throttles",
@@ -134,6 +135,7 @@ class Limiter:
         self._look_after = _LOOK_AFTER_WINDOWS
         self._pressed_windows = 0
         self._eased = 0
+        self._under_way = 0
         self.recent: Recent = NOTHING_RECENT
         self.throttles: int = 0
 
@@ -160,6 +162,7 @@ class Limiter:
     def learn(self, window: Window, now_s: float) -> None:
         """Move the limit by what a window's calls took."""
         took_s = window.total_s / window.calls
+        self._under_way = window.under_way
         if self._rules.adaptive:
             self._follow(window, took_s, now_s)
         self.recent = Recent(
@@ -242,7 +245,9 @@ class Limiter:
     def throttled(self, under_way: int, now_s: float) -> None:
         """The endpoint said that it has no room, with so many calls under way.
 
-        A limit of 20 with 3 calls under way is cut to 2.7: it was never tried out.
+        A limit of 20 with 3 calls under way is cut to 2.7: it was never tried out. What was under
+        way in the last window counts, too: calls that were refused just now are not, and a client
+        where nobody waits in line would be cut to the least within three replies.
         """
         self.throttles += 1
         self._throttled = True
@@ -252,6 +257,8 @@ class Limiter:
 
     def _cut(self, under_way: int, now_s: float, factor: float) -> None:
         self._cut_s = now_s
+        if now_s <= self.recent.until_s:
+            under_way = max(under_way, self._under_way)
         tried = self._limit if self._eased else min(self._limit, under_way)
         self._limit = self._bounded(tried * factor)
 
