@@ -225,11 +225,11 @@ def test_more_slots_wait_less_and_more_load_waits_longer(
 @given(st.integers(1, 256), st.floats(0.3, 0.97), st.floats(0.0, 1.0))
 def test_the_mean_is_the_area_below(slots: int, busy: float, scv: float) -> None:
     met = waits(slots, slots * busy, scv)
-    # below a millionth of a service time, which nobody sees, shape and mean differ by up to 3.2 %
-    if met.mean > 1e-6:
+    if met.mean > 1e-9:
         steps = np.linspace(0.0, 40.0 * met.mean / met.delayed, 4_001)
         area = np.trapezoid([met.beyond(time) for time in steps], steps)
-        assert area == pytest.approx(met.mean, rel=0.03)
+        # at billionths of a service time, which nobody sees, shape and mean differ by up to 3.2 %
+        assert area == pytest.approx(met.mean, rel=0.03 if met.mean > 1e-6 else 0.04)
 
 
 def test_the_same_question_is_worked_out_once() -> None:

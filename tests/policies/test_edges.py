@@ -133,6 +133,14 @@ def test_an_endpoint_of_another_size_is_soon_looked_at_again():
     assert looks(limiter, 60, steady) == [50]
 
 
+def test_what_was_under_way_at_another_size_was_not_tried_at_this_one():
+    limiter = Limiter(Concurrency(), 256)
+    limiter.learn(window(0.1, 40, pressed=False), 0.0)
+    limiter.provisioned(64)
+    limiter.throttled(10, 1.0)
+    assert limiter.calls == 9
+
+
 # A window of 200 was one round trip, though the limit sank to 4 meanwhile.
 @pytest.mark.parametrize(
     ("start", "calls", "rounds"), [(40, 40, 1), (40, 20, 1), (4, 10, 2.5), (4, 200, 2.5)]

@@ -31,14 +31,7 @@ _log = logging.getLogger("servingclient.token")
 class Renewal:
     """How one endpoint's grants are renewed.
 
-    Args:
-        endpoint: Name of the serving endpoint.
-        credentials: From :func:`servingclient.auth.credentials.credentials_from`.
-        origin: The workspace, or None where only the credentials will know it.
-        settings: Token rules, user headers, trusted hosts and the request limit.
-        ports: The world, one set per colour.
-        version: The library's version, for ``User-Agent``.
-        provisioned: Told how many requests the endpoint works on at once, whenever it is described.
+    The arguments are those of :class:`servingclient.auth.access.Access`.
 
     Attributes:
         workspace: Where tokens and descriptions come from; None until the credentials tell.

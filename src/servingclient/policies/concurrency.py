@@ -157,6 +157,7 @@ class Limiter:
             if self._rules.adaptive and self._rules.initial_calls is None:
                 self._limit = self._start()
                 self._look_after, self._pressed_windows = _LOOK_AFTER_WINDOWS, 0
+                self._under_way = 0
                 self.recent = NOTHING_RECENT
 
     def learn(self, window: Window, now_s: float) -> None:
